@@ -1,0 +1,50 @@
+# Protocol-MVSS: train on CASIAv2, validate on CASIAv1, test on the other sets.
+# Each folder holds Tp/, Gt/ and, where there are authentic images, Au/.
+data_root = 'data/'
+crop_size = (512, 512)
+train_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='LoadTamperingMask'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
+    dict(type='PackSegInputs')
+]
+test_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    # Loaded after the resize, so that scores are taken at the original resolution.
+    dict(type='LoadTamperingMask'),
+    dict(type='PackSegInputs')
+]
+train_dataloader = dict(
+    batch_size=16,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='InfiniteSampler', shuffle=True),
+    dataset=dict(type='IMLDataset', data_root=data_root + 'CASIAv2', pipeline=train_pipeline))
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='IMLDataset',
+        data_root=data_root + 'CASIAv1',
+        pipeline=test_pipeline,
+        test_mode=True))
+test_sets = ['Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DSO-1', 'Korus', 'AutoSplice', 'CocoGlide']
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='ConcatDataset',
+        datasets=[
+            dict(
+                type='IMLDataset',
+                data_root=data_root + name,
+                pipeline=test_pipeline,
+                test_mode=True) for name in test_sets
+        ]))
+val_evaluator = dict(type='IMLMetric')
+test_evaluator = val_evaluator

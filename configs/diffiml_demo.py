@@ -1,0 +1,29 @@
+# DiffIML at demo size: two CPU cores, embedded data.
+_base_ = [
+    './_base_/models/small_backbone.py', './_base_/datasets/demo.py',
+    './_base_/schedules/schedule_demo.py', './_base_/default_runtime.py'
+]
+model = dict(
+    type='DiffIML',
+    decode_head=dict(
+        type='DiffusionHead',
+        in_channels=[32, 64, 128, 256],
+        channels=64,
+        vae=dict(type='MaskVAE', weights='shipped'),
+        denoiser=dict(
+            type='DenoisingUNet', condition_channels=64, block_out_channels=(64, )),
+        scheduler=dict(
+            type='DDIMScheduler',
+            prediction_type='sample',
+            beta_start=1e-4,
+            beta_end=0.02,
+            clip_sample=False,
+            timestep_spacing='trailing',
+            rescale_betas_zero_snr=True),
+        sampler=dict(type='DiffusionSampler', num_inference_steps=1, ensemble_size=3),
+        loss_decode=[
+            dict(type='CrossEntropyLoss', use_sigmoid=True),
+            dict(type='BinaryDiceLoss', loss_weight=0.5)
+        ]),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,5 @@
+"""Transforms."""
+
+from .loading import LoadTamperingMask
+
+__all__ = ['LoadTamperingMask']

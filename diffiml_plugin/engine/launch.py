@@ -1,0 +1,61 @@
+"""What the scripts in ``tools/`` share: arguments, config and runner."""
+
+import argparse
+import os
+import os.path as osp
+
+import mmseg.models  # noqa: F401  registers the baselines
+from mmengine.config import Config, DictAction
+from mmengine.registry import RUNNERS
+from mmengine.runner import Runner
+
+
+def add_common_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the arguments that training and testing have in common."""
+    parser.add_argument('config', help='config file')
+    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument(
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        help='override settings of the config, as key=value; for example '
+        'model.decode_head.sampler.ensemble_size=5',
+    )
+    parser.add_argument(
+        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
+    )
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+
+
+def load_config(args: argparse.Namespace) -> Config:
+    """Read the config that the command line names and apply its overrides.
+
+    Raises:
+        SystemExit: If the file does not exist or an override is not a key of the config.
+    """
+    os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
+    if not osp.isfile(args.config):
+        raise SystemExit(f'config {args.config!r} does not exist')
+    cfg = Config.fromfile(args.config)
+    cfg.launcher = args.launcher
+    if args.cfg_options:
+        for key in args.cfg_options:
+            head = key.split('.')[0]
+            if head not in cfg:
+                raise SystemExit(
+                    f'--cfg-options {key}: the config has no key {head!r}; '
+                    f'its keys are {", ".join(sorted(cfg.keys()))}'
+                )
+        cfg.merge_from_dict(args.cfg_options)
+    if args.work_dir:
+        cfg.work_dir = args.work_dir
+    elif cfg.get('work_dir') is None:
+        cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
+    return cfg
+
+
+def build_runner(cfg: Config) -> Runner:
+    """Build the runner; a missing data set ends the program with its one sentence."""
+    if 'runner_type' in cfg:
+        return RUNNERS.build(cfg)
+    return Runner.from_cfg(cfg)

@@ -1,0 +1,5 @@
+"""Evaluators."""
+
+from .iml_metric import IMLMetric
+
+__all__ = ['IMLMetric']

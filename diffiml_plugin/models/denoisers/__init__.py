@@ -1,0 +1,5 @@
+"""Denoisers."""
+
+from .denoising_unet import DenoisingUNet
+
+__all__ = ['DenoisingUNet']

@@ -1,0 +1,45 @@
+"""Soft Dice loss of a one-channel head."""
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class BinaryDiceLoss(nn.Module):
+    """Soft Dice of sigmoid probabilities (mmseg's ``DiceLoss`` needs one channel a class).
+
+    It is the mean over the images of a batch, so that a small region weighs as much as a large
+    one.
+
+    Args:
+        loss_weight (float): Defaults to 1.
+        eps (float): Pixels added to both sides of the ratio. Defaults to 1.
+        loss_name (str): Defaults to 'loss_dice'.
+    """
+
+    def __init__(
+        self, loss_weight: float = 1.0, eps: float = 1.0, loss_name: str = 'loss_dice'
+    ) -> None:
+        super().__init__()
+        self.loss_weight = loss_weight
+        self.eps = eps
+        self.loss_name = loss_name
+
+    def forward(
+        self,
+        logits: Tensor,
+        label: Tensor,
+        weight: Tensor | None = None,
+        ignore_index: int | None = 255,
+    ) -> Tensor:
+        """Compare (B, 1, H, W) logits with (B, H, W) labels of 0, 1 and ``ignore_index``."""
+        valid = torch.ones_like(label) if ignore_index is None else label != ignore_index
+        prob = (logits.squeeze(1).sigmoid() * valid).flatten(1)
+        truth = ((label == 1) & valid.bool()).to(prob).flatten(1)
+        overlap = 2 * (prob * truth).sum(1) + self.eps
+        dice = overlap / (prob.sum(1) + truth.sum(1) + self.eps)
+        loss = 1 - dice
+        if weight is not None:
+            loss = loss * weight.flatten(1).mean(1)
+        return self.loss_weight * loss.mean()

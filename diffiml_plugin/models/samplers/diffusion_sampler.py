@@ -1,0 +1,123 @@
+"""Numerical solver of the learned score."""
+
+import hashlib
+from collections.abc import Callable, Sequence
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor
+
+from ...errors import UserError
+from .schedulers import NOISE_SCHEDULERS
+
+
+def identity_noise(
+    identities: Sequence[str], shape: Sequence[int], seed: int, member: int
+) -> Tensor:
+    """Draw noise that depends on the seed, the image's identity and the member alone.
+
+    Args:
+        identities (Sequence[str]): One name an image.
+        shape (Sequence[int]): Shape of one image's noise.
+        seed (int): Of the run.
+        member (int): Index within the ensemble.
+
+    Returns:
+        Tensor: (B, *shape) standard normal, on the CPU whatever the device of the model is, so
+        that devices agree.
+    """
+    noise = []
+    for identity in identities:
+        digest = hashlib.sha256(f'{seed}/{member}/{identity}'.encode()).digest()
+        # 63 bits: a generator's seed is a signed 64-bit number.
+        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
+        noise.append(torch.randn(tuple(shape), generator=generator))
+    return torch.stack(noise)
+
+
+@MODELS.register_module()
+class DiffusionSampler:
+    """Runs any diffusers scheduler from noise to a clean latent, for an ensemble of seeds.
+
+    Args:
+        scheduler (dict): A diffusers scheduler by class name with its settings.
+        num_inference_steps (int): Solver steps. Defaults to 1.
+        ensemble_size (int): Noise seeds an image. Defaults to 1.
+        seed (int): Of the noise. Defaults to 0.
+        max_batch (int | None): At most so many latents are denoised at once; None is no bound.
+
+    Raises:
+        UserError: If a number is not positive, or the scheduler is unknown.
+    """
+
+    def __init__(
+        self,
+        scheduler: dict,
+        num_inference_steps: int = 1,
+        ensemble_size: int = 1,
+        seed: int = 0,
+        max_batch: int | None = None,
+    ) -> None:
+        for name, value in dict(
+            num_inference_steps=num_inference_steps,
+            ensemble_size=ensemble_size,
+            max_batch=1 if max_batch is None else max_batch,
+        ).items():
+            if not isinstance(value, int) or value < 1:
+                raise UserError(f'DiffusionSampler {name} must be a positive integer, got {value!r}')
+        self.scheduler_cfg = dict(scheduler)
+        self.num_inference_steps = num_inference_steps
+        self.ensemble_size = ensemble_size
+        self.seed = seed
+        self.max_batch = max_batch
+        NOISE_SCHEDULERS.build(self.scheduler_cfg)
+
+    def _solve(
+        self, denoise: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, condition: Tensor
+    ) -> Tensor:
+        # Multistep solvers keep a history, so each solution has its own scheduler.
+        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
+        scheduler.set_timesteps(self.num_inference_steps, device=noise.device)
+        latents = noise * scheduler.init_noise_sigma
+        # Stochastic solvers draw from here, not from the global state: the same each time.
+        generator = torch.Generator().manual_seed(self.seed)
+        takes_generator = 'generator' in scheduler.step.__code__.co_varnames
+        kwargs = dict(generator=generator) if takes_generator else {}
+        for timestep in scheduler.timesteps:
+            model_input = scheduler.scale_model_input(latents, timestep)
+            output = denoise(model_input, timestep, condition)
+            latents = scheduler.step(output, timestep, latents, **kwargs).prev_sample
+        return latents
+
+    def sample(
+        self,
+        denoise: Callable[[Tensor, Tensor, Tensor], Tensor],
+        condition: Tensor,
+        channels: int,
+        identities: Sequence[str],
+    ) -> Tensor:
+        """Solve for every image and member.
+
+        Args:
+            denoise (Callable): ``denoise(latents, timestep, condition)``, all of one batch size.
+            condition (Tensor): (B, C, h, w) image features, computed once.
+            channels (int): Channels of the latent.
+            identities (Sequence[str]): One name an image.
+
+        Returns:
+            Tensor: (N, B, channels, h, w) clean latents of the N members.
+        """
+        shape = (channels, *condition.shape[-2:])
+        noise = torch.cat(
+            [
+                identity_noise(identities, shape, self.seed, member)
+                for member in range(self.ensemble_size)
+            ]
+        ).to(condition)
+        repeated = condition.expand(self.ensemble_size, *condition.shape).flatten(0, 1)
+        size = self.max_batch or len(noise)
+        latents = [
+            self._solve(denoise, part, features)
+            for part, features in zip(noise.split(size), repeated.split(size), strict=True)
+        ]
+        return torch.cat(latents).unflatten(0, (self.ensemble_size, len(condition)))

@@ -1,0 +1,83 @@
+"""Stage 1: training of the mask VAE."""
+
+import torch
+import torch.nn.functional as F
+from mmengine.model import BaseModel
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor
+
+from ..edges import mask_to_edge
+
+
+@MODELS.register_module()
+class MaskAutoencoder(BaseModel):
+    """Trains a :class:`MaskVAE` on masks and on their edge maps together.
+
+    The image of a sample is not looked at; only ``gt_sem_seg`` is. Prediction puts the
+    reconstructed mask's probability under ``seg_logits`` (as mmseg does for one channel) and the
+    edge's under ``pred_edge``, so that every segmentation metric scores the reconstruction.
+
+    Args:
+        vae (dict): Config of the mask VAE.
+        loss_recon (str): 'bce' (probabilities use the whole of 0..1) or 'l1' (published).
+            Defaults to 'bce'.
+        edge_width (int): Width of the edge band in pixels. Defaults to 7.
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+        init_cfg (dict, optional): MMEngine initialization config.
+
+    Raises:
+        ValueError: If ``loss_recon`` is unknown.
+    """
+
+    def __init__(
+        self,
+        vae: dict,
+        loss_recon: str = 'bce',
+        edge_width: int = 7,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        if loss_recon not in ('bce', 'l1'):
+            raise ValueError(f"loss_recon must be 'bce' or 'l1', got {loss_recon!r}")
+        self.vae = MODELS.build(vae)
+        self.loss_recon = loss_recon
+        self.edge_width = edge_width
+
+    def forward(
+        self,
+        inputs: Tensor,
+        data_samples: list[SegDataSample],
+        mode: str = 'loss',
+    ) -> dict | list[SegDataSample] | tuple[Tensor, Tensor]:
+        """Run one of the modes 'loss', 'predict' and 'tensor' (logits and latents).
+
+        Args:
+            inputs (Tensor): (B, 3, H, W) images; unused.
+            data_samples (list[SegDataSample]): Samples with ``gt_sem_seg``.
+            mode (str): What to return.
+        """
+        masks = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        # 255 marks padding; for a reconstruction it is simply not tampered.
+        masks = (masks == 1).float()
+        targets = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
+        maps = targets * 2 - 1
+        if mode == 'loss':
+            # Scaling the latent and undoing it cancel out here: only the statistics are kept.
+            latents = self.vae.encoder(maps)
+            self.vae.update_latent_statistics(latents.detach())
+            logits = self.vae.decoder(latents)
+            if self.loss_recon == 'l1':
+                return dict(loss_recon=F.l1_loss(logits, maps))
+            return dict(loss_recon=F.binary_cross_entropy_with_logits(logits, targets))
+        logits, latents = self.vae(maps)
+        if mode == 'tensor':
+            return logits, latents
+        probs, edges = logits.sigmoid().chunk(2)
+        for sample, prob, edge in zip(data_samples, probs, edges, strict=True):
+            sample.seg_logits = PixelData(data=prob)
+            sample.pred_sem_seg = PixelData(data=(prob > 0.5).to(prob))
+            sample.pred_edge = PixelData(data=edge)
+        return data_samples

@@ -1,0 +1,5 @@
+"""Mask VAE."""
+
+from .mask_vae import MaskVAE
+
+__all__ = ["MaskVAE"]

@@ -1,0 +1,1 @@
+"""Demo data: photographs tampered in known ways, with their masks."""

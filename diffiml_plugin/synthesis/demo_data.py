@@ -1,0 +1,127 @@
+"""The demo's data set, from photographs that come inside scikit-image and scikit-learn."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+import skimage.data
+import sklearn.datasets
+from numpy.random import Generator
+
+from ..errors import UserError
+from .masks import random_mask
+from .tampering import TAMPERINGS
+
+_SKIMAGE = Path(skimage.data.__file__).parent
+_SKLEARN = Path(sklearn.datasets.__file__).parent / 'images'
+
+# Train and test share no photograph (motorcycle_right shows what motorcycle_left shows).
+PHOTOGRAPHS = {
+    'train': [
+        *(_SKIMAGE / name for name in (
+            'astronaut.png', 'coffee.png', 'motorcycle_left.png', 'hubble_deep_field.jpg',
+            'brick.png', 'grass.png', 'camera.png', 'ihc.png', 'clock_motion.png',
+        )),
+        _SKLEARN / 'flower.jpg',
+    ],
+    'test': [
+        *(_SKIMAGE / name for name in (
+            'chelsea.png', 'rocket.jpg', 'gravel.png', 'coins.png', 'retina.jpg',
+        )),
+        _SKLEARN / 'china.jpg',
+    ],
+}
+SEEN = ('splice', 'copy_move', 'removal', 'noise', 'blur')
+UNSEEN = ('rejpeg', 'resample', 'colour')
+
+
+def _read(paths: Sequence[Path]) -> list[np.ndarray]:
+    photographs = []
+    for path in paths:
+        image = cv2.imread(str(path), cv2.IMREAD_COLOR)
+        if image is None:
+            raise UserError(f'the photograph {path} of the demo data cannot be read')
+        photographs.append(image)
+    return photographs
+
+
+def _crop(photographs: list[np.ndarray], size: int, rng: Generator) -> np.ndarray:
+    """Cut a random window, of the photograph's own pixels or shrunk by up to two."""
+    image = photographs[int(rng.integers(len(photographs)))]
+    height, width = image.shape[:2]
+    window = min(round(size * rng.uniform(1.0, 2.0)), height, width)
+    top = int(rng.integers(height - window + 1))
+    left = int(rng.integers(width - window + 1))
+    crop = image[top : top + window, left : left + window]
+    if rng.random() < 0.5:
+        crop = crop[:, ::-1]
+    return cv2.resize(crop, (size, size), interpolation=cv2.INTER_AREA)
+
+
+def make_sample(
+    photographs: list[np.ndarray], kind: str, rng: Generator
+) -> tuple[np.ndarray, np.ndarray]:
+    """Make one image.
+
+    Args:
+        photographs (list[np.ndarray]): (H, W, 3) uint8 BGR.
+        kind (str): A key of ``TAMPERINGS``, or 'authentic'.
+        rng (Generator): Source of randomness.
+
+    Returns:
+        tuple[np.ndarray, np.ndarray]: The (S, S, 3) uint8 BGR image and the (S, S) uint8 mask of
+        0 and 255, S in 128..256.
+    """
+    size = int(rng.integers(16, 33)) * 8
+    image = _crop(photographs, size, rng)
+    if kind == 'authentic':
+        return image, np.zeros((size, size), np.uint8)
+    mask = random_mask((size, size), rng)
+    return TAMPERINGS[kind](image, mask, _crop(photographs, size, rng), rng), mask * 255
+
+
+def write_folder(
+    out: Path, photographs: list[np.ndarray], kinds: Sequence[str], num: int, seed: Sequence[int],
+    authentic_share: float = 0.15,
+) -> None:
+    """Write ``num`` images in the folder format: ``Tp/``, ``Gt/`` and authentic ones in ``Au/``.
+
+    Image ``i`` depends on ``(seed, i)`` alone.
+    """
+    for name in ('Tp', 'Gt', 'Au'):
+        (out / name).mkdir(parents=True, exist_ok=True)
+    authentic = round(num * authentic_share)
+    for index in range(num):
+        rng = np.random.default_rng([*seed, index])
+        kind = 'authentic' if index < authentic else kinds[index % len(kinds)]
+        image, mask = make_sample(photographs, kind, rng)
+        stem = f'{index:05d}_{kind}'
+        folder = out / ('Au' if kind == 'authentic' else 'Tp')
+        if rng.random() < 0.3:
+            cv2.imwrite(str(folder / f'{stem}.png'), image)
+        else:
+            quality = int(rng.integers(80, 99))
+            cv2.imwrite(str(folder / f'{stem}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        if kind != 'authentic':
+            cv2.imwrite(str(out / 'Gt' / f'{stem}.png'), mask)
+
+
+def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> None:
+    """Write ``train``, ``test_seen`` and ``test_unseen`` folders.
+
+    Args:
+        out (Path): Folder to write to.
+        num_train (int): Images to train on.
+        num_test (int): Images of each test set.
+        seed (int): The same seed gives the same files. Defaults to 0.
+
+    Raises:
+        UserError: If a number is below 1 or a photograph is missing.
+    """
+    if min(num_train, num_test) < 1:
+        raise UserError(f'demo data needs at least one image a set, got {num_train} and {num_test}')
+    photographs = {split: _read(paths) for split, paths in PHOTOGRAPHS.items()}
+    write_folder(out / 'train', photographs['train'], SEEN, num_train, (seed, 0))
+    write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
+    write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))

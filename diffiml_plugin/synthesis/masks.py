@@ -1,0 +1,79 @@
+"""Procedural tampering masks: blobs, polygons and ellipses of a chosen area."""
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+MASK_SHAPES = ('blob', 'polygon', 'ellipse')
+AREA_RANGE = (0.02, 0.40)
+
+
+def _blob(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    """Level set of low-pass noise, restricted to the neighbourhood of one centre."""
+    height, width = size
+    # The noise is made coarse and enlarged: a wide Gaussian at full size would be far slower.
+    coarse = rng.standard_normal((16, 16)).astype(np.float32)
+    coarse = cv2.GaussianBlur(coarse, (0, 0), rng.uniform(1.0, 2.5))
+    coarse /= coarse.std() + 1e-6
+    noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+    centre_y, centre_x = rng.uniform(0.25, 0.75, 2)
+    rows = (np.arange(height, dtype=np.float32) / height - centre_y)[:, None]
+    columns = (np.arange(width, dtype=np.float32) / width - centre_x)[None]
+    field = noise - (rows**2 + columns**2) * (1.2 / area)
+    mask = (field > np.quantile(field[::2, ::2], 1 - area)).astype(np.uint8)
+    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
+    if count > 2:
+        mask = (labels == 1 + stats[1:, cv2.CC_STAT_AREA].argmax()).astype(np.uint8)
+    return mask
+
+
+def _polygon(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    height, width = size
+    corners = int(rng.integers(3, 10))
+    angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
+    radii = rng.uniform(0.6, 1.4, corners) * np.sqrt(area * height * width / 2.2)
+    centre = rng.uniform(0.25, 0.75, 2) * (width, height)
+    points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    mask = np.zeros(size, np.uint8)
+    cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
+    return mask
+
+
+def _ellipse(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    height, width = size
+    ratio = rng.uniform(0.4, 2.5)
+    semi_axis = np.sqrt(area * height * width / np.pi)
+    axes = (semi_axis * np.sqrt(ratio), semi_axis / np.sqrt(ratio))
+    centre = rng.uniform(0.25, 0.75, 2) * (width, height)
+    mask = np.zeros(size, np.uint8)
+    cv2.ellipse(mask, (tuple(map(float, centre)), (2 * axes[0], 2 * axes[1]),
+                       float(rng.uniform(0, 180))), 1, -1)
+    return mask
+
+
+_DRAW = {'blob': _blob, 'polygon': _polygon, 'ellipse': _ellipse}
+
+
+def random_mask(
+    size: tuple[int, int],
+    rng: Generator,
+    shapes: tuple[str, ...] = MASK_SHAPES,
+    area_range: tuple[float, float] = AREA_RANGE,
+) -> np.ndarray:
+    """Draw one mask whose tampered share of the image lies in ``area_range``.
+
+    Args:
+        size (tuple[int, int]): Height and width in pixels.
+        rng (Generator): Source of randomness.
+        shapes (tuple[str, ...]): Shapes to choose from, of :data:`MASK_SHAPES`.
+        area_range (tuple[float, float]): Lowest and highest share of tampered pixels, 0..1.
+
+    Returns:
+        np.ndarray: (H, W) uint8 of 0 (authentic) and 1 (tampered).
+    """
+    low, high = area_range
+    while True:
+        area = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        mask = _DRAW[shapes[int(rng.integers(len(shapes)))]](size, area, rng)
+        if low <= mask.mean() <= high:
+            return mask

@@ -1,0 +1,38 @@
+"""Train a segmentor: ``python tools/train.py configs/diffiml_casia.py``."""
+
+import argparse
+
+from diffiml_plugin.engine.launch import add_common_arguments, build_runner, load_config
+from diffiml_plugin.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help="'auto' (or nothing): the latest checkpoint of the work dir; or a checkpoint's path",
+    )
+    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    cfg = load_config(args)
+    if args.amp:
+        cfg.optim_wrapper.type = 'AmpOptimWrapper'
+        cfg.optim_wrapper.loss_scale = 'dynamic'
+    if args.resume:
+        cfg.resume = True
+        cfg.load_from = None if args.resume == 'auto' else args.resume
+    try:
+        build_runner(cfg).train()
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+
+
+if __name__ == '__main__':
+    main()
