@@ -29,8 +29,12 @@ test_cfg = dict()
 
 # Published: Adam, lr 1e-4, 40 epochs; procedural masks are endless, so a higher rate
 # with a cosine to 0 gets there in minutes.
-optim_wrapper = dict(optimizer=dict(type='Adam', lr=3e-3))
+optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='Adam', lr=3e-3))
 param_scheduler = [dict(type='CosineAnnealingLR', T_max=900, eta_min=0, by_epoch=False)]
 default_hooks = dict(
-    logger=dict(interval=50),
-    checkpoint=dict(by_epoch=False, interval=900))
+    timer=dict(type='IterTimerHook'),
+    logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),
+    param_scheduler=dict(type='ParamSchedulerHook'),
+    checkpoint=dict(type='CheckpointHook', by_epoch=False, interval=900),
+    sampler_seed=dict(type='DistSamplerSeedHook'),
+    visualization=dict(type='SegVisualizationHook'))

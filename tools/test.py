@@ -28,7 +28,8 @@ def main() -> None:
         cfg.visualizer.save_dir = args.show_dir
     if args.out:
         cfg.custom_hooks = [
-            *cfg.get('custom_hooks', []), dict(type='SaveMasksHook', out_dir=args.out)
+            *cfg.get('custom_hooks', []),
+            dict(type='SaveMasksHook', out_dir=args.out),
         ]
     if args.tta:
         if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:

@@ -21,9 +21,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
         help='override settings of the config, as key=value; for example '
         'model.decode_head.sampler.ensemble_size=5',
     )
-    parser.add_argument(
-        '--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none'
-    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
 
 

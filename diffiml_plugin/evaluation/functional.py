@@ -7,7 +7,6 @@ positive pixel) and are ``nan`` there.
 
 import math
 
-import torch
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
@@ -82,9 +81,7 @@ def pixel_figures(
     )
 
 
-def image_figures(
-    scores: Tensor, tampered: Tensor, threshold: float = 0.5
-) -> dict[str, float]:
+def image_figures(scores: Tensor, tampered: Tensor, threshold: float = 0.5) -> dict[str, float]:
     """Image-level figures of a data set.
 
     Args:

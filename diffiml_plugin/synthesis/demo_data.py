@@ -19,16 +19,33 @@ _SKLEARN = Path(sklearn.datasets.__file__).parent / 'images'
 # Train and test share no photograph (motorcycle_right shows what motorcycle_left shows).
 PHOTOGRAPHS = {
     'train': [
-        *(_SKIMAGE / name for name in (
-            'astronaut.png', 'coffee.png', 'motorcycle_left.png', 'hubble_deep_field.jpg',
-            'brick.png', 'grass.png', 'camera.png', 'ihc.png', 'clock_motion.png',
-        )),
+        *(
+            _SKIMAGE / name
+            for name in (
+                'astronaut.png',
+                'coffee.png',
+                'motorcycle_left.png',
+                'hubble_deep_field.jpg',
+                'brick.png',
+                'grass.png',
+                'camera.png',
+                'ihc.png',
+                'clock_motion.png',
+            )
+        ),
         _SKLEARN / 'flower.jpg',
     ],
     'test': [
-        *(_SKIMAGE / name for name in (
-            'chelsea.png', 'rocket.jpg', 'gravel.png', 'coins.png', 'retina.jpg',
-        )),
+        *(
+            _SKIMAGE / name
+            for name in (
+                'chelsea.png',
+                'rocket.jpg',
+                'gravel.png',
+                'coins.png',
+                'retina.jpg',
+            )
+        ),
         _SKLEARN / 'china.jpg',
     ],
 }
@@ -82,7 +99,11 @@ def make_sample(
 
 
 def write_folder(
-    out: Path, photographs: list[np.ndarray], kinds: Sequence[str], num: int, seed: Sequence[int],
+    out: Path,
+    photographs: list[np.ndarray],
+    kinds: Sequence[str],
+    num: int,
+    seed: Sequence[int],
     authentic_share: float = 0.15,
 ) -> None:
     """Write ``num`` images in the folder format: ``Tp/``, ``Gt/`` and authentic ones in ``Au/``.

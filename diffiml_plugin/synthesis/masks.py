@@ -46,8 +46,12 @@ def _ellipse(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     axes = (semi_axis * np.sqrt(ratio), semi_axis / np.sqrt(ratio))
     centre = rng.uniform(0.25, 0.75, 2) * (width, height)
     mask = np.zeros(size, np.uint8)
-    cv2.ellipse(mask, (tuple(map(float, centre)), (2 * axes[0], 2 * axes[1]),
-                       float(rng.uniform(0, 180))), 1, -1)
+    cv2.ellipse(
+        mask,
+        (tuple(map(float, centre)), (2 * axes[0], 2 * axes[1]), float(rng.uniform(0, 180))),
+        1,
+        -1,
+    )
     return mask
 
 

@@ -81,6 +81,5 @@ def colour(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -
 
 
 TAMPERINGS: dict[str, Tamper] = {
-    f.__name__: f
-    for f in (splice, copy_move, removal, noise, blur, rejpeg, resample, colour)
+    f.__name__: f for f in (splice, copy_move, removal, noise, blur, rejpeg, resample, colour)
 }

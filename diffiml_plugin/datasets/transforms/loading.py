@@ -46,8 +46,8 @@ class LoadTamperingMask(BaseTransform):
                 raw = raw[..., :3].mean(2)
             if raw.shape != shape:
                 raise UserError(
-                    f"mask {path!r} is {raw.shape[1]}x{raw.shape[0]} but image "
-                    f"{results['img_path']!r} is {shape[1]}x{shape[0]}: both must agree"
+                    f'mask {path!r} is {raw.shape[1]}x{raw.shape[0]} but image '
+                    f'{results["img_path"]!r} is {shape[1]}x{shape[0]}: both must agree'
                 )
             mask = (raw > (0.5 if raw.max() <= 1 else 127.5)).astype(np.uint8)
         results['gt_seg_map'] = mask

@@ -52,7 +52,9 @@ class EdgeFCNHead(BaseDecodeHead):
         self.fusion = FeatureFusion(in_channels, channels, self.norm_cfg)
         self.convs = nn.Sequential(
             *[
-                ConvModule(channels, channels, 3, padding=1, norm_cfg=self.norm_cfg or dict(type='BN'))
+                ConvModule(
+                    channels, channels, 3, padding=1, norm_cfg=self.norm_cfg or dict(type='BN')
+                )
                 for _ in range(num_convs)
             ]
         )

@@ -64,7 +64,9 @@ class DiffusionSampler:
             max_batch=1 if max_batch is None else max_batch,
         ).items():
             if not isinstance(value, int) or value < 1:
-                raise UserError(f'DiffusionSampler {name} must be a positive integer, got {value!r}')
+                raise UserError(
+                    f'DiffusionSampler {name} must be a positive integer, got {value!r}'
+                )
         self.scheduler_cfg = dict(scheduler)
         self.num_inference_steps = num_inference_steps
         self.ensemble_size = ensemble_size

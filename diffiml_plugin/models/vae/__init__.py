@@ -2,4 +2,4 @@
 
 from .mask_vae import MaskVAE
 
-__all__ = ["MaskVAE"]
+__all__ = ['MaskVAE']

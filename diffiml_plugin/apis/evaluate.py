@@ -1,0 +1,69 @@
+"""Scoring of a model on a data set, without a runner."""
+
+import time
+from collections.abc import Sequence
+from pathlib import Path
+
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from mmseg.structures import SegDataSample
+from torch import nn
+
+from ..errors import UserError
+from ..evaluation import IMLMetric
+
+
+def latest_checkpoint(work_dir: Path) -> Path:
+    """Return the checkpoint that a run in ``work_dir`` wrote last.
+
+    Raises:
+        UserError: If there is none.
+    """
+    pointer = work_dir / 'last_checkpoint'
+    if not pointer.is_file():
+        raise UserError(f'{work_dir} holds no checkpoint: train first, or name another work dir')
+    return work_dir / Path(pointer.read_text().strip()).name
+
+
+def load_model(config: Path, checkpoint: Path, device: str = 'cpu') -> tuple[nn.Module, Config]:
+    """Build the config's model with the checkpoint's weights, ready to predict."""
+    cfg = Config.fromfile(config)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model = MODELS.build(cfg.model)
+    load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    return model.to(device).eval(), cfg
+
+
+@torch.inference_mode()
+def evaluate(
+    model: nn.Module, dataset: dict, keep: Sequence[int] = (), threshold: float = 0.5
+) -> tuple[dict[str, float], list[SegDataSample], list[dict]]:
+    """Score a model on a data set, an image at a time.
+
+    Args:
+        model (nn.Module): Any mmseg segmentor.
+        dataset (dict): Config of the data set with its pipeline.
+        keep (Sequence[int]): Indices of the predictions to return.
+        threshold (float): Of :class:`IMLMetric`. Defaults to 0.5.
+
+    Returns:
+        tuple: The figures with ``ms`` (milliseconds of prediction an image, data loading
+        excluded), the kept predictions, and every image's own figures.
+    """
+    data = DATASETS.build(dataset)
+    metric = IMLMetric(threshold=threshold)
+    kept, seconds = [], 0.0
+    for index in range(len(data)):
+        batch = pseudo_collate([data[index]])
+        start = time.perf_counter()
+        sample = model.test_step(batch)[0]
+        seconds += time.perf_counter() - start
+        metric.process(batch, [sample.to_dict()])
+        if index in keep:
+            kept.append(sample)
+    figures = metric.compute_metrics(metric.results)
+    return figures | dict(ms=1000 * seconds / len(data)), kept, metric.results

@@ -1,0 +1,5 @@
+"""Pictures."""
+
+from .grid import draw_grid
+
+__all__ = ['draw_grid']

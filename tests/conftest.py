@@ -1,0 +1,47 @@
+import os
+from pathlib import Path
+
+import mmseg.models  # noqa: F401  registers mmseg's own components
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+
+import diffiml_plugin  # noqa: F401  registers ours
+from diffiml_plugin.synthesis.demo_data import make_demo_data
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture(autouse=True)
+def _scope_and_folder(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    init_default_scope('mmseg')
+    torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session')
+def demo_data(tmp_path_factory) -> Path:
+    out = tmp_path_factory.mktemp('demo')
+    make_demo_data(out, num_train=24, num_test=10, seed=3)
+    return out
+
+
+@pytest.fixture(scope='session')
+def run_env() -> dict[str, str]:
+    return os.environ | {'OMP_WAIT_POLICY': 'PASSIVE', 'PYTHONPATH': str(ROOT)}
+
+
+@pytest.fixture
+def build():
+    """Build a config's model, without downloading pretrained weights."""
+
+    def _build(config: str, **changes):
+        cfg = Config.fromfile(ROOT / config)
+        cfg.merge_from_dict(changes)
+        if 'init_cfg' in cfg.model.get('backbone', {}):
+            cfg.model.backbone.init_cfg = None
+        return MODELS.build(cfg.model)
+
+    return _build

@@ -1,0 +1,138 @@
+"""The real scripts on small data."""
+
+import json
+import re
+import subprocess
+import sys
+
+import pytest
+import torch
+
+TINY = (
+    'train_dataloader.batch_size=2',
+    'train_dataloader.num_workers=0',
+    'train_dataloader.persistent_workers=False',
+    'default_hooks.logger.interval=1',
+)
+
+
+def run(env, *args: object, ok: bool = True) -> str:
+    command = [sys.executable, *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode == 0) == ok, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def losses(work_dir) -> dict[int, float]:
+    rows = {}
+    for log in work_dir.glob('*/vis_data/scalars.json'):
+        for line in log.read_text().splitlines():
+            row = json.loads(line)
+            if 'loss' in row:
+                rows[row['iter']] = row['loss']
+    return rows
+
+
+def test_train_resume_test(demo_data, tmp_path, run_env):
+    settings = [
+        *TINY,
+        'log_processor.window_size=1',
+        f'data_root={demo_data}/',
+        f'train_dataloader.dataset.data_root={demo_data}/train',
+        f'val_dataloader.dataset.data_root={demo_data}/test_seen',
+        f'test_dataloader.dataset.data_root={demo_data}/test_seen',
+        'train_cfg.val_interval=4',
+        'default_hooks.checkpoint.interval=2',
+    ]
+
+    def train(name, iters, *more):
+        options = [*settings, f'train_cfg.max_iters={iters}']
+        return run(
+            run_env,
+            'tools/train.py',
+            'configs/diffiml_demo.py',
+            '--work-dir',
+            tmp_path / name,
+            *more,
+            '--cfg-options',
+            *options,
+        )
+
+    train('whole', 4)
+    train('halves', 2)
+    train('halves', 4, '--resume')
+    whole, halves = (losses(tmp_path / name) for name in ('whole', 'halves'))
+    assert set(whole) == set(halves) == {1, 2, 3, 4}
+    states = [
+        torch.load(tmp_path / name / 'iter_4.pth', weights_only=False)
+        for name in ('whole', 'halves')
+    ]
+    assert states[0]['meta']['iter'] == states[1]['meta']['iter'] == 4
+    assert states[0]['param_schedulers'] == states[1]['param_schedulers']
+    assert whole == pytest.approx(halves, rel=1e-4)
+    for key, value in states[0]['state_dict'].items():
+        assert torch.allclose(value, states[1]['state_dict'][key], atol=1e-5), key
+
+    checkpoint = tmp_path / 'whole/iter_4.pth'
+    printed = run(
+        run_env,
+        'tools/test.py',
+        'configs/diffiml_demo.py',
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'test',
+        '--out',
+        tmp_path / 'masks',
+        '--show-dir',
+        tmp_path / 'show',
+        '--cfg-options',
+        *settings,
+    )
+    assert re.search(r'iml/pixel_f1: \d', printed)
+    assert len(list((tmp_path / 'masks').glob('*.png'))) == 10
+    assert len(list((tmp_path / 'show').rglob('*.png'))) == 10
+
+
+def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
+    """diffiml_casia.py itself, with a tiny MiT instead of B3 and nothing downloaded."""
+    for name, split in (('CASIAv2', 'train'), ('CASIAv1', 'test_seen')):
+        (tmp_path / name).symlink_to(demo_data / split)
+    run(
+        run_env, 'tools/train.py', 'configs/diffiml_casia.py', '--work-dir', tmp_path / 'run',
+        '--cfg-options', *TINY,
+        f'train_dataloader.dataset.data_root={tmp_path}/CASIAv2',
+        f'val_dataloader.dataset.data_root={tmp_path}/CASIAv1',
+        'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
+        'test_dataloader=None', 'test_evaluator=None', 'test_cfg=None',
+        'model.backbone.init_cfg=None', 'model.backbone.embed_dims=8',
+        'model.backbone.num_layers=[1,1,1,1]', 'model.backbone.num_heads=[1,1,1,1]',
+        'model.decode_head.in_channels=[8,8,8,8]',
+        'model.decode_head.denoiser.block_out_channels=(32,)',
+        'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
+        # 512 x 512 as in the config would take minutes here.
+        'model.data_preprocessor.size=(128,128)',
+        'train_dataloader.dataset.pipeline.2.scale=(128,128)',
+        'val_dataloader.dataset.pipeline.1.scale=(128,128)',
+    )  # fmt: skip
+    assert sorted(losses(tmp_path / 'run')) == [1, 2]
+
+
+def test_missing_data_is_one_sentence(tmp_path, run_env):
+    printed = run(
+        run_env, 'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path,
+        '--cfg-options', f'train_dataloader.dataset.data_root={tmp_path}/none', ok=False,
+    )  # fmt: skip
+    assert 'Traceback' not in printed
+    assert f"no data at '{tmp_path}/none'" in printed and 'Tp/ (tampered)' in printed
+
+
+@pytest.mark.parametrize(
+    'args, sentence',
+    [
+        (['configs/none.py'], "config 'configs/none.py' does not exist"),
+        (['configs/diffiml_demo.py', '--cfg-options', 'modle.x=1'], "no key 'modle'"),
+    ],
+)
+def test_wrong_command_lines(args, sentence, tmp_path, run_env):
+    printed = run(run_env, 'tools/train.py', *args, ok=False)
+    assert 'Traceback' not in printed and sentence in printed

@@ -1,0 +1,36 @@
+"""Take the mask VAE out of a checkpoint of ``configs/mask_vae.py``, as safetensors."""
+
+import argparse
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+PREFIX = 'vae.'
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('out', type=Path, help='.safetensors file to write')
+    return parser.parse_args()
+
+
+def main() -> None:
+    args = parse_args()
+    if not args.checkpoint.is_file():
+        raise SystemExit(f'checkpoint {str(args.checkpoint)!r} does not exist')
+    state = torch.load(args.checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    weights = {
+        k.removeprefix(PREFIX): v.contiguous() for k, v in state.items() if k.startswith(PREFIX)
+    }
+    if not weights:
+        raise SystemExit(
+            f'{str(args.checkpoint)!r} holds no mask VAE (no key starts with {PREFIX!r})'
+        )
+    save_file(weights, args.out)
+    print(f'{len(weights)} tensors, {args.out.stat().st_size / 1e6:.2f} MB in {args.out}')
+
+
+if __name__ == '__main__':
+    main()
