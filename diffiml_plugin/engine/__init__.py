@@ -1,5 +1,6 @@
 """Running: hooks, and set-up of a run from the command line."""
 
+from .resume_random_state_hook import ResumeRandomStateHook
 from .save_masks_hook import SaveMasksHook
 
-__all__ = ['SaveMasksHook']
+__all__ = ['ResumeRandomStateHook', 'SaveMasksHook']
