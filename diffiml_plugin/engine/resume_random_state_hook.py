@@ -39,7 +39,15 @@ class ResumeRandomStateHook(Hook):
         self._loaded = checkpoint.get('random_state') if runner._resume else None
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Restore the states once."""
+        """Restore what the data pipeline draws from, before the first batch is loaded."""
+        if self._loaded is not None and get_rank() == 0:
+            np.random.set_state(self._loaded['numpy'])
+            random.setstate(self._loaded['python'])
+
+    def before_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: dict | None = None
+    ) -> None:
+        """Restore torch's state once, after the data loader's start has drawn a seed from it."""
         state, self._loaded = self._loaded, None
         if state is None:
             return
@@ -47,7 +55,5 @@ class ResumeRandomStateHook(Hook):
             torch.manual_seed(runner.seed + 1_000_003 * get_rank() + runner.iter)
             return
         torch.set_rng_state(state['torch'])
-        np.random.set_state(state['numpy'])
-        random.setstate(state['python'])
         if 'cuda' in state and torch.cuda.is_available():
             torch.cuda.set_rng_state(state['cuda'])
