@@ -31,7 +31,11 @@ def demo_data(tmp_path_factory) -> Path:
 @pytest.fixture(scope='session')
 def run_env() -> dict[str, str]:
     # One thread: the order of sums, and so the last digit, is then the same in every run.
-    return os.environ | {'OMP_NUM_THREADS': '1', 'OMP_WAIT_POLICY': 'PASSIVE', 'PYTHONPATH': str(ROOT)}
+    return os.environ | {
+        'OMP_NUM_THREADS': '1',
+        'OMP_WAIT_POLICY': 'PASSIVE',
+        'PYTHONPATH': str(ROOT),
+    }
 
 
 @pytest.fixture

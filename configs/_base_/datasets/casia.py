@@ -32,7 +32,9 @@ val_dataloader = dict(
         data_root=data_root + 'CASIAv1',
         pipeline=test_pipeline,
         test_mode=True))
-test_sets = ['Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DSO-1', 'Korus', 'AutoSplice', 'CocoGlide']
+test_sets = [
+    'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DSO-1', 'Korus', 'AutoSplice', 'CocoGlide'
+]
 test_dataloader = dict(
     batch_size=8,
     num_workers=4,

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import diffusers
 import torch
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
@@ -105,8 +106,6 @@ class DiffusionHead(BaseDecodeHead):
     @staticmethod
     def _inherit(training: dict, solving: dict) -> dict:
         """Give the solver the training schedule's settings that its class knows."""
-        import diffusers
-
         solving = dict(type=training['type']) | dict(solving)
         cls = getattr(diffusers, solving['type'], None)
         if cls is None:

@@ -16,7 +16,9 @@ from .feature_fusion import FeatureFusion
 
 @MODELS.register_module()
 class EdgeFCNHead(BaseDecodeHead):
-    """The "no diffusion" ablation: the diffusion head's fusion, a plain convolutional head, mask and edge.
+    """The "no diffusion" ablation: the diffusion head's fusion, a plain head.
+
+    It predicts mask and edge from the fused map, as a discriminative model does.
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone's stages, shallowest first.
