@@ -13,3 +13,4 @@ load_from = None
 resume = False
 randomness = dict(seed=0)
 custom_hooks = [dict(type='ResumeRandomStateHook')]
+tta_model = dict(type='IMLTTAModel', merge='max')

@@ -5,7 +5,7 @@ from .decode_heads import DiffusionHead, EdgeFCNHead
 from .denoisers import DenoisingUNet
 from .losses import BinaryDiceLoss, LatentMSELoss
 from .samplers import NOISE_SCHEDULERS, DiffusionSampler
-from .segmentors import DiffIML, MaskAutoencoder
+from .segmentors import DiffIML, IMLTTAModel, MaskAutoencoder
 from .vae import MaskVAE
 
 __all__ = [
@@ -17,6 +17,7 @@ __all__ = [
     'DiffusionSampler',
     'EdgeFCNHead',
     'HighPassBackbone',
+    'IMLTTAModel',
     'LatentMSELoss',
     'MaskAutoencoder',
     'MaskVAE',

@@ -89,6 +89,11 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
         *settings,
     )
     assert re.search(r'iml/pixel_f1: \d', printed)
+    flipped = run(
+        run_env, 'tools/test.py', 'configs/diffiml_demo.py', checkpoint, '--tta', '--work-dir',
+        tmp_path / 'test', '--cfg-options', *settings,
+    )  # fmt: skip
+    assert re.search(r'iml/pixel_f1: \d', flipped)
     assert len(list((tmp_path / 'masks').glob('*.png'))) == 10
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 10
 

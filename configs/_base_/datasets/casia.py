@@ -16,6 +16,17 @@ test_pipeline = [
     dict(type='LoadTamperingMask'),
     dict(type='PackSegInputs')
 ]
+# `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=crop_size, keep_ratio=False)],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]
+        ])
+]
 train_dataloader = dict(
     batch_size=16,
     num_workers=4,

@@ -14,6 +14,16 @@ test_pipeline = [
     dict(type='LoadTamperingMask'),
     dict(type='PackSegInputs')
 ]
+# `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
+tta_pipeline = [
+    dict(type='LoadImageFromFile'),
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]
+        ])
+]
 train_dataloader = dict(
     batch_size=16,
     num_workers=1,
