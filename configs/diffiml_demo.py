@@ -11,7 +11,10 @@ model = dict(
         channels=64,
         vae=dict(type='MaskVAE', weights='shipped'),
         denoiser=dict(
-            type='DenoisingUNet', condition_channels=64, block_out_channels=(64, )),
+            type='DenoisingUNet',
+            condition_channels=64,
+            block_out_channels=(64, ),
+            layers_per_block=1),
         scheduler=dict(
             type='DDIMScheduler',
             prediction_type='sample',
