@@ -3,8 +3,7 @@
 import argparse
 import os.path as osp
 
-from diffiml_plugin.engine.launch import add_common_arguments, build_runner, load_config
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.launch import add_common_arguments, load_config, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -37,10 +36,7 @@ def main() -> None:
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
-    try:
-        build_runner(cfg).test()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    run(cfg, 'test')
 
 
 if __name__ == '__main__':

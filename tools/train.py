@@ -2,8 +2,7 @@
 
 import argparse
 
-from diffiml_plugin.engine.launch import add_common_arguments, build_runner, load_config
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.launch import add_common_arguments, load_config, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -28,10 +27,7 @@ def main() -> None:
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else args.resume
-    try:
-        build_runner(cfg).train()
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    run(cfg, 'train')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,8 @@ from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
+from ..errors import UserError
+
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing have in common."""
@@ -52,8 +54,25 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
-def build_runner(cfg: Config) -> Runner:
-    """Build the runner; a missing data set ends the program with its one sentence."""
-    if 'runner_type' in cfg:
-        return RUNNERS.build(cfg)
-    return Runner.from_cfg(cfg)
+def run(cfg: Config, action: str) -> None:
+    """Build the runner and call its method ``action`` ('train' or 'test').
+
+    Raises:
+        SystemExit: With one sentence, for what a user can cause: missing or unpaired data, a
+            setting or a component that does not exist.
+    """
+    try:
+        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+        getattr(runner, action)()
+    except UserError as error:
+        # A data worker sends its traceback along; the sentence is its last line.
+        raise SystemExit(str(error).rsplit('UserError: ', 1)[-1].strip()) from None
+    except TypeError as error:
+        if 'unexpected keyword argument' not in str(error):
+            raise
+        raise SystemExit(f'config {cfg.filename!r}: {error}; rename or remove that key') from None
+    except KeyError as error:
+        if 'is not in the' not in str(error):
+            raise
+        sentence = str(error).strip('"').split('. ')[0]
+        raise SystemExit(f'config {cfg.filename!r}: {sentence}; correct its `type`') from None

@@ -136,8 +136,16 @@ def test_missing_data_is_one_sentence(tmp_path, run_env):
     [
         (['configs/none.py'], "config 'configs/none.py' does not exist"),
         (['configs/diffiml_demo.py', '--cfg-options', 'modle.x=1'], "no key 'modle'"),
+        (
+            ['configs/diffiml_demo.py', '--cfg-options', 'model.decode_head.stepz=1'],
+            "unexpected keyword argument 'stepz'",
+        ),
+        (
+            ['configs/diffiml_demo.py', '--cfg-options', 'model.backbone.type=NoBackbone'],
+            'NoBackbone is not in the',
+        ),
     ],
 )
 def test_wrong_command_lines(args, sentence, tmp_path, run_env):
-    printed = run(run_env, 'tools/train.py', *args, ok=False)
+    printed = run(run_env, 'tools/train.py', '--work-dir', tmp_path, *args, ok=False)
     assert 'Traceback' not in printed and sentence in printed
