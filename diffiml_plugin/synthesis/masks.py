@@ -77,7 +77,7 @@ def random_mask(
     """
     low, high = area_range
     while True:
-        area = float(np.exp(rng.uniform(np.log(low), np.log(high))))
+        area = float(rng.uniform(np.sqrt(low), np.sqrt(high))) ** 2
         mask = _DRAW[shapes[int(rng.integers(len(shapes)))]](size, area, rng)
         if low <= mask.mean() <= high:
             return mask

@@ -21,17 +21,17 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 def splice(image: np.ndarray, mask: np.ndarray, donor: np.ndarray, rng: Generator) -> np.ndarray:
     """Fill the region from another photograph, enlarged or flipped as forgers do."""
     height, width = image.shape[:2]
-    scale = rng.uniform(1.0, 1.6)
+    scale = rng.uniform(1.2, 1.8)
     size = (round(width * scale), round(height * scale))
     donor = cv2.resize(donor, size, interpolation=cv2.INTER_LINEAR)[:height, :width]
     return _paste(image, donor[:, ::-1] if rng.random() < 0.5 else donor, mask)
 
 
 def copy_move(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
-    """Fill the region from elsewhere in the same image, rotated and scaled."""
+    """Fill the region from elsewhere in the same image, rotated and enlarged."""
     height, width = image.shape[:2]
     matrix = cv2.getRotationMatrix2D(
-        (width / 2, height / 2), rng.uniform(-40, 40), rng.uniform(0.8, 1.4)
+        (width / 2, height / 2), rng.uniform(-40, 40), rng.uniform(1.15, 1.6)
     )
     matrix[:, 2] += rng.choice([-1, 1], 2) * rng.uniform(0.2, 0.45, 2) * (width, height)
     moved = cv2.warpAffine(image, matrix, (width, height), borderMode=cv2.BORDER_REFLECT)
@@ -50,13 +50,13 @@ def removal(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) 
 
 def noise(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
     """Add Gaussian noise to the region."""
-    noisy = image + rng.normal(0, rng.uniform(4, 14), image.shape)
+    noisy = image + rng.normal(0, rng.uniform(8, 20), image.shape)
     return _paste(image, noisy.round().clip(0, 255), mask)
 
 
 def blur(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
     """Smooth the region."""
-    return _paste(image, cv2.GaussianBlur(image, (0, 0), rng.uniform(0.8, 2.5)), mask)
+    return _paste(image, cv2.GaussianBlur(image, (0, 0), rng.uniform(1.2, 2.5)), mask)
 
 
 def rejpeg(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:

@@ -33,19 +33,19 @@ def draw_grid(
         squeeze=False,
         layout='constrained',
     )
-    for line, row, label in zip(axes, rows, labels, strict=True):
+    for number, (line, row, label) in enumerate(zip(axes, rows, labels, strict=True)):
         for axis, picture, title in zip(line, row, titles, strict=True):
             top = 0.5 if title.endswith('uncertainty') else 1
             if picture.ndim == 3:
                 axis.imshow(picture)
             else:
                 shown = axis.imshow(picture, vmin=0, vmax=top, cmap='cividis')
-                if line is axes[-1]:
+                if number == len(rows) - 1:
                     figure.colorbar(shown, ax=axis, location='bottom', shrink=0.9)
             axis.set_xticks([])
             axis.set_yticks([])
-            if line is axes[0]:
-                axis.set_title(title, fontsize=9)
+            if number == 0:
+                axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
         line[0].set_ylabel(label, fontsize=8)
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)

@@ -1,7 +1,7 @@
-# Embedded demo data (`make demo` writes it; see tools/make_demo_data.py), 128-256 pixels.
+# Embedded demo data (`make demo` writes it; see tools/make_demo_data.py), 128-192 pixels.
 # Crops for training and whole images for testing keep the pixels' traces: no resizing.
 data_root = 'data/demo/'
-crop_size = (128, 128)
+crop_size = (96, 96)
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadTamperingMask'),

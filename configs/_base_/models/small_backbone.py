@@ -7,7 +7,7 @@ data_preprocessor = dict(
     bgr_to_rgb=True,
     pad_val=0,
     seg_pad_val=255,
-    size=(128, 128),
+    size=(96, 96),
     test_cfg=dict(size_divisor=32))
 model = dict(
     data_preprocessor=data_preprocessor,
@@ -16,7 +16,7 @@ model = dict(
         backbone=dict(
             type='ResNet',
             depth=18,
-            in_channels=6,
+            in_channels=7,
             base_channels=32,
             stem_channels=32,
             norm_cfg=dict(type='BN'))))

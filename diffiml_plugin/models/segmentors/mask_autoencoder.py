@@ -23,6 +23,9 @@ class MaskAutoencoder(BaseModel):
         vae (dict): Config of the mask VAE.
         loss_recon (str): 'bce' (probabilities use the whole of 0..1) or 'l1' (published).
             Defaults to 'bce'.
+        latent_noise (float): Highest standard deviation of the noise that training adds to
+            latents, in units of theirs. The decoder so maps what a denoiser is unsure of to a
+            smooth probability and not to a texture. Published: 0. Defaults to 0.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         data_preprocessor (dict, optional): Config of the data preprocessor.
         init_cfg (dict, optional): MMEngine initialization config.
@@ -35,6 +38,7 @@ class MaskAutoencoder(BaseModel):
         self,
         vae: dict,
         loss_recon: str = 'bce',
+        latent_noise: float = 0.0,
         edge_width: int = 7,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
@@ -44,6 +48,7 @@ class MaskAutoencoder(BaseModel):
             raise ValueError(f"loss_recon must be 'bce' or 'l1', got {loss_recon!r}")
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon
+        self.latent_noise = latent_noise
         self.edge_width = edge_width
 
     def forward(
@@ -68,6 +73,10 @@ class MaskAutoencoder(BaseModel):
             # Scaling the latent and undoing it cancel out here: only the statistics are kept.
             latents = self.vae.encoder(maps)
             self.vae.update_latent_statistics(latents.detach())
+            if self.latent_noise:
+                scale = torch.rand(len(latents), 1, 1, 1, device=latents.device)
+                noise = torch.randn_like(latents) * self.vae.latent_std
+                latents = latents + self.latent_noise * scale * noise
             logits = self.vae.decoder(latents)
             if self.loss_recon == 'l1':
                 return dict(loss_recon=F.l1_loss(logits, maps))
