@@ -74,6 +74,12 @@ class DiffusionSampler:
         self.max_batch = max_batch
         NOISE_SCHEDULERS.build(self.scheduler_cfg)
 
+    def timesteps(self) -> Tensor:
+        """Return the integer timesteps at which the solver evaluates the denoiser."""
+        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
+        scheduler.set_timesteps(self.num_inference_steps)
+        return scheduler.timesteps.round().long()
+
     def _solve(
         self, denoise: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, condition: Tensor
     ) -> Tensor:
