@@ -122,6 +122,18 @@ def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
     assert sorted(losses(tmp_path / 'run')) == [1, 2]
 
 
+@pytest.mark.parametrize('name', ['twin_demo', 'segformer_demo'])
+def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_env):
+    run(
+        run_env, 'tools/train.py', f'configs/baselines/{name}.py', '--work-dir', tmp_path,
+        '--cfg-options', *TINY, f'train_dataloader.dataset.data_root={demo_data}/train',
+        f'val_dataloader.dataset.data_root={demo_data}/test_seen',
+        'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
+    )  # fmt: skip
+    log = next(tmp_path.glob('*/vis_data/scalars.json')).read_text()
+    assert 'iml/pixel_f1' in log and sorted(losses(tmp_path)) == [1]
+
+
 def test_missing_data_is_one_sentence(tmp_path, run_env):
     printed = run(
         run_env, 'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path,
