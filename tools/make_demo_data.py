@@ -11,7 +11,7 @@ from diffiml_plugin.synthesis.demo_data import make_demo_data
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write to')
-    parser.add_argument('--num', type=int, default=3000, help='training images')
+    parser.add_argument('--num', type=int, default=6000, help='training images')
     parser.add_argument('--num-test', type=int, default=200, help='images of each test set')
     parser.add_argument('--seed', type=int, default=0)
     return parser.parse_args()
