@@ -26,8 +26,8 @@ model = dict(
             timestep_spacing='trailing',
             rescale_betas_zero_snr=True),
         sampler=dict(type='DiffusionSampler', num_inference_steps=1, ensemble_size=3),
-        # Most training where the one-step solver works; the latents' weights keep half the published
-        # ones, with the same ratio, beside the losses that the mask is scored by.
+        # Most training where the one-step solver works; the latents' weights are half the
+        # published ones, beside the losses of the decoded mask.
         solver_share=0.8,
         condition_weight=1.0,
         loss_latent=dict(type='LatentMSELoss', mask_weight=0.1, edge_weight=0.4),

@@ -5,6 +5,7 @@ import os
 import os.path as osp
 
 import mmseg.models  # noqa: F401  registers the baselines
+import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
@@ -54,6 +55,13 @@ def load_config(args: argparse.Namespace) -> Config:
     return cfg
 
 
+def _use_gloo(cfg: Config) -> None:
+    """Let torchrun work without a GPU, where MMEngine would select one and fail."""
+    torch.distributed.init_process_group('gloo')
+    cfg.env_cfg.dist_cfg.backend = 'gloo'
+    cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
 def run(cfg: Config, action: str) -> None:
     """Build the runner and call its method ``action`` ('train' or 'test').
 
@@ -61,6 +69,8 @@ def run(cfg: Config, action: str) -> None:
         SystemExit: With one sentence, for what a user can cause: missing or unpaired data, a
             setting or a component that does not exist.
     """
+    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+        _use_gloo(cfg)
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         getattr(runner, action)()

@@ -4,6 +4,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,6 +90,31 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
         *settings,
     )
     assert re.search(r'iml/pixel_f1: \d', printed)
+    # Nine images on two processes: neither dropped nor counted twice.
+    nine = 'test_dataloader.dataset.indices=9'
+    common = (
+        'configs/diffiml_demo.py',
+        checkpoint,
+        '--work-dir',
+        tmp_path / 'test',
+        '--cfg-options',
+        *settings,
+        nine,
+    )
+    single = run(run_env, 'tools/test.py', *common)
+    command = ['tools/dist_test.sh', *map(str, common[:2]), '2', *map(str, common[2:])]
+    path = f'{Path(sys.executable).parent}:{run_env["PATH"]}'
+    double = subprocess.run(
+        command,
+        env=run_env | {'PATH': path, 'PORT': '29641'},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    assert double.returncode == 0, double.stderr[-3000:]
+    aucs = [re.search(r'iml/pixel_auc: ([\d.]+)', text)[1] for text in (single, double.stdout)]
+    assert aucs[0] == aucs[1]
+
     flipped = run(
         run_env, 'tools/test.py', 'configs/diffiml_demo.py', checkpoint, '--tta', '--work-dir',
         tmp_path / 'test', '--cfg-options', *settings,
