@@ -1,9 +1,8 @@
 """Test a segmentor: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
-import os.path as osp
 
-from diffiml_plugin.engine.launch import add_common_arguments, load_config, run
+from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -19,9 +18,7 @@ def parse_args() -> argparse.Namespace:
 def main() -> None:
     args = parse_args()
     cfg = load_config(args)
-    if not osp.isfile(args.checkpoint):
-        raise SystemExit(f'checkpoint {args.checkpoint!r} does not exist')
-    cfg.load_from = args.checkpoint
+    cfg.load_from = check_checkpoint(args.checkpoint)
     if args.show_dir:
         cfg.default_hooks.visualization.update(draw=True, interval=1)
         cfg.visualizer.save_dir = args.show_dir
@@ -31,7 +28,7 @@ def main() -> None:
             dict(type='SaveMasksHook', out_dir=args.out),
         ]
     if args.tta:
-        if 'tta_model' not in cfg or 'tta_pipeline' not in cfg:
+        if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
             raise SystemExit(f'--tta: {args.config!r} defines no tta_model and tta_pipeline')
         cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model

@@ -2,7 +2,9 @@
 
 import argparse
 
-from diffiml_plugin.engine.launch import add_common_arguments, load_config, run
+import torch
+
+from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
 
 
 def parse_args() -> argparse.Namespace:
@@ -22,11 +24,13 @@ def main() -> None:
     args = parse_args()
     cfg = load_config(args)
     if args.amp:
+        if not torch.cuda.is_available():
+            raise SystemExit('--amp needs a GPU, and PyTorch sees none: leave it out')
         cfg.optim_wrapper.type = 'AmpOptimWrapper'
         cfg.optim_wrapper.loss_scale = 'dynamic'
     if args.resume:
         cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else args.resume
+        cfg.load_from = None if args.resume == 'auto' else check_checkpoint(args.resume)
     run(cfg, 'train')
 
 

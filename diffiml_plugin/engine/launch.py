@@ -3,6 +3,7 @@
 import argparse
 import os
 import os.path as osp
+import zipfile
 
 import mmseg.models  # noqa: F401  registers the baselines
 import torch
@@ -53,6 +54,22 @@ def load_config(args: argparse.Namespace) -> Config:
     elif cfg.get('work_dir') is None:
         cfg.work_dir = osp.join('work_dirs', osp.splitext(osp.basename(args.config))[0])
     return cfg
+
+
+def check_checkpoint(path: str) -> str:
+    """Return ``path`` if it is a checkpoint that can be read.
+
+    Raises:
+        SystemExit: If it does not exist or is no PyTorch file.
+    """
+    if path.startswith(('http://', 'https://')):
+        return path
+    if not osp.isfile(path):
+        raise SystemExit(f'checkpoint {path!r} does not exist')
+    # PyTorch's format since 1.6 is a zip archive; MMEngine has written no other.
+    if not zipfile.is_zipfile(path):
+        raise SystemExit(f'checkpoint {path!r} is no PyTorch checkpoint, or is truncated')
+    return path
 
 
 def _use_gloo(cfg: Config) -> None:

@@ -187,3 +187,19 @@ def test_missing_data_is_one_sentence(tmp_path, run_env):
 def test_wrong_command_lines(args, sentence, tmp_path, run_env):
     printed = run(run_env, 'tools/train.py', '--work-dir', tmp_path, *args, ok=False)
     assert 'Traceback' not in printed and sentence in printed
+
+
+@pytest.mark.parametrize(
+    'script, args, sentence',
+    [
+        ('test', ['none.pth'], "checkpoint 'none.pth' does not exist"),
+        ('test', ['README.md'], "'README.md' is no PyTorch checkpoint"),
+        ('train', ['--resume', 'none.pth'], "checkpoint 'none.pth' does not exist"),
+        ('test', ['{weights}', '--tta', '--cfg-options', 'tta_pipeline=None'], '--tta'),
+    ],
+)
+def test_wrong_checkpoints(script, args, sentence, tmp_path, run_env):
+    torch.save(dict(state_dict={}), tmp_path / 'weights.pth')
+    args = [arg.format(weights=tmp_path / 'weights.pth') for arg in args]
+    printed = run(run_env, f'tools/{script}.py', 'configs/diffiml_demo.py', *args, ok=False)
+    assert 'Traceback' not in printed and sentence in printed
