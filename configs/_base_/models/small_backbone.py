@@ -8,7 +8,7 @@ data_preprocessor = dict(
     pad_val=0,
     seg_pad_val=255,
     size=(96, 96),
-    test_cfg=dict(size_divisor=32))
+    test_cfg=dict(size_divisor=8))
 model = dict(
     data_preprocessor=data_preprocessor,
     backbone=dict(
