@@ -7,6 +7,8 @@ positive pixel) and are ``nan`` there.
 
 import math
 
+import numpy as np
+from scipy.ndimage import binary_erosion, distance_transform_edt
 from torch import Tensor
 from torchmetrics.functional.classification import binary_auroc
 
@@ -43,6 +45,37 @@ def auc(score: Tensor, target: Tensor) -> float:
         return math.nan
     # float64: in float32 the trapezoids of a megapixel image lose the fifth digit.
     return float(binary_auroc(score.double(), target.long()))
+
+
+def boundary_f1(pred: Tensor, target: Tensor, tolerance: float | None = None) -> float:
+    """F1 of boundaries: a boundary pixel counts where the other boundary is near enough.
+
+    A boundary is the mask's own pixels that touch its outside; the image's border is none
+    (Csurka et al. 2013).
+
+    Args:
+        pred (Tensor): (H, W) boolean.
+        target (Tensor): (H, W) boolean.
+        tolerance (float, optional): Euclidean distance in pixels. Defaults to 0.75 % of the
+            image's diagonal, at least 1.
+
+    Returns:
+        float: 0..1; ``nan`` if neither has a boundary.
+    """
+    if tolerance is None:
+        tolerance = max(0.0075 * math.hypot(*target.shape), 1.0)
+    bounds = []
+    for mask in (pred, target):
+        mask = mask.cpu().numpy().astype(bool)
+        bounds.append(mask & ~binary_erosion(mask, np.ones((3, 3), bool), border_value=1))
+    counts = [int(bound.sum()) for bound in bounds]
+    if not all(counts):
+        return 0.0 if any(counts) else math.nan
+    near = [
+        (distance_transform_edt(~other)[bound] <= tolerance).mean()
+        for bound, other in (bounds, bounds[::-1])
+    ]
+    return float(2 * near[0] * near[1] / sum(near)) if sum(near) else 0.0
 
 
 def pixel_figures(

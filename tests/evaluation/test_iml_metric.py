@@ -6,7 +6,7 @@ import torch
 from sklearn import metrics
 
 from diffiml_plugin.evaluation import IMLMetric
-from diffiml_plugin.evaluation.functional import image_figures, pixel_figures
+from diffiml_plugin.evaluation.functional import boundary_f1, image_figures, pixel_figures
 
 
 @pytest.mark.parametrize('seed', range(20))
@@ -74,3 +74,35 @@ def test_wrong_inputs_are_named():
         IMLMetric(threshold=2)
     with pytest.raises(ValueError, match='num_classes=2'):
         IMLMetric().process({}, [sample(torch.zeros(3, 4, 4), torch.zeros(1, 4, 4))])
+
+
+def test_boundary_f1_by_brute_force():
+    rng = np.random.default_rng(1)
+
+    def boundary(mask):
+        padded = np.pad(mask, 1, mode='edge')
+        return [(y, x) for y, x in np.argwhere(mask) if not padded[y : y + 3, x : x + 3].all()]
+
+    for _ in range(10):
+        pair = []
+        for _ in range(2):
+            mask = np.zeros((24, 30), bool)
+            y, x = rng.integers(0, 12, 2)
+            mask[y : y + rng.integers(4, 14), x : x + rng.integers(4, 16)] = True
+            pair.append(mask)
+        bounds = [boundary(mask) for mask in pair]
+        near = [
+            np.mean([min(math.dist(p, q) for q in other) <= 2.0 for p in bound])
+            for bound, other in (bounds, bounds[::-1])
+        ]
+        expected = 2 * near[0] * near[1] / sum(near) if sum(near) else 0
+        found = boundary_f1(*map(torch.from_numpy, pair), tolerance=2.0)
+        assert found == pytest.approx(expected)
+
+
+def test_boundary_f1_without_a_boundary():
+    empty, full = torch.zeros(8, 8, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool)
+    half = full.clone()
+    half[:4] = False
+    assert math.isnan(boundary_f1(empty, full)) and boundary_f1(empty, half) == 0
+    assert boundary_f1(half, half) == 1

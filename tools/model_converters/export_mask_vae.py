@@ -3,8 +3,9 @@
 import argparse
 from pathlib import Path
 
-import torch
 from safetensors.torch import save_file
+
+from diffiml_plugin.engine.checkpoint import read_weights
 
 PREFIX = 'vae.'
 
@@ -18,9 +19,7 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    if not args.checkpoint.is_file():
-        raise SystemExit(f'checkpoint {str(args.checkpoint)!r} does not exist')
-    state = torch.load(args.checkpoint, map_location='cpu', weights_only=False)['state_dict']
+    state = read_weights(args.checkpoint)
     weights = {
         k.removeprefix(PREFIX): v.contiguous() for k, v in state.items() if k.startswith(PREFIX)
     }

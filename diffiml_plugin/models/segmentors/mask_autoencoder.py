@@ -8,7 +8,10 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
+from ...errors import UserError
 from ..edges import mask_to_edge
+from ..losses import BinaryDiceLoss
+from .latent_teacher import LatentTeacher
 
 
 @MODELS.register_module()
@@ -21,18 +24,24 @@ class MaskAutoencoder(BaseModel):
 
     Args:
         vae (dict): Config of the mask VAE.
-        loss_recon (str): 'bce' (probabilities use the whole of 0..1) or 'l1' (published).
-            Defaults to 'bce'.
+        loss_recon (str): 'bce' or 'dice' (probabilities use the whole of 0..1), or 'l1'
+            (published; the sigmoid of its decoder covers 0.27..0.73). Defaults to 'bce'.
         latent_noise (float): Highest standard deviation of the noise that training adds to
             latents, in units of theirs. The decoder so maps what a denoiser is unsure of to a
             smooth probability and not to a texture. Published: 0. Defaults to 0.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
+        teacher (dict, optional): Distillation from a frozen diffusers ``AutoencoderKL``:
+            ``pretrained`` (a local folder or a hub name; the paper's is
+            'stabilityai/sd-vae-ft-mse'), ``loss_weight`` (published and default: 0.01) and
+            ``scale`` of both latents (published and default: 0.18215). Defaults to None.
         data_preprocessor (dict, optional): Config of the data preprocessor.
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
-        ValueError: If ``loss_recon`` is unknown.
+        UserError: If ``loss_recon`` is unknown or the teacher cannot be loaded.
     """
+
+    _RECONSTRUCTION = ('bce', 'dice', 'l1')
 
     def __init__(
         self,
@@ -40,16 +49,21 @@ class MaskAutoencoder(BaseModel):
         loss_recon: str = 'bce',
         latent_noise: float = 0.0,
         edge_width: int = 7,
+        teacher: dict | None = None,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)
-        if loss_recon not in ('bce', 'l1'):
-            raise ValueError(f"loss_recon must be 'bce' or 'l1', got {loss_recon!r}")
+        if loss_recon not in self._RECONSTRUCTION:
+            raise UserError(
+                f'MaskAutoencoder loss_recon must be one of {", ".join(self._RECONSTRUCTION)}, '
+                f'got {loss_recon!r}'
+            )
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon
         self.latent_noise = latent_noise
         self.edge_width = edge_width
+        self.teacher = LatentTeacher(**teacher) if teacher else None
 
     def forward(
         self,
@@ -70,17 +84,7 @@ class MaskAutoencoder(BaseModel):
         targets = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
         maps = targets * 2 - 1
         if mode == 'loss':
-            # Scaling the latent and undoing it cancel out here: only the statistics are kept.
-            latents = self.vae.encoder(maps)
-            self.vae.update_latent_statistics(latents.detach())
-            if self.latent_noise:
-                scale = torch.rand(len(latents), 1, 1, 1, device=latents.device)
-                noise = torch.randn_like(latents) * self.vae.latent_std
-                latents = latents + self.latent_noise * scale * noise
-            logits = self.vae.decoder(latents)
-            if self.loss_recon == 'l1':
-                return dict(loss_recon=F.l1_loss(logits, maps))
-            return dict(loss_recon=F.binary_cross_entropy_with_logits(logits, targets))
+            return self._loss(maps, targets)
         logits, latents = self.vae(maps)
         if mode == 'tensor':
             return logits, latents
@@ -90,3 +94,21 @@ class MaskAutoencoder(BaseModel):
             sample.pred_sem_seg = PixelData(data=(prob > 0.5).to(prob))
             sample.pred_edge = PixelData(data=edge)
         return data_samples
+
+    def _loss(self, maps: Tensor, targets: Tensor) -> dict[str, Tensor]:
+        # Scaling the latent and undoing it cancel out here: only the statistics are kept.
+        latents = self.vae.encoder(maps)
+        self.vae.update_latent_statistics(latents.detach())
+        losses = self.teacher.loss(maps, latents) if self.teacher else {}
+        if self.latent_noise:
+            scale = torch.rand(len(latents), 1, 1, 1, device=latents.device)
+            noise = torch.randn_like(latents) * self.vae.latent_std
+            latents = latents + self.latent_noise * scale * noise
+        logits = self.vae.decoder(latents)
+        if self.loss_recon == 'l1':
+            loss = F.l1_loss(logits, maps)
+        elif self.loss_recon == 'dice':
+            loss = BinaryDiceLoss()(logits, targets.squeeze(1))
+        else:
+            loss = F.binary_cross_entropy_with_logits(logits, targets)
+        return losses | dict(loss_recon=loss)

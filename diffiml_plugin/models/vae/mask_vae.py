@@ -8,7 +8,14 @@ from mmseg.registry import MODELS
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
-SHIPPED_WEIGHTS = Path(__file__).parent / 'mask_vae.safetensors'
+from ...errors import UserError
+
+# Of configs/mask_vae.py and configs/mask_vae_published.py.
+SHIPPED_WEIGHTS = {
+    name: Path(__file__).parent / f'mask_vae{suffix}.safetensors'
+    for name, suffix in (('shipped', ''), ('shipped-published', '_published'))
+}
+STATISTICS = ('latent_mean', 'latent_std')
 
 
 @MODELS.register_module()
@@ -26,12 +33,14 @@ class MaskVAE(BaseModule):
             latent channel zero mean and unit variance by the statistics in the buffers
             ``latent_mean`` and ``latent_std`` (measured in training, stored in the checkpoint).
             Defaults to None.
-        weights (str | None): A safetensors file, 'shipped' for the weights in this package
-            (trained on procedural masks), or None for random ones. Defaults to None.
+        weights (str | None): A safetensors file; 'shipped' or 'shipped-published' for the
+            weights in this package (trained on procedural masks with cross entropy, or with the
+            published L1 loss); or None for random ones. Defaults to None.
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
-        FileNotFoundError: If ``weights`` names a file that does not exist.
+        UserError: If ``weights`` names a file that does not exist or that holds another
+            architecture.
     """
 
     def __init__(
@@ -75,19 +84,28 @@ class MaskVAE(BaseModule):
         self.to(memory_format=torch.channels_last)
 
         shape = (1, latent_channels, 1, 1)
-        self.register_buffer('latent_mean', torch.zeros(shape))
-        self.register_buffer('latent_std', torch.ones(shape))
-        self._weights = weights
+        # Beside a fixed factor they mean nothing, and a checkpoint has no place for them.
+        stored = latent_scale is None
+        self.register_buffer('latent_mean', torch.zeros(shape), persistent=stored)
+        self.register_buffer('latent_std', torch.ones(shape), persistent=stored)
         if weights is not None:
-            self._load(SHIPPED_WEIGHTS if weights == 'shipped' else Path(weights))
+            self._load(SHIPPED_WEIGHTS.get(weights) or Path(weights))
 
     def _load(self, path: Path) -> None:
         if not path.is_file():
-            raise FileNotFoundError(
+            raise UserError(
                 f'MaskVAE weights={str(path)!r} is not a file: give a safetensors file made by '
-                "`tools/train.py configs/mask_vae.py`, or weights='shipped'."
+                "`tools/train.py configs/mask_vae.py`, or weights='shipped'"
             )
-        self.load_state_dict(load_file(path))
+        state = load_file(path)
+        if self.latent_scale is not None:
+            state = {k: v for k, v in state.items() if k not in STATISTICS}
+        try:
+            self.load_state_dict(state)
+        except RuntimeError as error:
+            raise UserError(
+                f'MaskVAE weights={str(path)!r} are of another architecture: {error}'
+            ) from None
 
     def encode(self, maps: Tensor) -> Tensor:
         """Encode maps.

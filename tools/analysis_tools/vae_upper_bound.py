@@ -1,0 +1,110 @@
+"""Encode and decode a data set's masks: the ceiling of any method in this latent space."""
+
+import argparse
+import math
+from pathlib import Path
+
+import mmseg.models  # noqa: F401  registers the backbones
+import torch
+import torch.nn.functional as F
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.runner import load_checkpoint
+from mmseg.registry import DATASETS, MODELS
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation.functional import boundary_f1, pixel_figures
+from diffiml_plugin.models.edges import mask_to_edge
+
+FIGURES = ('F1', 'IoU', 'boundary F1')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='of a mask VAE, or of a model with a DiffusionHead')
+    parser.add_argument('checkpoint', nargs='?', help="default: the config's own VAE weights")
+    parser.add_argument(
+        '--data-root', help="folder of Tp/ and Gt/ instead of the test set's; original sizes"
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    return parser.parse_args()
+
+
+@torch.inference_mode()
+def reconstruct(vae: nn.Module, maps: Tensor, size: tuple[int, int]) -> Tensor:
+    """Return (1, 1, H, W) maps of 0 and 1 after a resize to ``size``, the VAE, and back."""
+    inputs = F.interpolate(maps, size, mode='nearest')
+    logits, _ = vae(inputs * 2 - 1)
+    logits = F.interpolate(logits, maps.shape[-2:], mode='bilinear', align_corners=False)
+    return (logits > 0).to(maps)
+
+
+def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int) -> dict:
+    """Average the figures over the samples whose mask is not empty."""
+    rows = dict(mask=[], edge=[])
+    for index in range(len(data)):
+        sample = data[index]
+        mask = (sample['data_samples'].gt_sem_seg.data == 1)[None].float()
+        if not mask.any():
+            continue
+        # The size at which the network works, when the pipeline resizes.
+        size = tuple(sample['inputs'].shape[-2:])
+        for name, truth in (('mask', mask), ('edge', mask_to_edge(mask, edge_width))):
+            if not truth.any():
+                continue
+            found = reconstruct(vae, truth, size)[0, 0]
+            figures = pixel_figures(found, truth[0, 0].long())
+            boundary = boundary_f1(found > 0, truth[0, 0] > 0)
+            rows[name].append((figures['f1'], figures['iou'], boundary))
+    means = {}
+    for name, values in rows.items():
+        # A mask that fills the image has no boundary.
+        columns = [[v for v in column if not math.isnan(v)] for column in zip(*values, strict=True)]
+        means[name] = [sum(c) / len(c) if c else math.nan for c in columns] or [math.nan] * 3
+    return dict(means=means, images=len(rows['mask']))
+
+
+def main() -> None:
+    args = parse_args()
+    if not Path(args.config).is_file():
+        raise SystemExit(f'config {args.config!r} does not exist')
+    cfg = Config.fromfile(args.config)
+    cfg.merge_from_dict(args.cfg_options or {})
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    if 'backbone' in cfg.model:
+        cfg.model.backbone.init_cfg = None
+    try:
+        model = MODELS.build(cfg.model)
+        dataset = cfg.test_dataloader.dataset
+        if args.data_root:
+            steps = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
+            dataset = dict(
+                type='IMLDataset',
+                data_root=args.data_root,
+                pipeline=[*steps, dict(type='PackSegInputs')],
+                test_mode=True,
+            )
+        data = DATASETS.build(dataset)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    if args.checkpoint:
+        load_checkpoint(model, check_checkpoint(args.checkpoint), map_location='cpu', strict=True)
+    owner = model if hasattr(model, 'vae') else getattr(model, 'decode_head', None)
+    if not hasattr(owner, 'vae'):
+        raise SystemExit(f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1')
+    result = upper_bound(owner.vae.eval(), data, owner.edge_width)
+    print(f'Encode-decode ceiling over {result["images"]} tampered images')
+    table = Table()
+    for title in ('', *FIGURES):
+        table.add_column(title, justify='right' if title else 'left')
+    for name, values in result['means'].items():
+        table.add_row(name, *(f'{value:.4f}' for value in values))
+    Console(width=80).print(table)
+
+
+if __name__ == '__main__':
+    main()
