@@ -3,9 +3,15 @@ from pathlib import Path
 import pytest
 import torch
 from mmengine.config import Config
-from mmseg.registry import MODELS
+from mmseg.registry import MODELS, TRANSFORMS
 
-CONFIGS = sorted(str(p) for p in Path('configs').rglob('*.py') if '_base_' not in p.parts)
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.samplers import NOISE_SCHEDULERS
+
+CONFIGS = sorted(
+    str(p) for p in Path('configs').rglob('*.py') if not {'_base_', 'ablations'} & set(p.parts)
+)
+ABLATION = Config.fromfile('configs/ablations/demo.py')
 
 
 def count(module: torch.nn.Module) -> int:
@@ -31,6 +37,60 @@ def test_every_config_builds(config, build):
     assert Config.fromfile(config).model.type in MODELS
 
 
+@pytest.mark.parametrize('name', ABLATION.train)
+def test_every_ablation_builds_and_solves(name, build):
+    changes = ABLATION.train[name].to_dict()
+    variants = changes.pop('solve', ())
+    config = changes.pop('config', ABLATION.config)
+    assert count(build(config, **changes)) > 0
+    for variant in variants:
+        assert count(build(config, **changes, **ABLATION.solve[variant].to_dict())) > 0
+
+
+def test_published_config_has_the_paper_s_numbers(build):
+    """METHOD.md, figure by figure."""
+    cfg = Config.fromfile('configs/diffiml_casia_published.py')
+    model = build('configs/diffiml_casia_published.py')
+    head = model.decode_head
+    assert head.vae.latent_scale == 0.18215 and count(head.vae) == 196_229
+    for scheduler in (head.noise_scheduler, NOISE_SCHEDULERS.build(head.solver.scheduler_cfg)):
+        settings = scheduler.config
+        assert settings.num_train_timesteps == 1000
+        assert (settings.beta_start, settings.beta_end) == (1e-4, 0.02)
+        assert settings.beta_schedule == 'linear' and settings.prediction_type == 'sample'
+        assert settings.clip_sample and settings.timestep_spacing == 'leading'
+        assert not settings.rescale_betas_zero_snr
+    assert head.solver.timesteps().tolist() == [875, 750, 625, 500, 375, 250, 125, 0]
+    assert head.solver.ensemble_size == 5 and head.ensemble_space == 'latent'
+    assert (head.loss_latent.mask_weight, head.loss_latent.edge_weight) == (0.2, 0.8)
+    assert head.error_prior == 0.1 and head.edge_width == 7 and head.threshold == 0.5
+    assert head.edge_supervision and not head.loss_decode
+    extras = (head.solver_share, head.condition_weight, head.self_align, head.condition_dropout)
+    assert not any(extras) and head.min_snr_gamma is None and head.guidance_scale == 1
+    assert round(count(head.denoiser.unet) / 1e6, 2) == 3.49
+    assert round(count(model.backbone) / 1e6, 2) == 44.07
+    assert cfg.tta_model['merge'] == 'max'
+    flips = cfg.tta_pipeline[-1]['transforms'][1]
+    assert [flip.prob for flip in flips] == [0.0, 1.0]
+    optimizer = cfg.optim_wrapper.optimizer
+    assert (optimizer.type, optimizer.lr, optimizer.weight_decay) == ('AdamW', 1e-4, 0.05)
+    augmentation = {step['type']: step for step in cfg.train_pipeline}
+    assert augmentation['Resize'].scale == (512, 512)
+    for name, arguments in dict(
+        RandomRescale=dict(scale_range=(0.8, 1.2)),
+        RandomCopyMove=dict(prob=0.1),
+        RandomInpainting=dict(prob=0.1),
+        RandomBrightnessContrast=dict(brightness=0.1, contrast=0.1),
+        RandomJPEG=dict(quality_range=(70, 100), prob=0.2),
+        RandomRotate90=dict(prob=0.5),
+        RandomGaussianBlur=dict(kernel_range=(3, 7), prob=0.2),
+    ).items():
+        transform = TRANSFORMS.build(augmentation[name])
+        assert {key: getattr(transform, key) for key in arguments} == arguments
+    flipped = [s.direction for s in cfg.train_pipeline if s.type == 'RandomFlip' and s.prob == 0.5]
+    assert flipped == ['horizontal', 'vertical']
+
+
 def test_latent_shape_and_odd_sizes():
     vae = MODELS.build(dict(type='MaskVAE', weights='shipped')).eval()
     maps = torch.ones(2, 1, 45, 64)
@@ -40,5 +100,5 @@ def test_latent_shape_and_odd_sizes():
 
 
 def test_missing_vae_weights_are_named():
-    with pytest.raises(FileNotFoundError, match='nowhere.safetensors.*mask_vae.py'):
+    with pytest.raises(UserError, match='nowhere.safetensors.*mask_vae.py'):
         MODELS.build(dict(type='MaskVAE', weights='nowhere.safetensors'))

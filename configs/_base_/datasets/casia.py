@@ -2,11 +2,20 @@
 # Each folder holds Tp/, Gt/ and, where there are authentic images, Au/.
 data_root = 'data/'
 crop_size = (512, 512)
+# The published augmentation, in its defaults.
 train_pipeline = [
     dict(type='LoadImageFromFile'),
     dict(type='LoadTamperingMask'),
+    dict(type='RandomRescale'),
+    dict(type='RandomCopyMove'),
+    dict(type='RandomInpainting'),
+    dict(type='RandomFlip', prob=0.5, direction='horizontal'),
+    dict(type='RandomFlip', prob=0.5, direction='vertical'),
+    dict(type='RandomBrightnessContrast'),
+    dict(type='RandomJPEG'),
+    dict(type='RandomRotate90'),
+    dict(type='RandomGaussianBlur'),
     dict(type='Resize', scale=crop_size, keep_ratio=False),
-    dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
     dict(type='PackSegInputs')
 ]
 test_pipeline = [

@@ -1,0 +1,120 @@
+import cv2
+import numpy as np
+import pytest
+from mmseg.registry import TRANSFORMS
+
+from diffiml_plugin.errors import UserError
+
+
+def sample(height: int = 60, width: int = 80) -> dict:
+    rng = np.random.default_rng(0)
+    image = rng.integers(0, 256, (height, width, 3), dtype=np.uint8)
+    mask = np.zeros((height, width), np.uint8)
+    mask[10:20, 30:50] = 1
+    return dict(img=image, gt_seg_map=mask, img_shape=(height, width))
+
+
+def apply(results: dict, seed: int = 0, **cfg) -> dict:
+    np.random.seed(seed)
+    return TRANSFORMS.build(cfg)(dict(results))
+
+
+@pytest.mark.parametrize('name', ['RandomCopyMove', 'RandomInpainting'])
+def test_tampering_marks_exactly_what_it_may_have_changed(name):
+    before = sample()
+    for seed in range(20):
+        after = apply(before, seed, type=name, prob=1.0, size_range=(0.1, 0.4))
+        added = (after['gt_seg_map'] == 1) & (before['gt_seg_map'] == 0)
+        changed = (after['img'] != before['img']).any(-1)
+        assert (after['gt_seg_map'][before['gt_seg_map'] == 1] == 1).all()
+        assert not changed[after['gt_seg_map'] == 0].any()
+        # A copy over itself changes nothing; of random pixels nearly all change otherwise.
+        assert changed[added].mean() > 0.9 or not changed.any()
+    assert (before['img'] == sample()['img']).all() and before['gt_seg_map'].sum() == 200
+
+
+def test_a_copied_rectangle_stands_elsewhere_in_the_image():
+    before = sample()
+    before['gt_seg_map'][:] = 0
+    after = apply(before, 3, type='RandomCopyMove', prob=1.0, size_range=(0.2, 0.3))
+    rows, columns = np.nonzero(after['gt_seg_map'])
+    box = np.s_[rows.min() : rows.max() + 1, columns.min() : columns.max() + 1]
+    patch = after['img'][box]
+    error = cv2.matchTemplate(before['img'], patch, cv2.TM_SQDIFF)
+    assert error.min() == 0
+
+
+def test_rotation_turns_image_and_mask_alike():
+    before = sample()
+    before['img'][..., 0] = before['gt_seg_map'] * 200
+    shapes = set()
+    for seed in range(12):
+        after = apply(before, seed, type='RandomRotate90', prob=1.0)
+        assert (after['img'][..., 0] == after['gt_seg_map'] * 200).all()
+        assert after['img_shape'] == after['gt_seg_map'].shape
+        shapes.add(after['img_shape'])
+    assert shapes == {(60, 80), (80, 60)}
+
+
+def test_rescale_stays_in_its_range_and_keeps_the_mask_binary():
+    before = sample()
+    for seed in range(12):
+        after = apply(before, seed, type='RandomRescale', scale_range=(0.5, 1.5))
+        height, width = after['img_shape']
+        assert after['img'].shape[:2] == after['gt_seg_map'].shape == (height, width)
+        assert 0.48 < height / 60 < 1.52 and abs(height / 60 - width / 80) < 0.02
+        assert set(np.unique(after['gt_seg_map'])) <= {0, 1}
+        share = after['gt_seg_map'].mean()
+        assert share == pytest.approx(200 / 4800, rel=0.15)
+
+
+@pytest.mark.parametrize(
+    'cfg, low, high',
+    [
+        (dict(type='RandomJPEG', quality_range=(70, 70), prob=1.0), 5, 100),
+        (dict(type='RandomGaussianBlur', kernel_range=(3, 3), prob=1.0), 20, 100),
+        (dict(type='RandomBrightnessContrast'), 0.01, 26 + 13),
+    ],
+)
+def test_global_changes_leave_the_mask_alone(cfg, low, high):
+    before = sample()
+    after = apply(before, 1, **cfg)
+    assert (after['gt_seg_map'] == before['gt_seg_map']).all()
+    change = np.abs(after['img'].astype(float) - before['img']).mean()
+    assert low < change < high and after['img'].dtype == np.uint8
+
+
+def test_a_single_quality_and_kernel_are_those_of_opencv():
+    before = sample()
+    jpeg = apply(before, type='RandomJPEG', quality_range=(83, 83), prob=1.0)['img']
+    _, code = cv2.imencode('.jpg', before['img'], [cv2.IMWRITE_JPEG_QUALITY, 83])
+    assert (jpeg == cv2.imdecode(code, cv2.IMREAD_COLOR)).all()
+    blurred = apply(before, type='RandomGaussianBlur', kernel_range=(5, 5), prob=1.0)['img']
+    assert (blurred == cv2.GaussianBlur(before['img'], (5, 5), 0)).all()
+
+
+@pytest.mark.parametrize(
+    'cfg',
+    [
+        dict(type='RandomCopyMove', prob=2.0),
+        dict(type='RandomInpainting', size_range=(0.5, 0.2)),
+        dict(type='RandomJPEG', quality_range=(0, 50)),
+        dict(type='RandomGaussianBlur', kernel_range=(4, 8)),
+        dict(type='RandomRescale', scale_range=(0, 1)),
+        dict(type='RandomRotate90', prob=-0.1),
+    ],
+    ids=lambda cfg: cfg['type'],
+)
+def test_wrong_settings_are_named(cfg):
+    with pytest.raises(UserError, match=cfg['type']):
+        TRANSFORMS.build(cfg)
+
+
+@pytest.mark.parametrize(
+    'name', ['RandomCopyMove', 'RandomInpainting', 'RandomJPEG', 'RandomRescale', 'RandomRotate90']
+)
+def test_probability_and_seed_rule(name):
+    before = sample()
+    assert (apply(before, type=name, prob=0.0)['img'] == before['img']).all()
+    one, other = (apply(before, 5, type=name, prob=1.0)['img'] for _ in range(2))
+    assert one.shape == other.shape and (one == other).all()
