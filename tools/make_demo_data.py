@@ -1,4 +1,4 @@
-"""Write the demo's training set and its two test sets."""
+"""Write the demo's training set and its test sets."""
 
 import argparse
 import time
@@ -24,7 +24,7 @@ def main() -> None:
         make_demo_data(args.out, args.num, args.num_test, args.seed)
     except UserError as error:
         raise SystemExit(str(error)) from None
-    total = args.num + 2 * args.num_test
+    total = args.num + 4 * args.num_test
     rate = total / (time.perf_counter() - start)
     print(f'{total} images in {args.out} ({rate:.0f} a second)')
 

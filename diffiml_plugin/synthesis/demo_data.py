@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -10,7 +11,7 @@ import sklearn.datasets
 from numpy.random import Generator
 
 from ..errors import UserError
-from .masks import random_mask
+from .masks import AREA_RANGE, MASK_SHAPES, OTHER_SHAPES, random_mask
 from .tampering import TAMPERINGS
 
 _SKIMAGE = Path(skimage.data.__file__).parent
@@ -71,7 +72,11 @@ def _crop(photographs: list[np.ndarray], size: int, rng: Generator) -> np.ndarra
 
 
 def make_sample(
-    photographs: list[np.ndarray], kind: str, rng: Generator
+    photographs: list[np.ndarray],
+    kind: str,
+    rng: Generator,
+    shapes: tuple[str, ...] = MASK_SHAPES,
+    area_range: tuple[float, float] = AREA_RANGE,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one image.
 
@@ -79,6 +84,8 @@ def make_sample(
         photographs (list[np.ndarray]): (H, W, 3) uint8 BGR.
         kind (str): A key of ``TAMPERINGS``, or 'authentic'.
         rng (Generator): Source of randomness.
+        shapes (tuple[str, ...]): Of the mask.
+        area_range (tuple[float, float]): Of the mask, as shares of the image.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: The (S, S, 3) uint8 BGR image and the (S, S) uint8 mask of
@@ -89,7 +96,7 @@ def make_sample(
     if kind == 'authentic':
         return image, np.zeros((size, size), np.uint8)
     while True:
-        mask = random_mask((size, size), rng)
+        mask = random_mask((size, size), rng, shapes, area_range)
         tampered = TAMPERINGS[kind](image, mask, _crop(photographs, size, rng), rng)
         change = cv2.absdiff(tampered, image)[mask > 0].mean()
         if change >= MIN_CHANGE:
@@ -104,10 +111,14 @@ def write_folder(
     num: int,
     seed: Sequence[int],
     authentic_share: float = 0.15,
+    qualities: tuple[int, int] = (85, 98),
+    png_share: float = 0.4,
+    **mask: Any,
 ) -> None:
     """Write ``num`` images in the folder format: ``Tp/``, ``Gt/`` and authentic ones in ``Au/``.
 
-    Image ``i`` depends on ``(seed, i)`` alone.
+    Image ``i`` depends on ``(seed, i)`` alone. JPEGs have ``qualities``; ``mask`` goes to
+    :func:`make_sample`.
     """
     for name in ('Tp', 'Gt', 'Au'):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -115,20 +126,24 @@ def write_folder(
     for index in range(num):
         rng = np.random.default_rng([*seed, index])
         kind = 'authentic' if index < authentic else kinds[index % len(kinds)]
-        image, mask = make_sample(photographs, kind, rng)
+        image, region = make_sample(photographs, kind, rng, **mask)
         stem = f'{index:05d}_{kind}'
         folder = out / ('Au' if kind == 'authentic' else 'Tp')
-        if rng.random() < 0.4:
+        if rng.random() < png_share:
             cv2.imwrite(str(folder / f'{stem}.png'), image)
         else:
-            quality = int(rng.integers(85, 99))
+            quality = int(rng.integers(qualities[0], qualities[1] + 1))
             cv2.imwrite(str(folder / f'{stem}.jpg'), image, [cv2.IMWRITE_JPEG_QUALITY, quality])
         if kind != 'authentic':
-            cv2.imwrite(str(out / 'Gt' / f'{stem}.png'), mask)
+            cv2.imwrite(str(out / 'Gt' / f'{stem}.png'), region)
 
 
 def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> None:
-    """Write ``train``, ``test_seen`` and ``test_unseen`` folders.
+    """Write ``train`` and four test folders.
+
+    ``test_seen`` has the manipulations of training, ``test_unseen`` others; ``test_jpeg`` (seen
+    manipulations, all saved at quality 50-70) and ``test_shapes`` (seen manipulations under
+    rectangles, rings and strokes over 0.5-60 % of the image) are further off.
 
     Args:
         out (Path): Folder to write to.
@@ -145,3 +160,7 @@ def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> N
     write_folder(out / 'train', photographs['train'], SEEN, num_train, (seed, 0))
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))
+    strong = dict(qualities=(50, 70), png_share=0.0)
+    write_folder(out / 'test_jpeg', photographs['test'], SEEN, num_test, (seed, 3), **strong)
+    other = dict(shapes=OTHER_SHAPES, area_range=(0.005, 0.6))
+    write_folder(out / 'test_shapes', photographs['test'], SEEN, num_test, (seed, 4), **other)

@@ -1,10 +1,12 @@
-"""Procedural tampering masks: blobs, polygons and ellipses of a chosen area."""
+"""Procedural tampering masks of a chosen area."""
 
 import cv2
 import numpy as np
 from numpy.random import Generator
 
 MASK_SHAPES = ('blob', 'polygon', 'ellipse')
+# Of the test set of other shapes: never among the masks of training.
+OTHER_SHAPES = ('rectangle', 'ring', 'strokes')
 AREA_RANGE = (0.02, 0.40)
 
 
@@ -55,7 +57,51 @@ def _ellipse(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     return mask
 
 
-_DRAW = {'blob': _blob, 'polygon': _polygon, 'ellipse': _ellipse}
+def _rectangle(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    height, width = size
+    ratio = rng.uniform(0.33, 3.0)
+    sides = np.clip(np.sqrt(area * height * width * np.array([ratio, 1 / ratio])), 2, size)
+    tall, wide = sides.round().astype(int)
+    top, left = rng.integers(height - tall + 1), rng.integers(width - wide + 1)
+    mask = np.zeros(size, np.uint8)
+    mask[top : top + tall, left : left + wide] = 1
+    return mask
+
+
+def _ring(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    """An ellipse around an authentic core of half its diameters."""
+    mask = _ellipse(size, area, rng)
+    rows, columns = np.nonzero(mask)
+    if len(rows) == 0:
+        return mask
+    centre_y, centre_x = rows.mean(), columns.mean()
+    ys = np.clip(2 * (np.arange(size[0]) - centre_y) + centre_y, 0, size[0] - 1)
+    xs = np.clip(2 * (np.arange(size[1]) - centre_x) + centre_x, 0, size[1] - 1)
+    core = mask[np.ix_(ys.round().astype(int), xs.round().astype(int))]
+    return mask & ~core.astype(bool)
+
+
+def _strokes(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
+    """Broad polylines, as from a brush."""
+    height, width = size
+    mask = np.zeros(size, np.uint8)
+    thickness = max(round(np.sqrt(area * height * width) / 2.5), 2)
+    points = rng.uniform(0.1, 0.9, (3, 2)) * (width, height)
+    while mask.mean() < area:
+        cv2.polylines(mask, [points.round().astype(np.int32)], False, 1, thickness)
+        points = points[-1] + rng.normal(0, 0.2, (3, 2)) * (width, height)
+        points = points.clip(0, (width, height))
+    return mask
+
+
+_DRAW = {
+    'blob': _blob,
+    'polygon': _polygon,
+    'ellipse': _ellipse,
+    'rectangle': _rectangle,
+    'ring': _ring,
+    'strokes': _strokes,
+}
 
 
 def random_mask(
@@ -69,7 +115,8 @@ def random_mask(
     Args:
         size (tuple[int, int]): Height and width in pixels.
         rng (Generator): Source of randomness.
-        shapes (tuple[str, ...]): Shapes to choose from, of :data:`MASK_SHAPES`.
+        shapes (tuple[str, ...]): Shapes to choose from, of :data:`MASK_SHAPES` and
+            :data:`OTHER_SHAPES`.
         area_range (tuple[float, float]): Lowest and highest share of tampered pixels, 0..1.
 
     Returns:

@@ -1,14 +1,15 @@
 import cv2
 import numpy as np
 import pytest
+from PIL import Image
 
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.synthesis.demo_data import PHOTOGRAPHS, SEEN, UNSEEN, make_demo_data
-from diffiml_plugin.synthesis.masks import MASK_SHAPES, random_mask
+from diffiml_plugin.synthesis.masks import MASK_SHAPES, OTHER_SHAPES, random_mask
 from diffiml_plugin.synthesis.tampering import TAMPERINGS
 
 
-@pytest.mark.parametrize('shape', MASK_SHAPES)
+@pytest.mark.parametrize('shape', MASK_SHAPES + OTHER_SHAPES)
 def test_mask_area(shape):
     rng = np.random.default_rng(0)
     for _ in range(30):
@@ -48,7 +49,7 @@ def test_same_seed_same_files(tmp_path):
 
 
 def test_masks_are_binary_and_paired(demo_data):
-    for split in ('train', 'test_seen', 'test_unseen'):
+    for split in ('train', 'test_seen', 'test_unseen', 'test_jpeg', 'test_shapes'):
         images = {p.stem for p in (demo_data / split / 'Tp').iterdir()}
         masks = list((demo_data / split / 'Gt').iterdir())
         assert images == {p.stem for p in masks}
@@ -59,3 +60,14 @@ def test_masks_are_binary_and_paired(demo_data):
 def test_no_images_is_refused(tmp_path):
     with pytest.raises(UserError, match='at least one image'):
         make_demo_data(tmp_path, 0, 5)
+
+
+def test_further_test_sets_are_what_they_say(demo_data):
+    images = [p for p in (demo_data / 'test_jpeg').rglob('*') if p.parent.name in ('Tp', 'Au')]
+    assert len(images) == 10
+    for path in images:
+        with Image.open(path) as image:
+            # Of the standard luminance table, whose first entry 16 is scaled by the quality.
+            assert 50 <= 100 - 50 * image.quantization[0][0] / 16 <= 70
+    areas = [cv2.imread(str(p), 0).mean() / 255 for p in (demo_data / 'test_shapes/Gt').iterdir()]
+    assert all(0.005 <= area <= 0.6 for area in areas) and min(areas) < 0.1 < max(areas)
