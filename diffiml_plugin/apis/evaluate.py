@@ -29,9 +29,19 @@ def latest_checkpoint(work_dir: Path) -> Path:
     return work_dir / Path(pointer.read_text().strip()).name
 
 
-def load_model(config: Path, checkpoint: Path, device: str = 'cpu') -> tuple[nn.Module, Config]:
-    """Build the config's model with the checkpoint's weights, ready to predict."""
+def load_model(
+    config: Path, checkpoint: Path, device: str = 'cpu', changes: dict | None = None
+) -> tuple[nn.Module, Config]:
+    """Build the config's model with the checkpoint's weights, ready to predict.
+
+    Args:
+        config (Path): Config file.
+        checkpoint (Path): Checkpoint file; it must hold every weight of the model.
+        device (str): Defaults to 'cpu'.
+        changes (dict, optional): Overrides of the config by dotted keys.
+    """
     cfg = Config.fromfile(config)
+    cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model)
     load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)

@@ -5,10 +5,14 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.edges import mask_to_edge
 from diffiml_plugin.models.samplers import identity_noise
 from diffiml_plugin.models.samplers.schedulers import (
+    NOISE_SCHEDULERS,
+    inherit_schedule,
     predicted_clean,
     score_from_clean,
+    snr_weight,
     training_target,
 )
 
@@ -42,7 +46,8 @@ def test_score_of_a_gaussian(prediction_type):
 @pytest.mark.parametrize('prediction_type', ['sample', 'epsilon', 'v_prediction'])
 def test_public_score_agrees_with_the_parameterisation(build, prediction_type):
     key = 'model.decode_head.scheduler.prediction_type'
-    model = build('configs/diffiml_demo.py', **{key: prediction_type}).eval()
+    zero_snr = 'model.decode_head.scheduler.rescale_betas_zero_snr'
+    model = build('configs/diffiml_demo.py', **{key: prediction_type, zero_snr: False}).eval()
     features = model.decode_head.condition(model.extract_feat(torch.randn(2, 3, 64, 64)))
     noisy, timesteps = torch.randn(2, 8, 8, 8), torch.tensor([200, 700])
     head = model.decode_head
@@ -87,36 +92,238 @@ def test_what_a_sample_carries(model):
     assert sample.uncertainty.data.max() > 0
 
 
+SOLVERS = [
+    'DDIMScheduler',
+    'DDPMScheduler',
+    'DPMSolverMultistepScheduler',
+    'UniPCMultistepScheduler',
+    'EulerDiscreteScheduler',
+    'EulerAncestralDiscreteScheduler',
+    'HeunDiscreteScheduler',
+]
+SCHEDULE = dict(type='DDIMScheduler', beta_start=1e-4, beta_end=0.02, prediction_type='sample')
+
+
+def gaussian_head(build, std: float, mean: float = 0.5, **changes):
+    """The demo's head, its network replaced by the exact denoiser of y0 ~ N(mean, std^2)."""
+    changes = {f'model.decode_head.{k}': v for k, v in changes.items()}
+    head = build('configs/diffiml_demo.py', **changes).eval().decode_head
+
+    def exact(noisy, timesteps, condition):
+        a = head.alpha(timesteps.expand(len(noisy)))
+        clean = mean + a.sqrt() * std**2 / (a * std**2 + 1 - a) * (noisy - a.sqrt() * mean)
+        noise = (noisy - a.sqrt() * clean) / (1 - a).sqrt().clamp_min(1e-4)
+        return training_target(head.prediction_type, clean, noise, a)
+
+    exact.in_channels = 8
+    head._modules.pop('denoiser')
+    head.denoiser = exact
+    return head
+
+
+@pytest.mark.parametrize('zero_snr', [False, True])
+@pytest.mark.parametrize('spacing', ['trailing', 'leading', 'linspace'])
+@pytest.mark.parametrize('name', SOLVERS)
+@torch.inference_mode()
+def test_every_solver_reaches_what_a_perfect_denoiser_knows(build, name, spacing, zero_snr):
+    """With a distribution that is one point, every solver ends there."""
+    head = gaussian_head(
+        build,
+        std=0.0,
+        **{
+            'scheduler.rescale_betas_zero_snr': zero_snr,
+            'scheduler.timestep_spacing': spacing,
+            'sampler.scheduler': dict(type=name),
+            'sampler.num_inference_steps': 8,
+        },
+    )
+    condition = torch.zeros(1, 64, 4, 4)
+    found = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
+    # 'leading' and DDPM stop a little before the end, with some noise left.
+    assert torch.allclose(found, torch.full_like(found, 0.5), atol=0.12)
+
+
+@pytest.mark.parametrize('name', SOLVERS)
+@pytest.mark.parametrize('betas', ['linear', 'scaled_linear', 'squaredcos_cap_v2'])
+@pytest.mark.parametrize('zero_snr', [False, True])
+def test_solvers_inherit_the_training_s_noise_levels(name, betas, zero_snr):
+    training = SCHEDULE | dict(beta_schedule=betas, rescale_betas_zero_snr=zero_snr)
+    solver = NOISE_SCHEDULERS.build(inherit_schedule(training, dict(type=name)))
+    expected = NOISE_SCHEDULERS.build(training).alphas_cumprod
+    assert torch.allclose(solver.alphas_cumprod, expected, atol=1e-5)
+
+
+@pytest.mark.parametrize('solver', ['EulerAncestralDiscreteScheduler', 'DDPMScheduler'])
+@torch.inference_mode()
+def test_stochastic_solvers_depend_on_the_image_alone(build, solver):
+    head = gaussian_head(
+        build, 0.8, **{'sampler.scheduler': dict(type=solver), 'sampler.num_inference_steps': 4}
+    )
+    condition = torch.zeros(3, 64, 4, 4)
+    together = head.solver.sample(head.denoise, condition, 8, ['a', 'b', 'c'])
+    alone = head.solver.sample(head.denoise, condition[:1], 8, ['b'])
+    assert torch.allclose(together[:, 1], alone[:, 0], atol=1e-5)
+    assert not torch.allclose(together[:, 0], together[:, 1], atol=1e-2)
+
+
+@pytest.mark.parametrize('prediction_type', ['sample', 'epsilon', 'v_prediction'])
+@torch.inference_mode()
+def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, prediction_type):
+    """Integrate score() itself by diffusers' Euler and Heun, in the variance-exploding form."""
+    changes = {
+        'scheduler.prediction_type': prediction_type,
+        'scheduler.rescale_betas_zero_snr': False,
+        'scheduler.timestep_spacing': 'trailing',
+        'sampler.num_inference_steps': 500,
+        'sampler.ensemble_size': 1,
+    }
+    head = gaussian_head(build, 0.7, **changes)
+    condition = torch.zeros(1, 64, 4, 4)
+    expected = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
+    noise = identity_noise(['x'], (8, 4, 4), 0, 0)
+    # x = y / sqrt(a) has dx/dsigma = -sigma grad log p(x) = -sqrt(1 - a) grad log p(y), which is
+    # what an Euler solver takes for 'epsilon'.
+    for name, steps in (('EulerDiscreteScheduler', 500), ('HeunDiscreteScheduler', 250)):
+        plain = SCHEDULE | dict(prediction_type='epsilon', timestep_spacing='trailing')
+        solver = NOISE_SCHEDULERS.build(inherit_schedule(plain, dict(type=name)))
+        solver.set_timesteps(steps)
+        latents = noise * (solver.sigmas.max() ** 2 + 1).sqrt()
+        for timestep in solver.timesteps:
+            noisy = solver.scale_model_input(latents, timestep)
+            a = head.alpha(timestep.expand(1))
+            noise_estimate = -(1 - a).sqrt() * head.score(noisy, timestep.expand(1), condition)
+            latents = solver.step(noise_estimate, timestep, latents).prev_sample
+        assert torch.allclose(latents, expected, atol=0.05)
+        masks = [head.decode_latents(y, (32, 32))[0] > 0 for y in (latents, expected)]
+        assert (masks[0] == masks[1]).float().mean() > 0.98
+
+
+@torch.inference_mode()
+def test_ensemble_spaces_by_hand(build):
+    heads = {
+        space: build('configs/diffiml_demo.py', **{'model.decode_head.ensemble_space': space})
+        .eval()
+        .decode_head
+        for space in ('latent', 'logit', 'probability')
+    }
+    members = torch.randn(3, 2, 8, 4, 4)
+    head = heads['latent']
+    each = torch.stack([head.decode_latents(member, (30, 32))[0] for member in members])
+    expected = dict(
+        latent=head.decode_latents(members.mean(0), (30, 32))[0].sigmoid(),
+        logit=each.mean(0).sigmoid(),
+        probability=each.sigmoid().mean(0),
+    )
+    for space, wanted in expected.items():
+        heads[space].vae.load_state_dict(head.vae.state_dict())
+        mask, edge, uncertainty = heads[space]._merge_members(members, (30, 32))
+        assert torch.allclose(mask.sigmoid(), wanted, atol=1e-5)
+        assert edge.shape == mask.shape == (2, 1, 30, 32)
+        assert torch.allclose(uncertainty, each.sigmoid().std(0, correction=0), atol=1e-5)
+
+
+def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
+    batch = samples([f'{i}.png' for i in range(count)])
+    for i, sample in enumerate(batch):
+        mask = torch.zeros(1, 64, 64, dtype=torch.long)
+        mask[0, 8 * i : 8 * i + 24, 10:50] = 1
+        sample.gt_sem_seg = PixelData(data=mask)
+    return torch.randn(count, 3, 64, 64), batch
+
+
 @pytest.mark.parametrize(
-    'name',
+    'changes',
     [
-        'DDIMScheduler',
-        'DDPMScheduler',
-        'DPMSolverMultistepScheduler',
-        'UniPCMultistepScheduler',
-        'EulerDiscreteScheduler',
-        'HeunDiscreteScheduler',
+        dict(self_align=0.5),
+        dict(condition_dropout=0.5, guidance_scale=2.0),
+        dict(min_snr_gamma=5.0, **{'scheduler.prediction_type': 'v_prediction'}),
+        {
+            'loss_decode': [],
+            'scheduler.prediction_type': 'epsilon',
+            'scheduler.rescale_betas_zero_snr': False,
+        },
+        {'edge_supervision': False, 'denoiser.in_channels': 4},
+        {'scheduler.beta_schedule': 'squaredcos_cap_v2'},
+        {'scheduler.beta_schedule': 'scaled_linear', 'scheduler.rescale_betas_zero_snr': False},
+    ],
+    ids=str,
+)
+def test_switches_of_the_method_train_and_predict(build, changes):
+    model = build(
+        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+    )
+    images, batch = training_batch()
+    losses = model.train().loss(images, batch)
+    total = sum(v for k, v in losses.items() if 'loss' in k)
+    total.backward()
+    assert ('decode.loss_edge_latent' in losses) == changes.get('edge_supervision', True)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            assert parameter.grad is not None and parameter.grad.isfinite().all(), name
+    with torch.inference_mode():
+        found = model.eval().predict(images, batch)[0]
+    assert found.pred_edge.data.shape == found.seg_logits.data.shape == (1, 64, 64)
+    assert found.seg_logits.data.isfinite().all()
+
+
+@torch.inference_mode()
+def test_without_edge_supervision_the_edge_is_the_mask_s(build):
+    changes = {'edge_supervision': False, 'denoiser.in_channels': 4}
+    head = build(
+        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+    ).decode_head.eval()
+    mask = torch.zeros(1, 1, 32, 32)
+    mask[..., 8:20, 8:24] = 1
+    logits, edge = head.decode_latents(head.encode_target(mask), (32, 32))
+    assert torch.equal(edge > 0, mask_to_edge((logits > 0).float()) > 0)
+
+
+@torch.inference_mode()
+def test_guidance_extrapolates_from_the_unconditional_output(build):
+    head = build(
+        'configs/diffiml_demo.py', **{'model.decode_head.guidance_scale': 3.0}
+    ).decode_head.eval()
+    latents, condition, t = torch.randn(1, 8, 4, 4), torch.randn(1, 64, 4, 4), torch.tensor(500)
+    with_, without = (head.denoiser(latents, t, c) for c in (condition, 0 * condition))
+    expected = without + 3 * (with_ - without)
+    assert torch.allclose(head.denoise(latents, t, condition), expected, atol=1e-5)
+
+
+def test_self_aligned_inputs_are_the_network_s_own_estimates(build):
+    head = build('configs/diffiml_demo.py', **{'model.decode_head.self_align': 0.5}).decode_head
+    head.eval().predict_clean = lambda noisy, t, c: torch.full_like(noisy, 9.0)
+    clean, timesteps = torch.zeros(400, 8, 1, 1), torch.randint(1000, (400,))
+    mixed = head._own_estimate(clean, timesteps, torch.zeros(400, 64, 1, 1)).flatten(1)
+    shares = (mixed == 9).all(1).float().mean()
+    assert 0.4 < shares < 0.6 and ((mixed == 9).all(1) | (mixed == 0).all(1)).all()
+
+
+def test_min_snr_weights_by_hand():
+    a = torch.tensor([0.99, 0.5, 0.1, 0.0])
+    snr = a / (1 - a)
+    expected = {
+        'sample': snr.clamp_max(5),
+        'epsilon': torch.tensor([5 / 99, 1.0, 1.0, 1.0]),
+        'v_prediction': snr.clamp_max(5) / (snr + 1),
+    }
+    for kind, wanted in expected.items():
+        assert torch.allclose(snr_weight(kind, a, 5.0), wanted, rtol=1e-4)
+
+
+@pytest.mark.parametrize(
+    'key, value, words',
+    [
+        ('error_prior', -1, 'error_prior'),
+        ('self_align', 1.5, 'self_align'),
+        ('ensemble_space', 'pixel', 'latent, logit, probability'),
+        ('edge_supervision', False, 'denoiser.in_channels must be 4'),
+        ('min_snr_gamma', 0, 'min_snr_gamma'),
+        ('scheduler.prediction_type', 'epsilon', 'zero terminal SNR'),
     ],
 )
-@torch.inference_mode()
-def test_any_scheduler_recovers_what_a_perfect_denoiser_knows(name):
-    truth = torch.randn(1, 8, 4, 4)
-    sampler = MODELS.build(
-        dict(
-            type='DiffusionSampler',
-            num_inference_steps=8,
-            scheduler=dict(
-                type=name,
-                beta_start=1e-4,
-                beta_end=0.02,
-                prediction_type='sample',
-                timestep_spacing='trailing',
-            )
-            | ({'clip_sample': False} if name.startswith('DD') else {}),
-        )
-    )
-    found = sampler.sample(lambda latents, t, c: truth.expand_as(latents), truth, 8, ['x'])
-    assert torch.allclose(found[0], truth, atol=0.1)
+def test_wrong_head_settings_are_named(build, key, value, words):
+    with pytest.raises(UserError, match=words):
+        build('configs/diffiml_demo.py', **{f'model.decode_head.{key}': value})
 
 
 def test_wrong_settings_are_named():

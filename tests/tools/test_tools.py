@@ -142,7 +142,7 @@ def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
         'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
         # 512 x 512 as in the config would take minutes here.
         'model.data_preprocessor.size=(128,128)',
-        'train_dataloader.dataset.pipeline.2.scale=(128,128)',
+        'train_dataloader.dataset.pipeline.11.scale=(128,128)',
         'val_dataloader.dataset.pipeline.1.scale=(128,128)',
     )  # fmt: skip
     assert sorted(losses(tmp_path / 'run')) == [1, 2]

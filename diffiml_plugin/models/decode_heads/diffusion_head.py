@@ -3,7 +3,6 @@
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import diffusers
 import torch
 import torch.nn.functional as F
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
@@ -16,8 +15,10 @@ from ...errors import UserError
 from ..edges import mask_to_edge
 from ..samplers.schedulers import (
     NOISE_SCHEDULERS,
+    inherit_schedule,
     predicted_clean,
     score_from_clean,
+    snr_weight,
     training_target,
 )
 from .feature_fusion import FeatureFusion
@@ -51,17 +52,35 @@ class DiffusionHead(BaseDecodeHead):
         loss_latent (dict): Config of the loss between latents.
         error_prior (float): Standard deviation r of the perturbation of the clean latents before
             they are noised, while the target stays clean. Published and default: 0.1.
+        self_align (float): Share of the training inputs, 0..1, whose clean latents are replaced
+            by the network's own estimate from an earlier (noisier) timestep before they are
+            noised: its own errors instead of random ones. Published: 0. Defaults to 0.
+        edge_supervision (bool): Whether the latents hold the edge beside the mask; without, the
+            denoiser's ``in_channels`` is half and ``pred_edge`` is the predicted mask's own edge.
+            Defaults to True, as published.
+        min_snr_gamma (float, optional): Of min-SNR weighting of the latent loss. Defaults to
+            None, which is no weighting, as published.
         solver_share (float): Share of the training inputs, 0..1, that are noised to a timestep
             which the solver visits; the others are uniform. Published: 0. Defaults to 0.
         condition_weight (float): Weight of a binary cross entropy of mask and edge that a 1x1
             convolution reads from the condition, in training only: the encoder so learns as
             fast as a discriminative one. Published: 0. Defaults to 0.
+        condition_dropout (float): Share of the training inputs, 0..1, whose condition is zeroed,
+            so that the denoiser learns masks as such too. Published: 0. Defaults to 0.
+        guidance_scale (float): Of classifier-free guidance while solving, which needs
+            ``condition_dropout`` in training and costs a second evaluation unless it is 1.
+            Defaults to 1, which is no guidance.
+        ensemble_space (str): Where members are averaged: 'latent' (published), 'logit' or
+            'probability'. Defaults to 'latent'.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         **kwargs: Of ``BaseDecodeHead``.
 
     Raises:
-        UserError: If ``error_prior`` is negative or ``solver_share`` lies outside 0..1.
+        UserError: If a setting lies outside its range, or the denoiser's channels do not fit
+            the VAE's.
     """
+
+    _SPACES = ('latent', 'logit', 'probability')
 
     def __init__(
         self,
@@ -73,8 +92,14 @@ class DiffusionHead(BaseDecodeHead):
         channels: int = 128,
         loss_latent: dict | None = None,
         error_prior: float = 0.1,
+        self_align: float = 0.0,
+        edge_supervision: bool = True,
+        min_snr_gamma: float | None = None,
         solver_share: float = 0.0,
         condition_weight: float = 0.0,
+        condition_dropout: float = 0.0,
+        guidance_scale: float = 1.0,
+        ensemble_space: str = 'latent',
         edge_width: int = 7,
         **kwargs,
     ) -> None:
@@ -93,12 +118,28 @@ class DiffusionHead(BaseDecodeHead):
         )
         if error_prior < 0:
             raise UserError(f'DiffusionHead error_prior must be >= 0, got {error_prior}')
-        if not 0 <= solver_share <= 1:
-            raise UserError(f'DiffusionHead solver_share must lie in 0..1, got {solver_share}')
+        if min_snr_gamma is not None and min_snr_gamma <= 0:
+            raise UserError(f'DiffusionHead min_snr_gamma must be above 0, got {min_snr_gamma}')
+        for name, share in dict(
+            self_align=self_align, solver_share=solver_share, condition_dropout=condition_dropout
+        ).items():
+            if not 0 <= share <= 1:
+                raise UserError(f'DiffusionHead {name} must lie in 0..1, got {share}')
+        if ensemble_space not in self._SPACES:
+            raise UserError(
+                f'DiffusionHead ensemble_space must be one of {", ".join(self._SPACES)}, '
+                f'got {ensemble_space!r}'
+            )
         # The base class's classifier would be a parameter without a gradient.
         self.conv_seg = None
         self.error_prior = error_prior
+        self.self_align = self_align
+        self.edge_supervision = edge_supervision
+        self.min_snr_gamma = min_snr_gamma
         self.solver_share = solver_share
+        self.condition_dropout = condition_dropout
+        self.guidance_scale = guidance_scale
+        self.ensemble_space = ensemble_space
         self.edge_width = edge_width
         self.condition_weight = condition_weight
         self.condition_classifier = nn.Conv2d(channels, 2, 1) if condition_weight > 0 else None
@@ -106,25 +147,27 @@ class DiffusionHead(BaseDecodeHead):
         self.vae = MODELS.build(vae)
         self.vae.requires_grad_(False)
         self.denoiser = MODELS.build(denoiser)
+        needed = self.vae.latent_channels * (2 if edge_supervision else 1)
+        if self.denoiser.in_channels != needed:
+            raise UserError(
+                f'DiffusionHead denoiser.in_channels must be {needed} (latent_channels of the '
+                f'VAE{", of mask and edge" if edge_supervision else ""}), '
+                f'got {self.denoiser.in_channels}'
+            )
         self.noise_scheduler = NOISE_SCHEDULERS.build(scheduler)
         # Of a fixed schedule, so it is rebuilt from the config and not stored.
         self.register_buffer(
             'alphas_cumprod', self.noise_scheduler.alphas_cumprod.clone(), persistent=False
         )
+        if self.prediction_type == 'epsilon' and self.alphas_cumprod[-1] == 0:
+            raise UserError(
+                "DiffusionHead scheduler: prediction_type='epsilon' says nothing about the mask at "
+                "zero terminal SNR; set rescale_betas_zero_snr=False or 'v_prediction'"
+            )
         solver = dict(sampler)
-        solver['scheduler'] = self._inherit(scheduler, solver.get('scheduler', {}))
+        solver['scheduler'] = inherit_schedule(scheduler, solver.get('scheduler', {}))
         self.solver = MODELS.build(solver)
         self.loss_latent = MODELS.build(loss_latent or dict(type='LatentMSELoss'))
-
-    @staticmethod
-    def _inherit(training: dict, solving: dict) -> dict:
-        """Give the solver the training schedule's settings that its class knows."""
-        solving = dict(type=training['type']) | dict(solving)
-        cls = getattr(diffusers, solving['type'], None)
-        if cls is None:
-            return solving
-        known = cls._get_init_keys(cls)
-        return {k: v for k, v in training.items() if k in known} | solving
 
     def train(self, mode: bool = True) -> 'DiffusionHead':
         """Switch to training; the frozen VAE's batch norms stay as they are."""
@@ -148,22 +191,32 @@ class DiffusionHead(BaseDecodeHead):
         return self.condition(inputs)
 
     def encode_target(self, masks: Tensor) -> Tensor:
-        """Encode (B, 1, H, W) masks of 0 and 1 into (B, 8, h, w) clean [mask, edge] latents."""
-        edges = mask_to_edge(masks, self.edge_width)
+        """Encode (B, 1, H, W) masks of 0 and 1 into clean [mask, edge] latents.
+
+        Returns:
+            Tensor: (B, 8, h, w); (B, 4, h, w) without edge supervision.
+        """
+        maps = masks
+        if self.edge_supervision:
+            maps = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
         with torch.no_grad():
-            latents = self.vae.encode(torch.cat([masks, edges]) * 2 - 1)
-        return torch.cat(latents.chunk(2), dim=1)
+            latents = self.vae.encode(maps * 2 - 1)
+        return torch.cat(latents.split(len(masks)), dim=1)
 
     def decode_latents(self, latents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Decode (B, 8, h, w) latents to (B, 1, *size) mask and edge logits."""
-        logits = self.vae.decode(torch.cat(latents.chunk(2, dim=1)))
-        mask, edge = logits[..., : size[0], : size[1]].chunk(2)
-        return mask, edge
+        maps = self.vae.decode(torch.cat(latents.split(self.vae.latent_channels, dim=1)))
+        maps = maps[..., : size[0], : size[1]].split(len(latents))
+        if self.edge_supervision:
+            return maps[0], maps[1]
+        edge = mask_to_edge((maps[0] > 0).to(latents), self.edge_width)
+        # Far enough from 0 to be 0 and 1 as probabilities.
+        return maps[0], 40 * edge - 20
 
     def predict_clean(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
         """Estimate the clean latents from noisy ones at (B,) timesteps, in one evaluation."""
         output = self.denoiser(noisy, timesteps, condition)
-        alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
+        alpha = self.alpha(timesteps)
         return predicted_clean(self.prediction_type, output, noisy, alpha)
 
     def score(self, noisy: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
@@ -178,7 +231,32 @@ class DiffusionHead(BaseDecodeHead):
             Tensor: (B, 8, h, w).
         """
         clean = self.predict_clean(noisy, timesteps, condition)
-        return score_from_clean(clean, noisy, self.alphas_cumprod[timesteps].view(-1, 1, 1, 1))
+        return score_from_clean(clean, noisy, self.alpha(timesteps))
+
+    def denoise(self, latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """Evaluate the denoiser for the solver, with guidance, in the solver's parameterisation.
+
+        Args:
+            latents (Tensor): (B, 8, h, w) at a scalar or (B,) ``timestep``.
+            timestep (Tensor): 0..T-1.
+            condition (Tensor): (B, channels, h, w).
+        """
+        output = self.denoiser(latents, timestep, condition)
+        if self.guidance_scale != 1:
+            free = self.denoiser(latents, timestep, torch.zeros_like(condition))
+            output = free + self.guidance_scale * (output - free)
+        wanted = self.solver.prediction_type
+        if wanted == self.prediction_type:
+            return output
+        alpha = self.alpha(timestep.expand(len(latents)))
+        clean = predicted_clean(self.prediction_type, output, latents, alpha)
+        noise = (latents - alpha.sqrt() * clean) / (1 - alpha).sqrt().clamp_min(1e-4)
+        return training_target(wanted, clean, noise, alpha)
+
+    def alpha(self, timesteps: Tensor) -> Tensor:
+        """Look up the (B, 1, 1, 1) cumulative alphas of (B,) timesteps."""
+        # Some solvers interpolate timesteps.
+        return self.alphas_cumprod[timesteps.round().long()].view(-1, 1, 1, 1)
 
     def draw_timesteps(self, count: int) -> Tensor:
         """Draw (count,) training timesteps, 0..T-1."""
@@ -187,26 +265,50 @@ class DiffusionHead(BaseDecodeHead):
         visited = visited[torch.randint(len(visited), (count,))]
         return torch.where(torch.rand(count) < self.solver_share, visited, uniform)
 
+    def _own_estimate(self, clean: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
+        """Replace a share of the clean latents by what the network makes of noisier ones."""
+        chosen = torch.rand(len(clean), 1, 1, 1, device=clean.device) < self.self_align
+        span = len(self.alphas_cumprod) - timesteps
+        earlier = timesteps + (torch.rand(len(clean), device=clean.device) * span).long()
+        alpha = self.alpha(earlier)
+        noisy = alpha.sqrt() * clean + (1 - alpha).sqrt() * torch.randn_like(clean)
+        with torch.no_grad():
+            estimate = self.predict_clean(noisy, earlier, condition)
+        return torch.where(chosen, estimate, clean)
+
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute the losses of one batch of features and samples with ``gt_sem_seg``."""
         condition = self.condition(inputs)
         labels = self._stack_batch_gt(batch_data_samples)
         masks = (labels == 1).to(condition)
+        losses = self._loss_condition(condition, masks)
+        if self.condition_dropout:
+            kept = torch.rand(len(condition), 1, 1, 1, device=condition.device)
+            condition = condition * (kept >= self.condition_dropout)
         clean = self.encode_target(masks)
         timesteps = self.draw_timesteps(len(clean)).to(clean.device)
+        start = clean
+        if self.self_align:
+            start = self._own_estimate(clean, timesteps, condition)
         noise = torch.randn_like(clean)
-        alpha = self.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
-        perturbed = clean + self.error_prior * torch.randn_like(clean)
+        alpha = self.alpha(timesteps)
+        perturbed = start + self.error_prior * torch.randn_like(clean)
         noisy = alpha.sqrt() * perturbed + (1 - alpha).sqrt() * noise
         output = self.denoiser(noisy, timesteps, condition)
-        target = training_target(self.prediction_type, clean, noise, alpha)
-        losses = self.loss_latent(output, target) | self._loss_condition(condition, masks)
+        # As noise or as v, too, the target leads back to the truth and not to `start`; the error
+        # prior's perturbation is no part of it (Ning et al. 2023).
+        effective = noise + (alpha / (1 - alpha)).sqrt() * (start - clean)
+        target = training_target(self.prediction_type, clean, effective, alpha)
+        weight = None
+        if self.min_snr_gamma is not None:
+            weight = snr_weight(self.prediction_type, alpha.flatten(), self.min_snr_gamma)
+        losses |= self.loss_latent(output, target, weight, self.edge_supervision)
         if not self.loss_decode:
             return losses
         estimate = predicted_clean(self.prediction_type, output, noisy, alpha)
         # The mask's half alone: decoding is the slowest step of training on a CPU.
         height, width = labels.shape[-2:]
-        logits = self.vae.decode(estimate.chunk(2, dim=1)[0])[..., :height, :width]
+        logits = self.vae.decode(estimate[:, : self.vae.latent_channels])[..., :height, :width]
         return losses | self.loss_by_feat(logits, batch_data_samples)
 
     def _loss_condition(self, condition: Tensor, masks: Tensor) -> dict[str, Tensor]:
@@ -237,7 +339,7 @@ class DiffusionHead(BaseDecodeHead):
         """
         condition = self.condition(inputs)
         members = self.solver.sample(
-            self.denoiser,
+            self.denoise,
             condition,
             self.denoiser.in_channels,
             [image_identity(meta) for meta in batch_img_metas],
@@ -247,15 +349,28 @@ class DiffusionHead(BaseDecodeHead):
         decoded = (members.shape[-2] * factor, members.shape[-1] * factor)
         # A crop of less than one latent pixel is padding by the strides; more is a real resize.
         crop = tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))
-        mask, edge = self.decode_latents(members.mean(0), crop)
-        uncertainty = torch.zeros_like(mask)
-        if len(members) > 1:
-            each, _ = self.decode_latents(members.flatten(0, 1), crop)
-            uncertainty = each.sigmoid().unflatten(0, members.shape[:2]).std(0, correction=0)
-        maps = (mask, edge, uncertainty)
+        maps = self._merge_members(members, crop)
         if crop != size:
             maps = (resize(m, size=size, mode='bilinear', align_corners=False) for m in maps)
         return Localization(*maps)
+
+    def _merge_members(
+        self, members: Tensor, size: tuple[int, int]
+    ) -> tuple[Tensor, Tensor, Tensor]:
+        """Merge (N, B, 8, h, w) members into mask logits, edge logits and uncertainty."""
+        count = len(members)
+        if count == 1:
+            mask, edge = self.decode_latents(members[0], size)
+            return mask, edge, torch.zeros_like(mask)
+        each = self.decode_latents(members.flatten(0, 1), size)
+        each = [maps.unflatten(0, members.shape[:2]) for maps in each]
+        uncertainty = each[0].sigmoid().std(0, correction=0)
+        if self.ensemble_space == 'latent':
+            return *self.decode_latents(members.mean(0), size), uncertainty
+        if self.ensemble_space == 'logit':
+            return each[0].mean(0), each[1].mean(0), uncertainty
+        mask, edge = (maps.sigmoid().mean(0).logit(eps=1e-6) for maps in each)
+        return mask, edge, uncertainty
 
     @staticmethod
     def _input_size(meta: dict) -> tuple[int, int]:

@@ -9,6 +9,8 @@ from torch import Tensor, nn
 class LatentMSELoss(nn.Module):
     """Weighted mean squared errors of the mask's and the edge's half of the latent.
 
+    Without edge supervision there is no second half, and ``mask_weight`` weighs the whole.
+
     Args:
         mask_weight (float): Published: 0.2. Defaults to 0.5.
         edge_weight (float): Published: 0.8. Defaults to 0.5.
@@ -19,15 +21,26 @@ class LatentMSELoss(nn.Module):
         self.mask_weight = mask_weight
         self.edge_weight = edge_weight
 
-    def forward(self, pred: Tensor, target: Tensor) -> dict[str, Tensor]:
+    def forward(
+        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, edge: bool = True
+    ) -> dict[str, Tensor]:
         """Compare (B, 2 C, h, w) latents, the mask's C channels first.
 
+        Args:
+            pred (Tensor): What the denoiser returned.
+            target (Tensor): What it should have.
+            weight (Tensor, optional): (B,) weights of the images.
+            edge (bool): Whether there is an edge's half. Defaults to True.
+
         Returns:
-            dict[str, Tensor]: ``loss_mask_latent`` and ``loss_edge_latent``.
+            dict[str, Tensor]: ``loss_mask_latent`` and, with edges, ``loss_edge_latent``.
         """
-        mask, edge = pred.chunk(2, dim=1)
-        true_mask, true_edge = target.chunk(2, dim=1)
-        return dict(
-            loss_mask_latent=self.mask_weight * F.mse_loss(mask, true_mask),
-            loss_edge_latent=self.edge_weight * F.mse_loss(edge, true_edge),
-        )
+        errors = F.mse_loss(pred, target, reduction='none').chunk(2 if edge else 1, dim=1)
+        weights = zip(('mask', 'edge'), (self.mask_weight, self.edge_weight), strict=True)
+        losses = {}
+        for (name, factor), error in zip(weights, errors, strict=False):
+            error = error.mean((1, 2, 3))
+            losses[f'loss_{name}_latent'] = (
+                factor * (error if weight is None else error * weight).mean()
+            )
+        return losses

@@ -1,7 +1,9 @@
 """Numerical solver of the learned score."""
 
 import hashlib
+import inspect
 from collections.abc import Callable, Sequence
+from itertools import product
 
 import torch
 from mmseg.registry import MODELS
@@ -9,6 +11,16 @@ from torch import Tensor
 
 from ...errors import UserError
 from .schedulers import NOISE_SCHEDULERS
+
+
+def identity_generator(identity: str, seed: int, member: int, use: str = '') -> torch.Generator:
+    """Return a generator that depends on these four alone.
+
+    It is on the CPU whatever the device of the model is, so that devices agree.
+    """
+    digest = hashlib.sha256(f'{seed}/{member}/{identity}{use}'.encode()).digest()
+    # 63 bits: a generator's seed is a signed 64-bit number.
+    return torch.Generator().manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
 
 
 def identity_noise(
@@ -23,16 +35,10 @@ def identity_noise(
         member (int): Index within the ensemble.
 
     Returns:
-        Tensor: (B, *shape) standard normal, on the CPU whatever the device of the model is, so
-        that devices agree.
+        Tensor: (B, *shape) standard normal, on the CPU.
     """
-    noise = []
-    for identity in identities:
-        digest = hashlib.sha256(f'{seed}/{member}/{identity}'.encode()).digest()
-        # 63 bits: a generator's seed is a signed 64-bit number.
-        generator = torch.Generator().manual_seed(int.from_bytes(digest[:8], 'big') >> 1)
-        noise.append(torch.randn(tuple(shape), generator=generator))
-    return torch.stack(noise)
+    generators = [identity_generator(identity, seed, member) for identity in identities]
+    return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
 
 
 @MODELS.register_module()
@@ -72,7 +78,9 @@ class DiffusionSampler:
         self.ensemble_size = ensemble_size
         self.seed = seed
         self.max_batch = max_batch
-        NOISE_SCHEDULERS.build(self.scheduler_cfg)
+        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
+        # A few of diffusers' solvers take noise only and have no such setting.
+        self._prediction_type = scheduler.config.get('prediction_type', 'epsilon')
 
     def timesteps(self) -> Tensor:
         """Return the integer timesteps at which the solver evaluates the denoiser."""
@@ -80,17 +88,29 @@ class DiffusionSampler:
         scheduler.set_timesteps(self.num_inference_steps)
         return scheduler.timesteps.round().long()
 
+    @property
+    def prediction_type(self) -> str:
+        """The parameterisation in which the solver takes the denoiser's output."""
+        return self._prediction_type
+
     def _solve(
-        self, denoise: Callable[[Tensor, Tensor, Tensor], Tensor], noise: Tensor, condition: Tensor
+        self,
+        denoise: Callable[[Tensor, Tensor, Tensor], Tensor],
+        noise: Tensor,
+        condition: Tensor,
+        owners: Sequence[tuple[int, str]],
     ) -> Tensor:
         # Multistep solvers keep a history, so each solution has its own scheduler.
         scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
         scheduler.set_timesteps(self.num_inference_steps, device=noise.device)
         latents = noise * scheduler.init_noise_sigma
-        # Stochastic solvers draw from here, not from the global state: the same each time.
-        generator = torch.Generator().manual_seed(self.seed)
-        takes_generator = 'generator' in scheduler.step.__code__.co_varnames
-        kwargs = dict(generator=generator) if takes_generator else {}
+        kwargs = {}
+        if 'generator' in inspect.signature(scheduler.step).parameters:
+            # Stochastic solvers draw for each image from its own generator.
+            kwargs['generator'] = [
+                identity_generator(identity, self.seed, member, '/solver')
+                for member, identity in owners
+            ]
         for timestep in scheduler.timesteps:
             model_input = scheduler.scale_model_input(latents, timestep)
             output = denoise(model_input, timestep, condition)
@@ -123,9 +143,12 @@ class DiffusionSampler:
             ]
         ).to(condition)
         repeated = condition.expand(self.ensemble_size, *condition.shape).flatten(0, 1)
+        owners = list(product(range(self.ensemble_size), identities))
         size = self.max_batch or len(noise)
         latents = [
-            self._solve(denoise, part, features)
-            for part, features in zip(noise.split(size), repeated.split(size), strict=True)
+            self._solve(denoise, part, features, owners[start : start + size])
+            for part, features, start in zip(
+                noise.split(size), repeated.split(size), range(0, len(noise), size), strict=True
+            )
         ]
         return torch.cat(latents).unflatten(0, (self.ensemble_size, len(condition)))

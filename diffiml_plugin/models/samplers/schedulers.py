@@ -73,6 +73,64 @@ def training_target(
     return alpha_cumprod.sqrt() * noise - (1 - alpha_cumprod).sqrt() * clean
 
 
+def snr_weight(prediction_type: str, alpha_cumprod: Tensor, gamma: float) -> Tensor:
+    """Min-SNR weights of a squared error in the network's own parameterisation.
+
+    With SNR = a / (1 - a), the error of the clean estimate weighs min(SNR, gamma); in terms of
+    noise that is divided by SNR, in terms of v by SNR + 1 (Hang et al. 2023).
+
+    Args:
+        prediction_type (str): 'sample', 'epsilon' or 'v_prediction'.
+        alpha_cumprod (Tensor): a, 0..1.
+        gamma (float): The highest weight of the clean estimate's error, above 0; 5 in the paper.
+
+    Returns:
+        Tensor: Of ``alpha_cumprod``'s shape. At a = 0 'sample' and 'v_prediction' weigh nothing:
+        beside zero terminal SNR it trains no one-step solver.
+    """
+    snr = alpha_cumprod / (1 - alpha_cumprod).clamp_min(1e-8)
+    weight = snr.clamp_max(gamma)
+    if prediction_type == 'sample':
+        return weight
+    if prediction_type == 'epsilon':
+        # The limit at a = 0, where both are nothing.
+        return torch.where(snr > 0, weight / snr.clamp_min(1e-20), torch.ones_like(snr))
+    return weight / (snr + 1)
+
+
+def inherit_schedule(training: dict, solving: dict) -> dict:
+    """Give a solver the training schedule, where it does not set its own.
+
+    Args:
+        training (dict): Config of the training noise schedule.
+        solving (dict): Config of the solver; without a ``type`` it is of the training's class.
+
+    Returns:
+        dict: Config of a scheduler whose noise levels at the training's timesteps are the
+        training's.
+    """
+    solving = dict(type=training['type']) | dict(solving)
+    cls = getattr(diffusers, solving['type'], None)
+    if cls is None:
+        return solving
+    known = set(cls._get_init_keys(cls))
+    result = {k: v for k, v in training.items() if k in known} | solving
+    rescaled = 'rescale_betas_zero_snr'
+    if training.get(rescaled) and rescaled not in known and 'trained_betas' in known:
+        # Heun's class cannot rescale; it gets the rescaled betas themselves. The last alpha is
+        # diffusers' own floor, since its noise level would be infinite.
+        alphas = NOISE_SCHEDULERS.build(training).alphas_cumprod.double().clamp_min(2**-24)
+        ratios = alphas / torch.cat([alphas.new_ones(1), alphas[:-1]])
+        result['trained_betas'] = (1 - ratios).tolist()
+    if result.get('prediction_type') == 'sample' and cls.__name__ in _NO_SAMPLE:
+        result['prediction_type'] = 'v_prediction'
+    return result
+
+
+# Solvers of diffusers that cannot take the clean sample.
+_NO_SAMPLE = ('EulerAncestralDiscreteScheduler',)
+
+
 def score_from_clean(clean: Tensor, noisy: Tensor, alpha_cumprod: Tensor) -> Tensor:
     """Gradient of log p_t at ``noisy`` by Tweedie's formula, (sqrt(a) clean - noisy) / (1 - a)."""
     variance = (1 - alpha_cumprod).clamp_min(torch.finfo(noisy.dtype).eps)

@@ -1,0 +1,150 @@
+"""Measure how far the solver's own trajectory drifts from what the denoiser knows.
+
+At each solver step the denoiser is asked twice for the clean latent: once from the truth noised
+to that step ("truth", what training sees), once from where the solver is ("trajectory").
+"""
+
+import argparse
+import csv
+import math
+from pathlib import Path
+
+import mmseg.models  # noqa: F401  registers the backbones
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+
+from diffiml_plugin.apis import load_model
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation.functional import pixel_figures
+from diffiml_plugin.models.decode_heads import image_identity
+from diffiml_plugin.models.samplers import identity_noise
+from diffiml_plugin.models.samplers.schedulers import predicted_clean
+from diffiml_plugin.visualization import draw_curves
+
+INPUTS = ('truth', 'trajectory')
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config')
+    parser.add_argument('checkpoint')
+    parser.add_argument('--steps', type=int, default=10, help='solver steps (default: 10)')
+    parser.add_argument('--num', type=int, default=100, help='tampered images (default: 100)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/sampling_error'), help='folder of CSV and plot'
+    )
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    args = parser.parse_args()
+    if min(args.steps, args.num) < 1:
+        parser.error('--steps and --num must be at least 1')
+    return args
+
+
+@torch.inference_mode()
+def probe_image(model: nn.Module, batch: dict) -> list[dict]:
+    """Return, for each solver step, its timestep and (latent error, F1) of both inputs.
+
+    The error is the mean squared error of the mask's latent channels, in the latent's own units.
+    """
+    batch = model.data_preprocessor(batch, False)
+    inputs, samples = batch['inputs'], batch['data_samples']
+    head = model.decode_head
+    condition = head.condition(model.extract_feat(inputs))
+    mask = (samples[0].gt_sem_seg.data == 1)[None].float()
+    mask = torch.nn.functional.interpolate(mask, tuple(inputs.shape[-2:]), mode='nearest')
+    clean = head.encode_target(mask)
+    identity = image_identity(samples[0].metainfo)
+    noise = identity_noise([identity], clean.shape[1:], head.solver.seed, 0).to(clean)
+    channels = head.vae.latent_channels
+    steps = []
+
+    def figures(estimate: Tensor) -> tuple[float, float]:
+        error = (estimate - clean)[:, :channels].square().mean()
+        logits, _ = head.decode_latents(estimate, tuple(mask.shape[-2:]))
+        found = pixel_figures(logits[0, 0].sigmoid(), mask[0, 0].long())
+        return float(error), found['f1']
+
+    def recorded(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        output = head.denoise(latents, timestep, condition)
+        alpha = head.alpha(timestep.expand(1))
+        noised = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        kind = head.solver.prediction_type
+        estimates = (
+            predicted_clean(kind, head.denoise(noised, timestep, condition), noised, alpha),
+            predicted_clean(kind, output, latents, alpha),
+        )
+        step = dict(timestep=int(timestep.round()))
+        for name, estimate in zip(INPUTS, estimates, strict=True):
+            step[f'{name} error'], step[f'{name} F1'] = figures(estimate)
+        steps.append(step)
+        return output
+
+    head.solver.sample(recorded, condition, head.denoiser.in_channels, [identity])
+    return steps
+
+
+def probe(model: nn.Module, data: torch.utils.data.Dataset, num: int) -> tuple[list[dict], int]:
+    """Average the steps over up to ``num`` tampered images."""
+    images = []
+    for index in range(len(data)):
+        if len(images) == num:
+            break
+        sample = data[index]
+        if (sample['data_samples'].gt_sem_seg.data == 1).any():
+            images.append(probe_image(model, pseudo_collate([sample])))
+    if not images:
+        raise UserError('the test set holds no tampered image: there is no truth to compare with')
+    rows = []
+    for steps in zip(*images, strict=True):
+        row = {'timestep': steps[0]['timestep']}
+        for key in list(steps[0])[1:]:
+            values = [step[key] for step in steps if not math.isnan(step[key])]
+            row[key] = sum(values) / len(values) if values else math.nan
+        rows.append(row)
+    return rows, len(images)
+
+
+def main() -> None:
+    args = parse_args()
+    if not Path(args.config).is_file():
+        raise SystemExit(f'config {args.config!r} does not exist')
+    if 'sampler' not in Config.fromfile(args.config).model.get('decode_head', {}):
+        raise SystemExit(f'{args.config!r} has no DiffusionHead: there is nothing to probe')
+    try:
+        changes = {
+            'model.decode_head.sampler.num_inference_steps': args.steps,
+            'model.decode_head.sampler.ensemble_size': 1,
+        } | (args.cfg_options or {})
+        model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
+        rows, count = probe(model, DATASETS.build(cfg.test_dataloader.dataset), args.num)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    print(f'Sampling error over {count} tampered images')
+    table = Table()
+    for title in rows[0]:
+        table.add_column(title, justify='right')
+    for row in rows:
+        table.add_row(*(f'{v:.3f}' if isinstance(v, float) else str(v) for v in row.values()))
+    Console(width=100).print(table)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with (args.out / 'sampling_error.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    panels = {
+        title: {f'from the {name}': [row[f'{name} {key}'] for row in rows] for name in INPUTS}
+        for title, key in (('MSE of the mask latent', 'error'), ('pixel F1', 'F1'))
+    }
+    ticks = [str(row['timestep']) for row in rows]
+    draw_curves(panels, ticks, 'timestep', args.out / 'sampling_error.png')
+    print(f'{args.out}/sampling_error.csv, {args.out}/sampling_error.png')
+
+
+if __name__ == '__main__':
+    main()
