@@ -1,7 +1,8 @@
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
@@ -26,3 +27,26 @@ def test_probabilities_are_merged(build, merge, expected):
 def test_unknown_merge_is_named(build):
     with pytest.raises(UserError, match="'max' or 'mean'"):
         MODELS.build(dict(type='IMLTTAModel', merge='sum', module=build('configs/diffiml_demo.py')))
+
+
+@torch.inference_mode()
+def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
+    """Six versions of an image, brought back to its size and merged."""
+    scales = [dict(type='Resize', scale_factor=factor) for factor in (0.75, 1.0, 1.25)]
+    flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
+    steps = [scales, flips, [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]]
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='TestTimeAug', transforms=steps)]
+    data = DATASETS.build(
+        dict(type='IMLDataset', data_root=str(demo_data / 'test_seen'), pipeline=pipeline)
+    )
+    model = build('configs/diffiml_demo.py').eval()
+    batch = pseudo_collate([data[3]])
+    assert len(batch['inputs']) == 6
+    merged = MODELS.build(dict(type='IMLTTAModel', module=model)).test_step(batch)[0]
+    each = [
+        model.test_step(dict(inputs=inputs, data_samples=samples))[0].seg_logits.data
+        for inputs, samples in zip(batch['inputs'], batch['data_samples'], strict=True)
+    ]
+    assert len({tuple(inputs[0].shape) for inputs in batch['inputs']}) == 3
+    assert merged.seg_logits.data.shape == merged.gt_sem_seg.data.shape
+    assert torch.equal(merged.seg_logits.data, torch.stack(each).amax(0))

@@ -203,3 +203,15 @@ def test_wrong_checkpoints(script, args, sentence, tmp_path, run_env):
     args = [arg.format(weights=tmp_path / 'weights.pth') for arg in args]
     printed = run(run_env, f'tools/{script}.py', 'configs/diffiml_demo.py', *args, ok=False)
     assert 'Traceback' not in printed and sentence in printed
+
+
+def test_stage_1_trains_on_a_data_set_s_own_masks(demo_data, tmp_path, run_env):
+    run(
+        run_env, 'tools/train.py', 'configs/mask_vae_published.py', '--work-dir', tmp_path,
+        '--cfg-options', f'train_dataloader.dataset.data_root={demo_data}/train',
+        'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
+        'train_dataloader.persistent_workers=False', 'val_dataloader.dataset.length=2',
+        'train_dataloader.dataset.pipeline.2.scale=(64,64)', 'val_dataloader.dataset.size=64',
+        'train_cfg.max_iters=2', 'train_cfg.val_interval=2', 'default_hooks.logger.interval=1',
+    )  # fmt: skip
+    assert sorted(losses(tmp_path)) == [1, 2]
