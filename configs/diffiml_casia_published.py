@@ -2,6 +2,9 @@
 _base_ = './diffiml_casia.py'
 model = dict(
     decode_head=dict(
+        fine_channels=0,
+        denoiser=dict(condition_channels=128),
+        condition_dropout=0.0,
         vae=dict(latent_scale=0.18215, weights='shipped-published'),
         # The rest are diffusers' defaults: 1000 steps, 'leading' spacing, clip_sample=True.
         scheduler=dict(

@@ -9,10 +9,12 @@ model = dict(
         type='DiffusionHead',
         in_channels=[32, 64, 128, 256],
         channels=64,
+        fine_channels=16,
+        condition_dropout=0.1,
         vae=dict(type='MaskVAE', weights='shipped'),
         denoiser=dict(
             type='DenoisingUNet',
-            condition_channels=64,
+            condition_channels=64 + 4 * 16,
             block_out_channels=(64, ),
             layers_per_block=1,
             # Trained on crops and tested on whole images: attention over the whole would not fit.

@@ -1,8 +1,8 @@
-# Settings of tools/analysis_tools/ablate.py: a row is one change of diffiml_demo.py, trained on the
-# demo's data at a shorter schedule and scored on images that the demo's table does not use:
+# Settings of tools/analysis_tools/ablate.py: a row is one change of the base, trained on the demo's
+# data at a shorter schedule than the demo's and scored on images which its table does not use:
 #   python tools/make_demo_data.py --out data/demo_choice --num 1 --seed 5
 config = 'configs/diffiml_demo.py'
-base = 'default'
+base = 'base'
 iters = 400
 shared = {
     'train_cfg.max_iters': iters,
@@ -15,6 +15,12 @@ shared = {
     'val_cfg': None,
 }
 head = 'model.decode_head.'
+# The base lacks what the default got by this ablation.
+plain = {
+    head + 'fine_channels': 0,
+    head + 'denoiser.condition_channels': 64,
+    head + 'condition_dropout': 0.0,
+}
 leading = {
     head + 'scheduler.timestep_spacing': 'leading',
     head + 'scheduler.rescale_betas_zero_snr': False,
@@ -22,8 +28,11 @@ leading = {
 fixed_latents = {head + 'vae.latent_scale': 0.18215}
 published_weights = {head + 'loss_latent.mask_weight': 0.2, head + 'loss_latent.edge_weight': 0.8}
 train = {
-    'default': {'solve': ['4 steps', '1 member', '4 steps, probability']},
-    'twin': {'config': 'configs/baselines/twin_demo.py'},
+    'base': {'solve': ['4 steps', '1 member', '4 steps, probability']},
+    'fine condition': {
+        head + 'fine_channels': 16,
+        head + 'denoiser.condition_channels': 128,
+    },
     'published': {
         **leading,
         **fixed_latents,
@@ -36,15 +45,15 @@ train = {
         head + 'sampler.num_inference_steps': 8,
         head + 'sampler.ensemble_size': 5,
     },
-    'condition dropout 0.1': {
-        head + 'condition_dropout': 0.1,
-        'solve': ['guidance 1.5', 'guidance 2.5'],
-    },
-    'no mask loss': {head + 'loss_decode': []},
-    'no condition loss': {head + 'condition_weight': 0.0},
     'no error prior': {head + 'error_prior': 0.0},
     'self-aligned 0.5': {head + 'self_align': 0.5},
     'no edge': {head + 'edge_supervision': False, head + 'denoiser.in_channels': 4},
+    'condition dropout 0.1': {
+        head + 'condition_dropout': 0.1,
+        'solve': ['guidance 2.5'],
+    },
+    'no mask loss': {head + 'loss_decode': []},
+    'no condition loss': {head + 'condition_weight': 0.0},
     'latents x 0.18215': fixed_latents,
     'no zero SNR': {head + 'scheduler.rescale_betas_zero_snr': False},
     'leading, 4 steps': {**leading, head + 'sampler.num_inference_steps': 4},
@@ -52,6 +61,8 @@ train = {
     'latent loss 0.2 and 0.8': published_weights,
     'uniform timesteps': {head + 'solver_share': 0.0},
 }
+train = {name: {**plain, **setting} for name, setting in train.items()}
+train['twin'] = {'config': 'configs/baselines/twin_demo.py'}
 solve = {
     '4 steps': {head + 'sampler.num_inference_steps': 4},
     '1 member': {head + 'sampler.ensemble_size': 1},
@@ -59,7 +70,6 @@ solve = {
         head + 'sampler.num_inference_steps': 4,
         head + 'ensemble_space': 'probability',
     },
-    'guidance 1.5': {head + 'guidance_scale': 1.5},
     'guidance 2.5': {head + 'guidance_scale': 2.5},
 }
 test_sets = dict(seen='data/demo_choice/test_seen', unseen='data/demo_choice/test_unseen')

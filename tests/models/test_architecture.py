@@ -19,7 +19,7 @@ def count(module: torch.nn.Module) -> int:
 
 
 def test_published_parameter_counts(build):
-    model = build('configs/diffiml_casia.py')
+    model = build('configs/diffiml_casia_published.py')
     head = model.decode_head
     assert count(head.vae) == 196_229
     assert round(count(head.denoiser.unet) / 1e6, 2) == 3.49
@@ -66,7 +66,12 @@ def test_published_config_has_the_paper_s_numbers(build):
     assert head.error_prior == 0.1 and head.edge_width == 7 and head.threshold == 0.5
     assert head.edge_supervision and not head.loss_decode
     extras = (head.solver_share, head.condition_weight, head.self_align, head.condition_dropout)
-    assert not any(extras) and head.min_snr_gamma is None and head.guidance_scale == 1
+    assert (
+        not any(extras)
+        and head.fine is None
+        and head.min_snr_gamma is None
+        and head.guidance_scale == 1
+    )
     assert round(count(head.denoiser.unet) / 1e6, 2) == 3.49
     assert round(count(model.backbone) / 1e6, 2) == 44.07
     assert cfg.tta_model['merge'] == 'max'

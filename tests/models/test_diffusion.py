@@ -137,7 +137,7 @@ def test_every_solver_reaches_what_a_perfect_denoiser_knows(build, name, spacing
             'sampler.num_inference_steps': 8,
         },
     )
-    condition = torch.zeros(1, 64, 4, 4)
+    condition = torch.zeros(1, 128, 4, 4)
     found = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
     # 'leading' and DDPM stop a little before the end, with some noise left.
     assert torch.allclose(found, torch.full_like(found, 0.5), atol=0.12)
@@ -159,7 +159,7 @@ def test_stochastic_solvers_depend_on_the_image_alone(build, solver):
     head = gaussian_head(
         build, 0.8, **{'sampler.scheduler': dict(type=solver), 'sampler.num_inference_steps': 4}
     )
-    condition = torch.zeros(3, 64, 4, 4)
+    condition = torch.zeros(3, 128, 4, 4)
     together = head.solver.sample(head.denoise, condition, 8, ['a', 'b', 'c'])
     alone = head.solver.sample(head.denoise, condition[:1], 8, ['b'])
     assert torch.allclose(together[:, 1], alone[:, 0], atol=1e-5)
@@ -178,7 +178,7 @@ def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, predictio
         'sampler.ensemble_size': 1,
     }
     head = gaussian_head(build, 0.7, **changes)
-    condition = torch.zeros(1, 64, 4, 4)
+    condition = torch.zeros(1, 128, 4, 4)
     expected = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
     noise = identity_noise(['x'], (8, 4, 4), 0, 0)
     # x = y / sqrt(a) has dx/dsigma = -sigma grad log p(x) = -sqrt(1 - a) grad log p(y), which is
@@ -243,6 +243,7 @@ def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
             'scheduler.rescale_betas_zero_snr': False,
         },
         {'edge_supervision': False, 'denoiser.in_channels': 4},
+        {'fine_channels': 8, 'denoiser.condition_channels': 96},
         {'scheduler.beta_schedule': 'squaredcos_cap_v2'},
         {'scheduler.beta_schedule': 'scaled_linear', 'scheduler.rescale_betas_zero_snr': False},
     ],
@@ -279,11 +280,27 @@ def test_without_edge_supervision_the_edge_is_the_mask_s(build):
 
 
 @torch.inference_mode()
+def test_fine_features_keep_their_place_at_odd_sizes(build):
+    changes = {'fine_channels': 8, 'denoiser.condition_channels': 96}
+    head = build(
+        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+    ).decode_head.eval()
+    sizes = [(13, 9), (7, 5), (4, 3), (2, 2)]
+    stages = [torch.randn(1, c, *s) for c, s in zip((32, 64, 128, 256), sizes, strict=True)]
+    condition = head.condition(stages)
+    assert condition.shape == (1, 96, 7, 5)
+    fine, places = head.fine(stages[0])[0], condition[0, 64:].view(8, 2, 2, 7, 5)
+    for y, x in ((0, 0), (5, 4), (12, 8)):
+        assert torch.allclose(places[:, y % 2, x % 2, y // 2, x // 2], fine[:, y, x], atol=1e-6)
+    assert (places[:, 1, :, 6] == 0).all() and (places[:, :, 1, :, 4] == 0).all()
+
+
+@torch.inference_mode()
 def test_guidance_extrapolates_from_the_unconditional_output(build):
     head = build(
         'configs/diffiml_demo.py', **{'model.decode_head.guidance_scale': 3.0}
     ).decode_head.eval()
-    latents, condition, t = torch.randn(1, 8, 4, 4), torch.randn(1, 64, 4, 4), torch.tensor(500)
+    latents, condition, t = torch.randn(1, 8, 4, 4), torch.randn(1, 128, 4, 4), torch.tensor(500)
     with_, without = (head.denoiser(latents, t, c) for c in (condition, 0 * condition))
     expected = without + 3 * (with_ - without)
     assert torch.allclose(head.denoise(latents, t, condition), expected, atol=1e-5)
@@ -293,7 +310,7 @@ def test_self_aligned_inputs_are_the_network_s_own_estimates(build):
     head = build('configs/diffiml_demo.py', **{'model.decode_head.self_align': 0.5}).decode_head
     head.eval().predict_clean = lambda noisy, t, c: torch.full_like(noisy, 9.0)
     clean, timesteps = torch.zeros(400, 8, 1, 1), torch.randint(1000, (400,))
-    mixed = head._own_estimate(clean, timesteps, torch.zeros(400, 64, 1, 1)).flatten(1)
+    mixed = head._own_estimate(clean, timesteps, torch.zeros(400, 128, 1, 1)).flatten(1)
     shares = (mixed == 9).all(1).float().mean()
     assert 0.4 < shares < 0.6 and ((mixed == 9).all(1) | (mixed == 0).all(1)).all()
 
@@ -318,6 +335,7 @@ def test_min_snr_weights_by_hand():
         ('ensemble_space', 'pixel', 'latent, logit, probability'),
         ('edge_supervision', False, 'denoiser.in_channels must be 4'),
         ('min_snr_gamma', 0, 'min_snr_gamma'),
+        ('fine_channels', 4, 'condition_channels must be 80'),
         ('scheduler.prediction_type', 'epsilon', 'zero terminal SNR'),
     ],
 )

@@ -80,5 +80,5 @@ def test_settings_out_of_range_are_named(build):
 
 
 def test_published_setting_has_no_extra_losses(build):
-    head = build('configs/diffiml_casia.py').decode_head
+    head = build('configs/diffiml_casia_published.py').decode_head
     assert head.condition_classifier is None and head.solver_share == 0

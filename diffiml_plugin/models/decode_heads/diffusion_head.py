@@ -48,7 +48,11 @@ class DiffusionHead(BaseDecodeHead):
             ``prediction_type`` is what the denoiser returns.
         sampler (dict): Config of the solver; its scheduler inherits ``scheduler``'s settings
             where it does not give its own.
-        channels (int): Channels of the condition. Defaults to 128.
+        channels (int): Channels of the fused condition. Defaults to 128.
+        fine_channels (int): Channels of the first stage (1/4 scale) that go to the denoiser
+            beside the fused condition, each 2x2 pixels unfolded into four channels: they tell
+            where within a latent pixel a boundary runs. The denoiser's ``condition_channels`` is
+            then ``channels + 4 * fine_channels``. Published and default: 0.
         loss_latent (dict): Config of the loss between latents.
         error_prior (float): Standard deviation r of the perturbation of the clean latents before
             they are noised, while the target stays clean. Published and default: 0.1.
@@ -90,6 +94,7 @@ class DiffusionHead(BaseDecodeHead):
         scheduler: dict,
         sampler: dict,
         channels: int = 128,
+        fine_channels: int = 0,
         loss_latent: dict | None = None,
         error_prior: float = 0.1,
         self_align: float = 0.0,
@@ -142,8 +147,10 @@ class DiffusionHead(BaseDecodeHead):
         self.ensemble_space = ensemble_space
         self.edge_width = edge_width
         self.condition_weight = condition_weight
-        self.condition_classifier = nn.Conv2d(channels, 2, 1) if condition_weight > 0 else None
+        width = channels + 4 * fine_channels
+        self.condition_classifier = nn.Conv2d(width, 2, 1) if condition_weight > 0 else None
         self.fusion = FeatureFusion(in_channels, channels, self.norm_cfg)
+        self.fine = nn.Conv2d(in_channels[0], fine_channels, 1) if fine_channels else None
         self.vae = MODELS.build(vae)
         self.vae.requires_grad_(False)
         self.denoiser = MODELS.build(denoiser)
@@ -153,6 +160,11 @@ class DiffusionHead(BaseDecodeHead):
                 f'DiffusionHead denoiser.in_channels must be {needed} (latent_channels of the '
                 f'VAE{", of mask and edge" if edge_supervision else ""}), '
                 f'got {self.denoiser.in_channels}'
+            )
+        if self.denoiser.condition_channels != width:
+            raise UserError(
+                f'DiffusionHead denoiser.condition_channels must be {width} (channels + 4 * '
+                f'fine_channels), got {self.denoiser.condition_channels}'
             )
         self.noise_scheduler = NOISE_SCHEDULERS.build(scheduler)
         # Of a fixed schedule, so it is rebuilt from the config and not stored.
@@ -181,10 +193,18 @@ class DiffusionHead(BaseDecodeHead):
         return self.noise_scheduler.config.prediction_type
 
     def condition(self, inputs: Sequence[Tensor]) -> Tensor:
-        """Fuse the backbone's stages into the (B, channels, h, w) condition at 1/8 scale."""
+        """Fuse the backbone's stages into the (B, C, h, w) condition at 1/8 scale."""
         features = self._transform_inputs(inputs)
         # Stages of mmseg's backbones start at stride 4, so the second lies at 1/8.
-        return self.fusion(features, tuple(features[1].shape[-2:]))
+        height, width = features[1].shape[-2:]
+        condition = self.fusion(features, (height, width))
+        if self.fine is None:
+            return condition
+        fine = self.fine(features[0])
+        # An odd side: the last latent pixel is half outside.
+        missing = (0, 2 * width - fine.shape[-1], 0, 2 * height - fine.shape[-2])
+        fine = F.pixel_unshuffle(F.pad(fine, missing), 2)
+        return torch.cat([condition, fine], dim=1)
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the condition; solving needs noise and so has its own methods."""
