@@ -88,7 +88,7 @@ shared = {{
     'train_dataloader.dataset.data_root': '{demo_data}/train',
     'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
     'train_dataloader.persistent_workers': False,
-    'train_cfg.max_iters': 1, 'train_cfg.val_interval': 2,
+    'train_cfg.max_iters': 1, 'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None,
     'default_hooks.checkpoint.interval': 1}}
 train = dict(
     base=dict(solve=['two']),
