@@ -1,11 +1,12 @@
 """Weights of a checkpoint, without running what else is in it."""
 
-import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .launch import check_checkpoint
 
 
 class _Ignored:
@@ -37,10 +38,7 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
         SystemExit: With one sentence, if it does not exist, is no PyTorch file, holds objects
             other than tensors, plain data and MMEngine's log history, or lacks the key.
     """
-    if not path.is_file():
-        raise SystemExit(f'checkpoint {str(path)!r} does not exist')
-    if not zipfile.is_zipfile(path):
-        raise SystemExit(f'checkpoint {str(path)!r} is no PyTorch checkpoint, or is truncated')
+    check_checkpoint(str(path))
     try:
         # Each name gets a class of its own: the unpickler wants them one to one.
         stand_ins = [(type('_Ignored', (_Ignored,), {}), name) for name in _HISTORY]
