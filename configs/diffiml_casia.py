@@ -3,7 +3,7 @@ _base_ = [
     './_base_/models/diffiml_mit-b3.py', './_base_/datasets/casia.py',
     './_base_/schedules/schedule_casia.py', './_base_/default_runtime.py'
 ]
-# Over the published model: what docs/ablation.md found worth it.
+# Over the published model, as in diffiml_demo.py; not trained at this size yet.
 model = dict(
     decode_head=dict(
         fine_channels=32,
