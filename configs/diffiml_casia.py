@@ -5,10 +5,4 @@ _base_ = [
 ]
 # Over the published model, as in diffiml_demo.py; not trained at this size yet.
 model = dict(
-    decode_head=dict(
-        fine_channels=32,
-        denoiser=dict(condition_channels=128 + 4 * 32),
-        condition_dropout=0.1,
-        condition_weight=1.0,
-        solver_share=0.8,
-        loss_latent=dict(mask_weight=0.1, edge_weight=0.4)))
+    decode_head=dict(fine_channels=32, denoiser=dict(condition_channels=128 + 4 * 32)))

@@ -10,7 +10,6 @@ model = dict(
         in_channels=[32, 64, 128, 256],
         channels=64,
         fine_channels=16,
-        condition_dropout=0.1,
         vae=dict(type='MaskVAE', weights='shipped'),
         denoiser=dict(
             type='DenoisingUNet',
@@ -28,14 +27,6 @@ model = dict(
             timestep_spacing='trailing',
             rescale_betas_zero_snr=True),
         sampler=dict(type='DiffusionSampler', num_inference_steps=1, ensemble_size=3),
-        # Most training where the one-step solver works; the latents' weights are half the
-        # published ones, beside the losses of the decoded mask.
-        solver_share=0.8,
-        condition_weight=1.0,
-        loss_latent=dict(type='LatentMSELoss', mask_weight=0.1, edge_weight=0.4),
-        loss_decode=[
-            dict(type='CrossEntropyLoss', use_sigmoid=True),
-            dict(type='BinaryDiceLoss', loss_weight=0.5)
-        ]),
+        loss_latent=dict(type='LatentMSELoss', mask_weight=0.2, edge_weight=0.8)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -5,8 +5,7 @@ _base_ = './_base_/default_runtime.py'
 model = dict(
     type='MaskAutoencoder',
     vae=dict(type='MaskVAE'),
-    latent_noise=0.5,  # published: 0
-    loss_recon='bce',  # published: 'l1', whose sigmoid covers only 0.27..0.73
+    margin=5.0,  # published: 1, so that probabilities cover only 0.27..0.73
     data_preprocessor=dict(type='BaseDataPreprocessor'))
 
 dataset = dict(type='ProceduralMaskDataset', size=96, length=16 * 900)

@@ -1,3 +1,3 @@
-# Stage 1 with the published loss and latent factor; made 'shipped-published'.
+# Stage 1 with the published decoder and latent factor; made 'shipped-published'.
 _base_ = './mask_vae.py'
-model = dict(loss_recon='l1', latent_noise=0.0, vae=dict(latent_scale=0.18215))
+model = dict(margin=1.0, vae=dict(latent_scale=0.18215))

@@ -15,57 +15,47 @@ shared = {
     'val_cfg': None,
 }
 head = 'model.decode_head.'
-# The base lacks what the default got by this ablation.
-plain = {
-    head + 'fine_channels': 0,
-    head + 'denoiser.condition_channels': 64,
-    head + 'condition_dropout': 0.0,
-}
-leading = {
-    head + 'scheduler.timestep_spacing': 'leading',
-    head + 'scheduler.rescale_betas_zero_snr': False,
-}
-fixed_latents = {head + 'vae.latent_scale': 0.18215}
-published_weights = {head + 'loss_latent.mask_weight': 0.2, head + 'loss_latent.edge_weight': 0.8}
 train = {
-    'base': {'solve': ['4 steps', '1 member', '4 steps, probability']},
-    'fine condition': {
-        head + 'fine_channels': 16,
-        head + 'denoiser.condition_channels': 128,
-    },
+    'base': {'solve': ['1 member', '4 steps', '4 steps, probability']},
     'published': {
-        **leading,
-        **fixed_latents,
-        **published_weights,
+        head + 'fine_channels': 0,
+        head + 'denoiser.condition_channels': 64,
         head + 'vae.weights': 'shipped-published',
+        head + 'vae.latent_scale': 0.18215,
+        head + 'scheduler.timestep_spacing': 'leading',
+        head + 'scheduler.rescale_betas_zero_snr': False,
         head + 'scheduler.clip_sample': True,
-        head + 'loss_decode': [],
-        head + 'solver_share': 0.0,
-        head + 'condition_weight': 0.0,
         head + 'sampler.num_inference_steps': 8,
         head + 'sampler.ensemble_size': 5,
     },
     'no error prior': {head + 'error_prior': 0.0},
     'self-aligned 0.5': {head + 'self_align': 0.5},
     'no edge': {head + 'edge_supervision': False, head + 'denoiser.in_channels': 4},
-    'condition dropout 0.1': {
-        head + 'condition_dropout': 0.1,
-        'solve': ['guidance 2.5'],
+    'mask loss': {
+        head + 'loss_decode': [
+            dict(type='CrossEntropyLoss', use_sigmoid=True),
+            dict(type='BinaryDiceLoss', loss_weight=0.5),
+        ]
     },
-    'no mask loss': {head + 'loss_decode': []},
-    'no condition loss': {head + 'condition_weight': 0.0},
-    'latents x 0.18215': fixed_latents,
-    'no zero SNR': {head + 'scheduler.rescale_betas_zero_snr': False},
-    'leading, 4 steps': {**leading, head + 'sampler.num_inference_steps': 4},
     'v-prediction': {head + 'scheduler.prediction_type': 'v_prediction'},
-    'latent loss 0.2 and 0.8': published_weights,
-    'uniform timesteps': {head + 'solver_share': 0.0},
+    'latent loss 0.5 and 0.5': {
+        head + 'loss_latent.mask_weight': 0.5,
+        head + 'loss_latent.edge_weight': 0.5,
+    },
+    'no fine condition': {
+        head + 'fine_channels': 0,
+        head + 'denoiser.condition_channels': 64,
+    },
+    'solver share 0.8': {head + 'solver_share': 0.8},
+    'condition loss': {head + 'condition_weight': 1.0},
+    'condition dropout 0.1': {head + 'condition_dropout': 0.1, 'solve': ['guidance 2.5']},
+    'latents x 0.18215': {head + 'vae.latent_scale': 0.18215},
+    'no zero SNR': {head + 'scheduler.rescale_betas_zero_snr': False},
+    'twin': {'config': 'configs/baselines/twin_demo.py'},
 }
-train = {name: {**plain, **setting} for name, setting in train.items()}
-train['twin'] = {'config': 'configs/baselines/twin_demo.py'}
 solve = {
-    '4 steps': {head + 'sampler.num_inference_steps': 4},
     '1 member': {head + 'sampler.ensemble_size': 1},
+    '4 steps': {head + 'sampler.num_inference_steps': 4},
     '4 steps, probability': {
         head + 'sampler.num_inference_steps': 4,
         head + 'ensemble_space': 'probability',

@@ -3,8 +3,10 @@
 data_root = 'data/'
 crop_size = (512, 512)
 # The published augmentation, in its defaults.
+# Pixels as they are stored: masks know nothing of a camera's EXIF rotation.
+load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='LoadTamperingMask'),
     dict(type='RandomRescale'),
     dict(type='RandomCopyMove'),
@@ -19,7 +21,7 @@ train_pipeline = [
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='Resize', scale=crop_size, keep_ratio=False),
     # Loaded after the resize, so that scores are taken at the original resolution.
     dict(type='LoadTamperingMask'),
@@ -27,7 +29,7 @@ test_pipeline = [
 ]
 # `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
 tta_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(
         type='TestTimeAug',
         transforms=[
@@ -53,20 +55,19 @@ val_dataloader = dict(
         pipeline=test_pipeline,
         test_mode=True))
 test_sets = [
-    'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DSO-1', 'Korus', 'AutoSplice', 'CocoGlide'
+    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1', 'Korus',
+    'AutoSplice', 'CocoGlide', 'OpenSDID'
 ]
-test_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='ConcatDataset',
-        datasets=[
-            dict(
-                type='IMLDataset',
-                data_root=data_root + name,
-                pipeline=test_pipeline,
-                test_mode=True) for name in test_sets
-        ]))
+# A row of the table each; `--cfg-options test_cfg.skip_missing=True` leaves out what you lack.
+test_dataloader = [
+    dict(
+        batch_size=8,
+        num_workers=4,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='IMLDataset', data_root=data_root + name, pipeline=test_pipeline,
+            test_mode=True)) for name in test_sets
+]
+test_cfg = dict(type='MultiTestLoop')
 val_evaluator = dict(type='IMLMetric')
 test_evaluator = val_evaluator

@@ -2,21 +2,23 @@
 # Crops for training and whole images for testing keep the pixels' traces: no resizing.
 data_root = 'data/demo/'
 crop_size = (96, 96)
+# Pixels as they are stored: masks know nothing of a camera's EXIF rotation.
+load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
 train_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='LoadTamperingMask'),
     dict(type='RandomCrop', crop_size=crop_size),
     dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
     dict(type='PackSegInputs')
 ]
 test_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(type='LoadTamperingMask'),
     dict(type='PackSegInputs')
 ]
 # `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
 tta_pipeline = [
-    dict(type='LoadImageFromFile'),
+    load_image,
     dict(
         type='TestTimeAug',
         transforms=[

@@ -12,11 +12,11 @@ class LatentMSELoss(nn.Module):
     Without edge supervision there is no second half, and ``mask_weight`` weighs the whole.
 
     Args:
-        mask_weight (float): Published: 0.2. Defaults to 0.5.
-        edge_weight (float): Published: 0.8. Defaults to 0.5.
+        mask_weight (float): Defaults to 0.2, as published.
+        edge_weight (float): Defaults to 0.8, as published.
     """
 
-    def __init__(self, mask_weight: float = 0.5, edge_weight: float = 0.5) -> None:
+    def __init__(self, mask_weight: float = 0.2, edge_weight: float = 0.8) -> None:
         super().__init__()
         self.mask_weight = mask_weight
         self.edge_weight = edge_weight

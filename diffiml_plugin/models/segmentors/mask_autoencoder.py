@@ -24,8 +24,9 @@ class MaskAutoencoder(BaseModel):
 
     Args:
         vae (dict): Config of the mask VAE.
-        loss_recon (str): 'bce' or 'dice' (probabilities use the whole of 0..1), or 'l1'
-            (published; the sigmoid of its decoder covers 0.27..0.73). Defaults to 'bce'.
+        loss_recon (str): 'l1' (published), 'bce' or 'dice'. Defaults to 'l1'.
+        margin (float): Logits that 'l1' pulls towards are -margin and +margin: at 5 the
+            probabilities use 0.007..0.993, at the published 1 only 0.27..0.73. Defaults to 5.
         latent_noise (float): Highest standard deviation of the noise that training adds to
             latents, in units of theirs. The decoder so maps what a denoiser is unsure of to a
             smooth probability and not to a texture. Published: 0. Defaults to 0.
@@ -46,7 +47,8 @@ class MaskAutoencoder(BaseModel):
     def __init__(
         self,
         vae: dict,
-        loss_recon: str = 'bce',
+        loss_recon: str = 'l1',
+        margin: float = 5.0,
         latent_noise: float = 0.0,
         edge_width: int = 7,
         teacher: dict | None = None,
@@ -61,6 +63,7 @@ class MaskAutoencoder(BaseModel):
             )
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon
+        self.margin = margin
         self.latent_noise = latent_noise
         self.edge_width = edge_width
         self.teacher = LatentTeacher(**teacher) if teacher else None
@@ -106,7 +109,7 @@ class MaskAutoencoder(BaseModel):
             latents = latents + self.latent_noise * scale * noise
         logits = self.vae.decoder(latents)
         if self.loss_recon == 'l1':
-            loss = F.l1_loss(logits, maps)
+            loss = F.l1_loss(logits / self.margin, maps)
         elif self.loss_recon == 'dice':
             loss = BinaryDiceLoss()(logits, targets.squeeze(1))
         else:
