@@ -4,14 +4,13 @@ import argparse
 import csv
 from pathlib import Path
 
-import mmcv
 import mmseg.models  # noqa: F401  registers the baselines
 from rich.console import Console
 from rich.table import Table
 
 from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.visualization import draw_grid
+from diffiml_plugin.visualization import draw_grid, panels_of
 
 SETS = ('seen', 'unseen')
 FIGURES = {'pixel_f1': 'F1', 'pixel_iou': 'IoU', 'pixel_auc': 'AUC', 'img_auc': 'image AUC'}
@@ -63,27 +62,18 @@ def write_table(rows: list[dict], out: Path) -> None:
 
 
 def write_grid(drawn: dict[str, dict], out: Path) -> None:
-    titles = ['image', 'ground truth', *(f'{name} probability' for name in drawn)]
-    extra = [
-        (name, field)
-        for name, sets in drawn.items()
-        for field in ('pred_edge', 'uncertainty')
-        if field in sets[SETS[0]][0]
-    ]
-    titles += [f'{name} {field.removeprefix("pred_")}' for name, field in extra]
+    titles = ['image', 'ground truth']
     rows, labels = [], []
     for kind in SETS:
         for samples in zip(*(sets[kind] for sets in drawn.values()), strict=True):
-            by_name = dict(zip(drawn, samples, strict=True))
-            path = samples[0].img_path
-            row = [
-                mmcv.imread(path, channel_order='rgb'),
-                samples[0].gt_sem_seg.data[0].numpy().astype(float),
-            ]
-            row += [s.seg_logits.data[-1].numpy() for s in samples]
-            row += [by_name[name].get(field).data[0].numpy() for name, field in extra]
-            rows.append(row)
-            labels.append(f'{kind}: {Path(path).stem.split("_", 1)[1]}')
+            found = {name: panels_of(s) for name, s in zip(drawn, samples, strict=True)}
+            shared = next(iter(found.values()))
+            row = {title: shared[title] for title in titles[:2]}
+            for title in ('probability', 'edge', 'uncertainty'):
+                row |= {f'{n} {title}': p[title] for n, p in found.items() if title in p}
+            rows.append(list(row.values()))
+            titles = list(row)
+            labels.append(f'{kind}: {Path(samples[0].img_path).stem.split("_", 1)[1]}')
     draw_grid(rows, titles, labels, out / 'grid.png')
 
 

@@ -1,8 +1,15 @@
 """Test a segmentor: ``python tools/test.py CONFIG CHECKPOINT``."""
 
 import argparse
+from pathlib import Path
 
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner
+
+from diffiml_plugin.apis import draw_cases
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
+from diffiml_plugin.evaluation.results import read_results
 
 
 def parse_args() -> argparse.Namespace:
@@ -10,9 +17,48 @@ def parse_args() -> argparse.Namespace:
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('--out', help='folder for the predicted masks (PNG, 0 and 255)')
+    parser.add_argument(
+        '--results', help='folder for results.csv (an image a row), summary.json and summary.md'
+    )
+    parser.add_argument(
+        '--show-worst',
+        type=int,
+        default=0,
+        metavar='N',
+        help='draw the N images of lowest F1, and of highest, into --results',
+    )
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help="the config's tta_model and pipeline")
-    return parser.parse_args()
+    args = parser.parse_args()
+    if args.show_worst and not args.results:
+        parser.error('--show-worst needs --results')
+    return args
+
+
+def as_list(item: dict | list) -> list:
+    return item if isinstance(item, list) else [item]
+
+
+def write_results_to(cfg: Config, folder: str) -> None:
+    metrics = [m for m in as_list(cfg.test_evaluator) if m['type'] == 'IMLMetric']
+    if not metrics:
+        raise SystemExit('--results: the test_evaluator has no IMLMetric')
+    for metric in metrics:
+        metric['out_dir'] = folder
+    if cfg.test_cfg.get('type') == 'MultiTestLoop':
+        cfg.test_cfg.out_dir = folder
+
+
+def draw(runner: Runner, folder: Path, count: int) -> None:
+    """Draw the cases of each test set beside its results."""
+    for name, loader in getattr(
+        runner.test_loop, 'dataloaders', {'': runner.test_loop.dataloader}
+    ).items():
+        rows = read_results(folder / name / 'results.csv')
+        if 'f1' not in rows[0]:
+            raise SystemExit("--show-worst: the IMLMetric's `pixel` needs 'f1'")
+        for path in draw_cases(runner.model, loader.dataset, rows, count, folder / name):
+            print(f'picture: {path}')
 
 
 def main() -> None:
@@ -27,13 +73,18 @@ def main() -> None:
             *cfg.get('custom_hooks', []),
             dict(type='SaveMasksHook', out_dir=args.out),
         ]
+    if args.results:
+        write_results_to(cfg, args.results)
     if args.tta:
         if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
             raise SystemExit(f'--tta: {args.config!r} defines no tta_model and tta_pipeline')
-        cfg.test_dataloader.dataset.pipeline = cfg.tta_pipeline
+        for loader in as_list(cfg.test_dataloader):
+            loader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
-    run(cfg, 'test')
+    runner = run(cfg, 'test')
+    if args.show_worst and is_main_process():
+        draw(runner, Path(args.results), args.show_worst)
 
 
 if __name__ == '__main__':

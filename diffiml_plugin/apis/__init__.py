@@ -1,5 +1,6 @@
 """Use from Python."""
 
+from .cases import draw_cases
 from .evaluate import evaluate, latest_checkpoint, load_model
 
-__all__ = ['evaluate', 'latest_checkpoint', 'load_model']
+__all__ = ['draw_cases', 'evaluate', 'latest_checkpoint', 'load_model']

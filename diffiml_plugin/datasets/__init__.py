@@ -1,7 +1,14 @@
 """Data sets and their transforms."""
 
+from .balanced_concat_dataset import BalancedConcatDataset, BalancedSampler
 from .iml_dataset import IMLDataset
 from .procedural_mask_dataset import ProceduralMaskDataset
 from .transforms import LoadTamperingMask
 
-__all__ = ['IMLDataset', 'LoadTamperingMask', 'ProceduralMaskDataset']
+__all__ = [
+    'BalancedConcatDataset',
+    'BalancedSampler',
+    'IMLDataset',
+    'LoadTamperingMask',
+    'ProceduralMaskDataset',
+]

@@ -1,6 +1,7 @@
 """Running: hooks, and set-up of a run from the command line."""
 
+from .multi_test_loop import MultiTestLoop
 from .resume_random_state_hook import ResumeRandomStateHook
 from .save_masks_hook import SaveMasksHook
 
-__all__ = ['ResumeRandomStateHook', 'SaveMasksHook']
+__all__ = ['MultiTestLoop', 'ResumeRandomStateHook', 'SaveMasksHook']

@@ -79,8 +79,8 @@ def _use_gloo(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
 
 
-def run(cfg: Config, action: str) -> None:
-    """Build the runner and call its method ``action`` ('train' or 'test').
+def run(cfg: Config, action: str) -> Runner:
+    """Build the runner, call its method ``action`` ('train' or 'test') and return it.
 
     Raises:
         SystemExit: With one sentence, for what a user can cause: missing or unpaired data, a
@@ -91,6 +91,7 @@ def run(cfg: Config, action: str) -> None:
     try:
         runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
         getattr(runner, action)()
+        return runner
     except UserError as error:
         # A data worker sends its traceback along; the sentence is its last line.
         raise SystemExit(str(error).rsplit('UserError: ', 1)[-1].strip()) from None

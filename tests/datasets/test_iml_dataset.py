@@ -3,7 +3,11 @@ import json
 import cv2
 import numpy as np
 import pytest
+from mmengine import fileio
+from mmengine.config import Config
+from mmengine.dataset import Compose
 from mmseg.registry import DATASETS, TRANSFORMS
+from PIL import Image
 
 from diffiml_plugin.errors import UserError
 
@@ -63,22 +67,138 @@ def test_missing_data_names_folder_and_layouts(tmp_path):
         build(tmp_path / 'nowhere')
 
 
-@pytest.mark.parametrize('kind', ['grey', 'rgb', 'rgba', 'binary', 'sixteen'])
+def test_files_of_one_stem_are_listed(root):
+    cv2.imwrite(str(root / 'Tp/a.png'), np.zeros((8, 9, 3), np.uint8))
+    with pytest.raises(UserError, match='1 files.*stem of another.*Tp/a.png'):
+        build(root)
+
+
+def test_links_and_nested_folders(root, tmp_path_factory):
+    other = tmp_path_factory.mktemp('linked')
+    for kind in ('Tp', 'Gt'):
+        (other / kind / 'deep').mkdir(parents=True)
+        cv2.imwrite(str(other / kind / 'deep/d.png'), np.zeros((8, 9, 3), np.uint8))
+        (root / kind / 'more').symlink_to(other / kind)
+    found = [row['img_path'] for row in map(build(root).get_data_info, range(4))]
+    assert str(root / 'Tp/more/deep/d.png') in found
+
+
+def test_a_broken_index_is_named(root):
+    (root / 'list.json').write_text('[["a.jpg", ')
+    with pytest.raises(UserError, match='list.json. is no JSON'):
+        build(root, ann_file='list.json')
+    (root / 'list.txt').write_text('Tp/a.jpg\n')
+    with pytest.raises(UserError, match='entry 1 of'):
+        build(root, ann_file='list.txt')
+
+
+class RenamedBackend(fileio.LocalBackend):
+    """As a user's storage: paths start with a scheme that the disk does not know."""
+
+    def __init__(self, root: str = '') -> None:
+        self.root = root
+
+    def _local(self, path):
+        return str(path).replace('shelf://', f'{self.root}/')
+
+    def get(self, path):
+        return super().get(self._local(path))
+
+    def get_text(self, path, encoding='utf-8'):
+        return super().get_text(self._local(path), encoding)
+
+    def exists(self, path):
+        return super().exists(self._local(path))
+
+    def isdir(self, path):
+        return super().isdir(self._local(path))
+
+    def list_dir_or_file(self, path, *args, **kwargs):
+        return super().list_dir_or_file(self._local(path), *args, **kwargs)
+
+
+def test_data_may_lie_behind_a_file_backend(root):
+    fileio.register_backend('shelf', RenamedBackend, prefixes='shelf', force=True)
+    backend = dict(backend='shelf', root=str(root))
+    pipeline = [
+        dict(type='LoadImageFromFile', backend_args=backend),
+        dict(type='LoadTamperingMask', backend_args=backend),
+    ]
+    data = build('shelf://', backend_args=backend, pipeline=pipeline)
+    assert len(data) == 3 and data[0]['img_path'].startswith('shelf://')
+    assert data[0]['gt_seg_map'].shape == (8, 9)
+    (root / 'list.json').write_text(json.dumps([['Tp/a.jpg', 'Gt/a.png']]))
+    assert len(build('shelf://', ann_file='list.json', backend_args=backend)) == 1
+
+
+def scene() -> np.ndarray:
+    image = np.zeros((24, 32, 3), np.uint8)
+    image[:12] = (200, 120, 40)
+    image[12:, :16] = (30, 160, 220)
+    return image
+
+
+@pytest.mark.parametrize(
+    'name', ['grey.png', 'rgba.png', '16.png', '16.tif', 'cmyk.jpg', 'exif.jpg', 'x.bmp', 'x.webp']
+)
+def test_images_in_the_wild(tmp_path, name):
+    path = tmp_path / name
+    picture = Image.fromarray(scene())
+    if name.startswith('16'):
+        cv2.imwrite(str(path), scene()[..., ::-1].astype(np.uint16) * 257)
+    elif name == 'exif.jpg':
+        # A phone held upright: stored lying, to be shown turned. Masks are of the stored pixels.
+        exif = Image.Exif()
+        exif[0x0112] = 6
+        picture.save(path, exif=exif, quality=98)
+    else:
+        mode = dict(grey='L', rgba='RGBA', cmyk='CMYK').get(path.stem, 'RGB')
+        picture.convert(mode).save(path, **(dict(quality=98) if path.suffix == '.jpg' else {}))
+    cfg = Config.fromfile('configs/diffiml_demo.py')
+    results = Compose(cfg.test_pipeline[:2])(
+        dict(img_path=str(path), seg_map_path=None, label_map=None, reduce_zero_label=False)
+    )
+    assert results['img'].dtype == np.uint8 and results['gt_seg_map'].shape == (24, 32)
+    expected = scene()[..., ::-1].astype(float)
+    if name == 'grey.png':
+        expected = np.repeat(np.asarray(picture.convert('L'), float)[..., None], 3, 2)
+    # Chroma subsampling blurs the edges of lossy ones.
+    assert np.abs(results['img'] - expected).mean() < 6
+    assert np.abs(results['img'][5, 5] - expected[5, 5]).max() < 6
+
+
+@pytest.mark.parametrize(
+    'kind', ['grey', 'rgb', 'rgba', 'binary', 'sixteen', 'palette', 'jpeg', 'inverted']
+)
 def test_masks_in_the_wild(tmp_path, kind):
-    truth = np.zeros((6, 7), np.uint8)
-    truth[2:5, 1:4] = 1
+    truth = np.zeros((16, 24), np.uint8)
+    truth[4:13, 3:14] = 1
     grey = truth * 255
-    stored = {
-        'grey': grey,
-        'rgb': np.stack([grey] * 3, -1),
-        'rgba': np.stack([grey] * 3 + [np.full_like(grey, 255)], -1),
-        'binary': truth,
-        'sixteen': truth.astype(np.uint16) * 65535,
-    }[kind]
-    path = str(tmp_path / 'm.png')
-    cv2.imwrite(path, stored)
+    path = str(tmp_path / ('m.jpg' if kind == 'jpeg' else 'm.png'))
+    if kind == 'palette':
+        picture = Image.fromarray(truth, 'P')
+        picture.putpalette([0, 0, 0, 255, 255, 255])
+        picture.save(path)
+    else:
+        stored = {
+            'grey': grey,
+            'jpeg': grey,
+            'inverted': 255 - grey,
+            'rgb': np.stack([grey] * 3, -1),
+            'rgba': np.stack([grey] * 3 + [np.full_like(grey, 255)], -1),
+            'binary': truth,
+            'sixteen': truth.astype(np.uint16) * 65535,
+        }[kind]
+        cv2.imwrite(path, stored)
     load = TRANSFORMS.build(dict(type='LoadTamperingMask'))
-    results = load(dict(seg_map_path=path, ori_shape=(6, 7), img_path='i.png'))
-    assert np.array_equal(results['gt_seg_map'], truth)
-    with pytest.raises(UserError, match='7x6.*i.png.*9x8'):
-        load(dict(seg_map_path=path, ori_shape=(8, 9), img_path='i.png'))
+    info = dict(seg_map_path=path, img_path='i.png', inverted_mask=kind == 'inverted')
+    assert np.array_equal(load(info | dict(ori_shape=(16, 24)))['gt_seg_map'], truth)
+    with pytest.raises(UserError, match='24x16.*i.png.*48x32'):
+        load(info | dict(ori_shape=(32, 48)))
+    resized = load(info | dict(ori_shape=(32, 48), resize_mask=True))['gt_seg_map']
+    assert np.array_equal(resized, truth.repeat(2, 0).repeat(2, 1))
+
+
+def test_polarity_and_resizing_are_set_by_the_data_set(root):
+    info = build(root, inverted_masks=True, resize_masks=True).get_data_info(0)
+    assert info['inverted_mask'] and info['resize_mask']

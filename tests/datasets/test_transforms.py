@@ -1,7 +1,7 @@
 import cv2
 import numpy as np
 import pytest
-from mmseg.registry import TRANSFORMS
+from mmseg.registry import DATASETS, TRANSFORMS
 
 from diffiml_plugin.errors import UserError
 
@@ -68,6 +68,76 @@ def test_rescale_stays_in_its_range_and_keeps_the_mask_binary():
         assert share == pytest.approx(200 / 4800, rel=0.15)
 
 
+def test_a_splice_is_the_other_image_s_pixels():
+    before, donor = sample(), sample(50, 90)
+    donor['img'] = 255 - donor['img'][::-1]
+    for seed in range(20):
+        after = apply(before | dict(mix_results=[donor]), seed, type='RandomSplice', prob=1.0)
+        added = (after['gt_seg_map'] == 1) & (before['gt_seg_map'] == 0)
+        changed = (after['img'] != before['img']).any(-1)
+        assert (after['gt_seg_map'][before['gt_seg_map'] == 1] == 1).all()
+        assert not changed[after['gt_seg_map'] == 0].any() and 0.005 < added.mean() < 0.3
+        # One shift takes all pasted pixels to where they stand in the other image.
+        rows, columns = np.nonzero(added)
+        matches = [
+            (dy, dx)
+            for dy in range(-20, 21)
+            for dx in range(-20, 21)
+            if (rows + dy >= 0).all()
+            and (rows + dy < 50).all()
+            and (columns + dx >= 0).all()
+            and (columns + dx < 90).all()
+            and (donor['img'][rows + dy, columns + dx] == after['img'][rows, columns]).all()
+        ]
+        assert len(matches) == 1
+    assert (before['img'] == sample()['img']).all()
+
+
+def test_splicing_by_config(demo_data):
+    np.random.seed(0)
+    load = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
+    inner = dict(type='IMLDataset', data_root=f'{demo_data}/train', pipeline=load)
+    data = DATASETS.build(
+        dict(
+            type='MultiImageMixDataset',
+            dataset=inner,
+            pipeline=[dict(type='RandomSplice', prob=1.0), dict(type='PackSegInputs')],
+        )
+    )
+    plain = DATASETS.build(inner)
+    for index in range(6):
+        mask = data[index]['data_samples'].gt_sem_seg.data[0].numpy()
+        known = plain[index]['gt_seg_map']
+        assert mask.shape == known.shape and (mask[known == 1] == 1).all()
+        assert mask.sum() > known.sum()
+    with pytest.raises(UserError, match='MultiImageMixDataset'):
+        TRANSFORMS.build(dict(type='RandomSplice'))(sample())
+
+
+def test_noise_has_the_variance_that_it_was_told():
+    before = sample(200, 200)
+    before['img'][:] = 128
+    for variance in (4, 25):
+        after = apply(
+            before, 1, type='RandomGaussianNoise', variance_range=(variance,) * 2, prob=1.0
+        )
+        change = after['img'].astype(float) - 128
+        # Rounding to integers adds a twelfth.
+        assert change.var() == pytest.approx(variance + 1 / 12, rel=0.03)
+        assert abs(change.mean()) < 0.05 and (after['gt_seg_map'] == before['gt_seg_map']).all()
+
+
+def test_flips_of_mmcv_take_the_mask_along():
+    before = sample() | dict(seg_fields=['gt_seg_map'])
+    # Not the same mirrored.
+    before['gt_seg_map'][:, :40] = 0
+    before['img'][..., 0] = before['gt_seg_map'] * 200
+    for direction in ('horizontal', 'vertical'):
+        after = apply(before, type='RandomFlip', prob=1.0, direction=direction)
+        assert (after['img'][..., 0] == after['gt_seg_map'] * 200).all()
+        assert not (after['gt_seg_map'] == before['gt_seg_map']).all()
+
+
 @pytest.mark.parametrize(
     'cfg, low, high',
     [
@@ -100,6 +170,8 @@ def test_a_single_quality_and_kernel_are_those_of_opencv():
         dict(type='RandomInpainting', size_range=(0.5, 0.2)),
         dict(type='RandomJPEG', quality_range=(0, 50)),
         dict(type='RandomGaussianBlur', kernel_range=(4, 8)),
+        dict(type='RandomGaussianNoise', variance_range=(5, 1)),
+        dict(type='RandomSplice', area_range=(0, 0.5)),
         dict(type='RandomRescale', scale_range=(0, 1)),
         dict(type='RandomRotate90', prob=-0.1),
     ],
@@ -111,10 +183,19 @@ def test_wrong_settings_are_named(cfg):
 
 
 @pytest.mark.parametrize(
-    'name', ['RandomCopyMove', 'RandomInpainting', 'RandomJPEG', 'RandomRescale', 'RandomRotate90']
+    'name',
+    [
+        'RandomCopyMove',
+        'RandomInpainting',
+        'RandomJPEG',
+        'RandomGaussianNoise',
+        'RandomRescale',
+        'RandomRotate90',
+        'RandomSplice',
+    ],
 )
 def test_probability_and_seed_rule(name):
-    before = sample()
+    before = sample() | dict(mix_results=[sample(50, 90)])
     assert (apply(before, type=name, prob=0.0)['img'] == before['img']).all()
     one, other = (apply(before, 5, type=name, prob=1.0)['img'] for _ in range(2))
     assert one.shape == other.shape and (one == other).all()

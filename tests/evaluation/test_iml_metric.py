@@ -1,39 +1,151 @@
+import json
 import math
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 import torch
 from sklearn import metrics
 
+from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation import IMLMetric
-from diffiml_plugin.evaluation.functional import boundary_f1, image_figures, pixel_figures
-
-
-@pytest.mark.parametrize('seed', range(20))
-def test_pixels_against_scikit_learn(seed):
-    rng = np.random.default_rng(seed)
-    prob = rng.random((17, 13)).round(1 + seed % 3).astype(np.float32)
-    target = (rng.random((17, 13)) < rng.uniform(0.05, 0.9)).astype(np.int64)
-    target[rng.random((17, 13)) < 0.1] = 255
-    figures = pixel_figures(torch.from_numpy(prob), torch.from_numpy(target))
-    valid = target != 255
-    truth, score = target[valid], prob[valid]
-    assert figures['f1'] == pytest.approx(metrics.f1_score(truth, score > 0.5), abs=1e-6)
-    assert figures['iou'] == pytest.approx(metrics.jaccard_score(truth, score > 0.5), abs=1e-6)
-    assert figures['auc'] == pytest.approx(metrics.roc_auc_score(truth, score), abs=1e-6)
-
-
-def test_images_against_scikit_learn():
-    rng = np.random.default_rng(0)
-    score, truth = rng.random(41), rng.random(41) < 0.6
-    figures = image_figures(torch.from_numpy(score), torch.from_numpy(truth))
-    assert figures['img_f1'] == pytest.approx(metrics.f1_score(truth, score > 0.5))
-    assert figures['img_auc'] == pytest.approx(metrics.roc_auc_score(truth, score))
-    assert figures['img_acc'] == pytest.approx(metrics.accuracy_score(truth, score > 0.5))
+from diffiml_plugin.evaluation.functional import IMAGE_FIGURES, THRESHOLDS, confusion, f1
+from diffiml_plugin.evaluation.iml_metric import PIXEL_FIGURES
+from diffiml_plugin.evaluation.results import read_results
 
 
 def sample(logits: torch.Tensor, mask: torch.Tensor, **more) -> dict:
     return dict(seg_logits=dict(data=logits), gt_sem_seg=dict(data=mask), **more)
+
+
+def make_samples(count: int, seed: int = 0) -> list[dict]:
+    """Images of many sizes: authentic, fully tampered, with ignored pixels, with ties."""
+    rng = np.random.default_rng(seed)
+    made = []
+    for number in range(count):
+        shape = tuple(rng.integers(3, 20, 2))
+        mask = (rng.random(shape) < rng.uniform(0.1, 0.9)).astype(np.int64)
+        if number % 4 == 0:
+            mask[:] = 0
+        if number % 11 == 5:
+            mask[:] = 1
+        prob = np.clip(rng.normal(0.3 + 0.3 * mask, 0.2), 0, 1).astype(np.float32)
+        if number % 3 == 0:
+            prob = prob.round(1)
+        mask[rng.random(shape) < 0.1] = 255
+        data = torch.from_numpy(prob)[None], torch.from_numpy(mask)[None]
+        made.append(sample(*data, img_path=f'data/{number:03}.png'))
+    return made
+
+
+def measure(samples: list[dict], **settings) -> dict[str, float]:
+    metric = IMLMetric(**settings)
+    metric.process({}, samples)
+    found = metric.evaluate(len(samples))
+    return {key.removeprefix('iml/'): value for key, value in found.items()}
+
+
+def pixels(one: dict) -> tuple[np.ndarray, np.ndarray]:
+    prob, mask = one['seg_logits']['data'][0].numpy(), one['gt_sem_seg']['data'][0].numpy()
+    return prob[mask != 255], mask[mask != 255] == 1
+
+
+def test_means_are_over_tampered_images():
+    samples = make_samples(40)
+    found = measure(samples, pixel=['f1', 'auc', 'ap', 'mcc'])
+    tampered = [(p, g) for p, g in map(pixels, samples) if g.any()]
+    both = [(p, g) for p, g in tampered if not g.all()]
+    expected = dict(
+        pixel_f1=np.mean([metrics.f1_score(g, p > 0.5) for p, g in tampered]),
+        pixel_mcc=np.mean([metrics.matthews_corrcoef(g, p > 0.5) for p, g in tampered]),
+        pixel_auc=np.mean([metrics.roc_auc_score(g, p) for p, g in both]),
+        pixel_ap=np.mean([metrics.average_precision_score(g, p) for p, g in both]),
+    )
+    authentic = [p > 0.5 for p, g in map(pixels, samples) if not g.any()]
+    expected['false_alarm_area'] = np.mean([p.mean() for p in authentic])
+    expected['false_alarm_rate'] = np.mean([p.any() for p in authentic])
+    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+
+
+def test_one_confusion_of_the_data_set():
+    samples = make_samples(40)
+    found = measure(samples, pixel=['f1', 'iou', 'auc', 'ap', 'ece'], average='dataset')
+    prob, truth = (np.concatenate(column) for column in zip(*map(pixels, samples), strict=True))
+    assert found['pixel_f1_dataset'] == pytest.approx(metrics.f1_score(truth, prob > 0.5))
+    assert found['pixel_iou_dataset'] == pytest.approx(metrics.jaccard_score(truth, prob > 0.5))
+    for name, oracle in (('auc', metrics.roc_auc_score), ('ap', metrics.average_precision_score)):
+        off = abs(found[f'pixel_{name}_dataset'] - oracle(truth, prob))
+        assert off <= found[f'pixel_{name}_dataset_error'] < 0.05
+    assert 0 < found['pixel_ece'] < 1
+
+
+@pytest.mark.parametrize('mode', ['origin', 'reverse', 'double'])
+@pytest.mark.parametrize('best', [None, 'image', 'dataset'])
+def test_modes_and_best_thresholds_by_brute_force(mode, best):
+    samples = make_samples(24, seed=1)
+    title = 'pixel_f1' + (f'_{mode}' if mode != 'origin' else '')
+    title += f'_best_{best}' if best else ''
+    found = measure(samples, pixel=['f1'], mode=mode, best_threshold=best)[title]
+    curves = []
+    for prob, truth in map(pixels, samples):
+        if not truth.any():
+            continue
+        views = dict(origin=[prob], reverse=[1 - prob], double=[prob, 1 - prob])[mode]
+        thresholds = dict(image=None, dataset=THRESHOLDS).get(best, np.float32([0.5]))
+        scores = [
+            [
+                float(f1(confusion(view > t, truth)))
+                for t in (np.append(np.unique(view), -1) if thresholds is None else thresholds)
+            ]
+            for view in views
+        ]
+        curves.append(max(map(max, scores)) if best == 'image' else np.max(scores, 0))
+    assert found == pytest.approx(np.mean(curves, 0).max(), abs=1e-9)
+
+
+def test_the_best_threshold_of_a_data_set_is_named():
+    samples = make_samples(30, seed=2)
+    for average in ('image', 'dataset'):
+        found = measure(samples, pixel=['f1'], average=average, best_threshold='dataset')
+        title = 'pixel_f1_best_dataset' if average == 'image' else 'pixel_f1_dataset_best_dataset'
+        at = found[f'{title}_threshold']
+        again = measure(samples, pixel=['f1'], average=average, threshold=at)
+        fixed = next(value for key, value in again.items() if key.startswith('pixel_f1'))
+        assert fixed == pytest.approx(found[title], abs=1e-9)
+
+
+@pytest.mark.parametrize('score', ['max', 'mean', 'topk', 'model'])
+def test_image_scores(score):
+    samples = make_samples(30)
+    for number, one in enumerate(samples):
+        one['pred_score'] = (number * 7 % 30) / 30
+    found = measure(samples, image=IMAGE_FIGURES, score=score, topk=0.1)
+    truth = np.array([g.any() for _, g in map(pixels, samples)])
+    values = dict(
+        max=[p.max() for p, _ in map(pixels, samples)],
+        mean=[p.mean(dtype=float) for p, _ in map(pixels, samples)],
+        topk=[np.sort(p)[-max(round(p.size / 10), 1) :].mean() for p, _ in map(pixels, samples)],
+        model=[one['pred_score'] for one in samples],
+    )[score]
+    suffix = '' if score == 'max' else f'_{score}'
+    assert found[f'img_auc{suffix}'] == pytest.approx(metrics.roc_auc_score(truth, values))
+    expected = metrics.f1_score(truth, np.array(values) > 0.5, zero_division=0)
+    assert found[f'img_f1{suffix}'] == pytest.approx(expected)
+
+
+def test_batches_do_not_matter():
+    samples = make_samples(23)
+    settings = dict(pixel=PIXEL_FIGURES, image=IMAGE_FIGURES, best_threshold='dataset')
+    whole = measure(samples, **settings)
+    for size in (1, 7):
+        metric = IMLMetric(**settings)
+        for start in range(0, len(samples), size):
+            metric.process({}, samples[start : start + size])
+        assert metric.evaluate(len(samples)) == {f'iml/{k}': v for k, v in whole.items()}
+        # A second evaluation starts from nothing.
+        metric.process({}, samples)
+        assert metric.evaluate(len(samples)) == {f'iml/{k}': v for k, v in whole.items()}
 
 
 def test_one_and_two_channel_heads_are_read_alike():
@@ -41,68 +153,88 @@ def test_one_and_two_channel_heads_are_read_alike():
     mask = (torch.rand(1, 9, 9) > 0.5).long()
     results = []
     for data in (logits, logits.softmax(0)[1:]):
-        metric = IMLMetric()
-        metric.process({}, [sample(data, mask)])
         with pytest.warns(UserWarning, match='no authentic'):
-            results.append(metric.compute_metrics(metric.results))
+            results.append(measure([sample(data, mask)]))
     assert results[0]['pixel_f1'] == pytest.approx(results[1]['pixel_f1'])
 
 
-def test_authentic_images_stay_out_of_pixel_means():
-    metric = IMLMetric()
-    mask = torch.zeros(1, 4, 4, dtype=torch.long)
-    metric.process({}, [sample(torch.full((1, 4, 4), 0.9), mask)])
-    tampered = mask.clone()
-    tampered[0, :2] = 1
-    metric.process({}, [sample(tampered.float(), tampered, pred_score=0.3)])
-    result = metric.compute_metrics(metric.results)
-    assert result['pixel_f1'] == 1 and result['false_alarm_area'] == 1
-    assert result['img_acc'] == 0
-
-
 def test_nothing_to_average_is_nan_with_a_reason():
-    metric = IMLMetric()
-    metric.process({}, [sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))])
+    empty = sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))
     with pytest.warns(UserWarning, match='no tampered'):
-        assert math.isnan(metric.compute_metrics(metric.results)['pixel_f1'])
+        found = measure([empty], pixel=['f1', 'auc', 'boundary_f1'], best_threshold='dataset')
+    assert all(math.isnan(v) for k, v in found.items() if k.startswith('pixel'))
+    assert found['false_alarm_area'] == 0
 
 
-def test_wrong_inputs_are_named():
-    with pytest.raises(ValueError, match='same resolution'):
-        pixel_figures(torch.zeros(3, 3), torch.zeros(4, 4))
-    with pytest.raises(ValueError, match='threshold'):
-        IMLMetric(threshold=2)
-    with pytest.raises(ValueError, match='num_classes=2'):
-        IMLMetric().process({}, [sample(torch.zeros(3, 4, 4), torch.zeros(1, 4, 4))])
+def test_result_files(tmp_path):
+    samples = make_samples(20)
+    found = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'])
+    rows = read_results(tmp_path / 'results.csv')
+    assert [row['img_path'] for row in rows] == [one['img_path'] for one in samples]
+    values = [row['f1'] for row in rows if row['tampered']]
+    assert np.mean(values) == pytest.approx(found['pixel_f1'])
+    summary = json.loads((tmp_path / 'summary.json').read_text())
+    assert summary['figures']['pixel_f1'] == found['pixel_f1'] and summary['images'] == 20
+    low, high = summary['intervals_95']['pixel_f1']
+    assert low < found['pixel_f1'] < high
+    assert '| pixel_auc |' in (tmp_path / 'summary.md').read_text()
 
 
-def test_boundary_f1_by_brute_force():
-    rng = np.random.default_rng(1)
-
-    def boundary(mask):
-        padded = np.pad(mask, 1, mode='edge')
-        return [(y, x) for y, x in np.argwhere(mask) if not padded[y : y + 3, x : x + 3].all()]
-
-    for _ in range(10):
-        pair = []
-        for _ in range(2):
-            mask = np.zeros((24, 30), bool)
-            y, x = rng.integers(0, 12, 2)
-            mask[y : y + rng.integers(4, 14), x : x + rng.integers(4, 16)] = True
-            pair.append(mask)
-        bounds = [boundary(mask) for mask in pair]
-        near = [
-            np.mean([min(math.dist(p, q) for q in other) <= 2.0 for p in bound])
-            for bound, other in (bounds, bounds[::-1])
-        ]
-        expected = 2 * near[0] * near[1] / sum(near) if sum(near) else 0
-        found = boundary_f1(*map(torch.from_numpy, pair), tolerance=2.0)
-        assert found == pytest.approx(expected)
+@pytest.mark.parametrize(
+    'settings, message',
+    [
+        (dict(threshold=2), 'threshold must lie in 0..1'),
+        (dict(pixel=['f2']), "pixel: 'f2' is not one of"),
+        (dict(image=['mcc']), "image: 'mcc' is not one of"),
+        (dict(average='pixel'), "average: 'pixel' is not one of"),
+        (dict(average='dataset', mode='double'), "excludes mode='double'"),
+        (dict(average='dataset', best_threshold='image'), "excludes best_threshold='image'"),
+        (dict(topk=0), 'topk must be a share'),
+    ],
+)
+def test_wrong_settings_are_named(settings, message):
+    with pytest.raises(UserError, match=message):
+        IMLMetric(**settings)
 
 
-def test_boundary_f1_without_a_boundary():
-    empty, full = torch.zeros(8, 8, dtype=torch.bool), torch.ones(8, 8, dtype=torch.bool)
-    half = full.clone()
-    half[:4] = False
-    assert math.isnan(boundary_f1(empty, full)) and boundary_f1(empty, half) == 0
-    assert boundary_f1(half, half) == 1
+@pytest.mark.parametrize(
+    'one, settings, message',
+    [
+        (sample(torch.zeros(1, 3, 3), torch.zeros(1, 4, 4)), {}, 'same resolution'),
+        (sample(torch.zeros(3, 4, 4), torch.zeros(1, 4, 4)), {}, 'num_classes=2'),
+        (sample(torch.full((1, 4, 4), torch.nan), torch.zeros(1, 4, 4)), {}, 'no nan'),
+        (sample(torch.full((1, 4, 4), 7.0), torch.zeros(1, 4, 4)), {}, 'lie in 0..1'),
+        (sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)), dict(score='model'), 'pred_score'),
+        (
+            sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4), ori_shape=(4, 4), img_shape=(2, 2)),
+            dict(resolution='input'),
+            'ScoreAtInput',
+        ),
+        (
+            sample(
+                torch.zeros(1, 4, 4), torch.zeros(1, 4, 4),
+                ori_shape=(4, 4), img_shape=(4, 4), scale_factor=(0.5, 0.5),
+            ),
+            {},
+            'ScoreAtInput',
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_samples_are_named(one, settings, message):
+    with pytest.raises(UserError, match=message):
+        IMLMetric(**settings).process({}, [one])
+
+
+def test_any_number_of_processes_gives_the_same(tmp_path, run_env):
+    """Sizes that do not divide, and fewer images than processes."""
+    found = []
+    for count in (1, 2, 3):
+        out = tmp_path / f'{count}.json'
+        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
+        command += [f'--nproc_per_node={count}', 'tests/evaluation/measure_distributed.py', out]
+        done = subprocess.run(command, env=run_env, capture_output=True, text=True, timeout=200)
+        assert done.returncode == 0, done.stderr[-3000:]
+        found.append(json.loads(out.read_text()))
+    for others in found[1:]:
+        for one, other in zip(found[0], others, strict=True):
+            assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.evaluation.functional import pixel_figures
+from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.decode_heads import image_identity
 from diffiml_plugin.models.samplers import identity_noise
 from diffiml_plugin.models.samplers.schedulers import predicted_clean
@@ -67,8 +67,8 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
     def figures(estimate: Tensor) -> tuple[float, float]:
         error = (estimate - clean)[:, :channels].square().mean()
         logits, _ = head.decode_latents(estimate, tuple(mask.shape[-2:]))
-        found = pixel_figures(logits[0, 0].sigmoid(), mask[0, 0].long())
-        return float(error), found['f1']
+        counts = confusion(logits[0, 0].numpy() > 0, mask[0, 0].numpy() > 0)
+        return float(error), float(f1(counts))
 
     def recorded(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         output = head.denoise(latents, timestep, condition)

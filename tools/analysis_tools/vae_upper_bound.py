@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.evaluation.functional import boundary_f1, pixel_figures
+from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import mask_to_edge
 
 FIGURES = ('F1', 'IoU', 'boundary F1')
@@ -56,10 +56,10 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
         for name, truth in (('mask', mask), ('edge', mask_to_edge(mask, edge_width))):
             if not truth.any():
                 continue
-            found = reconstruct(vae, truth, size)[0, 0]
-            figures = pixel_figures(found, truth[0, 0].long())
-            boundary = boundary_f1(found > 0, truth[0, 0] > 0)
-            rows[name].append((figures['f1'], figures['iou'], boundary))
+            found = reconstruct(vae, truth, size)[0, 0].numpy() > 0
+            wanted = truth[0, 0].numpy() > 0
+            counts = confusion(found, wanted)
+            rows[name].append((f1(counts), iou(counts), boundary_f1(found, wanted)))
     means = {}
     for name, values in rows.items():
         # A mask that fills the image has no boundary.

@@ -1,22 +1,26 @@
 """Transforms."""
 
-from .loading import LoadTamperingMask
+from .loading import LoadTamperingMask, ScoreAtInput
 from .perturbation import (
     RandomBrightnessContrast,
     RandomGaussianBlur,
+    RandomGaussianNoise,
     RandomJPEG,
     RandomRescale,
     RandomRotate90,
 )
-from .tampering import RandomCopyMove, RandomInpainting
+from .tampering import RandomCopyMove, RandomInpainting, RandomSplice
 
 __all__ = [
     'LoadTamperingMask',
     'RandomBrightnessContrast',
     'RandomCopyMove',
     'RandomGaussianBlur',
+    'RandomGaussianNoise',
     'RandomInpainting',
     'RandomJPEG',
     'RandomRescale',
     'RandomRotate90',
+    'RandomSplice',
+    'ScoreAtInput',
 ]

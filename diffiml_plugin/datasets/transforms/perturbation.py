@@ -79,6 +79,30 @@ class RandomGaussianBlur(_RandomChange):
 
 
 @TRANSFORMS.register_module()
+class RandomGaussianNoise(_RandomChange):
+    """Adds independent noise to each value.
+
+    Args:
+        variance_range (tuple[float, float]): Lowest and highest variance, in squared units of
+            0..255. Defaults to (3, 23), the range of the field's robustness protocol.
+        prob (float): Defaults to 0.2.
+    """
+
+    def __init__(self, variance_range: tuple[float, float] = (3, 23), prob: float = 0.2) -> None:
+        super().__init__(prob)
+        if not 0 <= variance_range[0] <= variance_range[1]:
+            raise UserError(
+                f'RandomGaussianNoise: variance_range={variance_range} must not be negative'
+            )
+        self.variance_range = variance_range
+
+    def _change(self, results: dict) -> None:
+        deviation = np.sqrt(np.random.uniform(*self.variance_range))
+        noise = np.random.standard_normal(results['img'].shape) * deviation
+        results['img'] = np.clip(np.rint(results['img'] + noise), 0, 255).astype(np.uint8)
+
+
+@TRANSFORMS.register_module()
 class RandomBrightnessContrast(_RandomChange):
     """Multiplies the image and adds to it.
 

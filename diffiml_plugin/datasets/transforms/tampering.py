@@ -3,9 +3,11 @@
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
+from mmengine.dataset import BaseDataset
 from mmseg.registry import TRANSFORMS
 
 from ...errors import UserError
+from ...synthesis.masks import MASK_SHAPES, random_mask
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
@@ -78,3 +80,64 @@ class RandomInpainting(_RandomRectangle):
         hole[top : top + tall, left : left + wide] = 1
         method = cv2.INPAINT_TELEA if np.random.random() < 0.5 else cv2.INPAINT_NS
         image[:] = cv2.inpaint(image, hole, 3, method)
+
+
+@TRANSFORMS.register_module()
+class RandomSplice(BaseTransform):
+    """Pastes a free-form piece of another image of the data set, and marks it as tampered.
+
+    The other image comes from mmseg's ``MultiImageMixDataset``: wrap the data set in it, with
+    this transform (and whatever follows) in the wrapper's ``pipeline`` and the loading in the
+    inner one's.
+
+    Required keys: ``img`` (H, W, 3) uint8, ``gt_seg_map`` (H, W) uint8 and ``mix_results``;
+    changes the first two.
+
+    Args:
+        prob (float): Share of the images that are changed, 0..1. Defaults to 0.1.
+        area_range (tuple[float, float]): Least and largest share of the image that is pasted.
+            Defaults to (0.01, 0.25).
+
+    Raises:
+        UserError: If ``prob`` or ``area_range`` lie outside 0..1.
+    """
+
+    def __init__(self, prob: float = 0.1, area_range: tuple[float, float] = (0.01, 0.25)) -> None:
+        low, high = area_range
+        if not (0 <= prob <= 1 and 0 < low <= high <= 1):
+            raise UserError(f'RandomSplice: prob={prob} and area_range={area_range} outside 0..1')
+        self.prob = prob
+        self.area_range = (low, high)
+
+    def get_indices(self, dataset: BaseDataset) -> list[int]:
+        """Choose the other image, as ``MultiImageMixDataset`` asks for."""
+        return [int(np.random.randint(len(dataset)))]
+
+    def transform(self, results: dict) -> dict:
+        """Change image and mask, or return them as they are.
+
+        Raises:
+            UserError: If there is no other image.
+        """
+        if not results.get('mix_results'):
+            raise UserError(
+                'RandomSplice needs another image: wrap the data set in MultiImageMixDataset and '
+                "put RandomSplice into the wrapper's pipeline"
+            )
+        if np.random.random() >= self.prob:
+            return results
+        donor = results['mix_results'][0]['img']
+        image, mask = results['img'].copy(), results['gt_seg_map'].copy()
+        # As large a window as both have, at a random place in each.
+        size = tuple(min(a, b) for a, b in zip(image.shape[:2], donor.shape[:2], strict=True))
+        windows = []
+        for whole in (image, donor):
+            top, left = (
+                np.random.randint(w - s + 1) for w, s in zip(whole.shape, size, strict=False)
+            )
+            windows.append(np.s_[top : top + size[0], left : left + size[1]])
+        rng = np.random.default_rng(np.random.randint(2**31))
+        piece = random_mask(size, rng, MASK_SHAPES, self.area_range) > 0
+        image[windows[0]][piece] = donor[windows[1]][piece]
+        mask[windows[0]][piece] = 1
+        return results | dict(img=image, gt_seg_map=mask)

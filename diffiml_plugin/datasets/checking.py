@@ -1,0 +1,172 @@
+"""Faults of a data set on disk."""
+
+import hashlib
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+from mmengine import fileio
+from PIL import Image, UnidentifiedImageError
+
+from .transforms.loading import binarize_mask, read_mask
+
+# Of (mask, image) pairs that cannot be scored; the others are worth a look.
+ERRORS = (
+    'unpaired',
+    'same stem',
+    'missing',
+    'unreadable',
+    'truncated',
+    'size mismatch',
+    'empty mask',
+    'leak',
+)
+WARNINGS = ('full mask', 'inverted-looking mask', 'mask not binary', 'duplicate', 'near leak')
+
+
+class Finding(NamedTuple):
+    """A fault of one file."""
+
+    kind: str  # of ERRORS or WARNINGS
+    path: str
+    detail: str = ''
+
+
+class Fingerprint(NamedTuple):
+    """What an image is recognized by."""
+
+    path: str
+    content: str  # of the file's bytes
+    looks: np.ndarray  # (64,) of -1 and 1
+
+
+def difference_hash(image: np.ndarray) -> np.ndarray:
+    """Perceptual hash: whether brightness rises from one cell of an 8 x 9 grid to the next.
+
+    Args:
+        image (np.ndarray): (H, W, 3) or (H, W), uint8.
+
+    Returns:
+        np.ndarray: (64,) float32 of -1 and 1, so that a product counts agreements.
+    """
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+    cells = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
+    return np.where(np.diff(cells, axis=1) > 0, 1, -1).astype(np.float32).ravel()
+
+
+def _read_image(path: str, data: bytes) -> tuple[np.ndarray | None, list[Finding]]:
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    try:
+        # OpenCV may fill what is missing of a file with grey, and say nothing.
+        with Image.open(io.BytesIO(data)) as picture:
+            picture.load()
+    except UnidentifiedImageError:
+        # Some formats only OpenCV reads.
+        return image, [Finding('unreadable', path)] if image is None else []
+    except (OSError, SyntaxError, ValueError) as error:
+        return image, [Finding('truncated', path, str(error))]
+    return image, [Finding('unreadable', path)] if image is None else []
+
+
+def _check_mask(path: str, image: str, shape: tuple[int, int], inverted: bool) -> Iterator[Finding]:
+    raw = read_mask(path)
+    if raw is None:
+        yield Finding('unreadable', path)
+        return
+    mask = binarize_mask(raw, inverted)
+    if mask.shape != shape:
+        sizes = f'{mask.shape[1]}x{mask.shape[0]}, the image {shape[1]}x{shape[0]}'
+        yield Finding('size mismatch', path, f'{sizes}: {image}')
+    share = mask.mean()
+    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
+    if not share:
+        yield Finding('empty mask', path)
+    elif share == 1:
+        yield Finding('full mask', path)
+    elif share > 0.5 and border.mean() > 0.5:
+        yield Finding('inverted-looking mask', path, f'{share:.0%} tampered, border too')
+    levels = raw / 257 if raw.dtype == np.uint16 else raw
+    between = np.mean((levels > 32) & (levels < 223)) if levels.max() > 1 else 0
+    if between > 0.05:
+        yield Finding('mask not binary', path, f'{between:.0%} of its values are grey')
+
+
+def check_pairs(
+    pairs: Iterable[tuple[str, str | None]], inverted: bool = False
+) -> tuple[list[Finding], list[Fingerprint]]:
+    """Read every image and mask.
+
+    Args:
+        pairs (Iterable[tuple[str, str | None]]): Paths of image and mask, None if authentic.
+        inverted (bool): Whether dark means tampered. Defaults to False.
+
+    Returns:
+        tuple[list[Finding], list[Fingerprint]]: Faults, and what the images look like.
+    """
+    findings, prints = [], []
+    for path, mask in pairs:
+        if not fileio.exists(path):
+            findings.append(Finding('missing', path))
+            continue
+        data = fileio.get(path)
+        image, faults = _read_image(path, data)
+        findings += faults
+        if image is None:
+            continue
+        content = hashlib.sha256(data).hexdigest()
+        prints.append(Fingerprint(path, content, difference_hash(image)))
+        if mask is None:
+            continue
+        if not fileio.exists(mask):
+            findings.append(Finding('missing', mask, f'mask of {path}'))
+            continue
+        findings += _check_mask(mask, path, image.shape[:2], inverted)
+    return findings, prints
+
+
+def find_duplicates(prints: Sequence[Fingerprint]) -> list[Finding]:
+    """Find images of one set whose files are the same byte by byte."""
+    first: dict[str, str] = {}
+    found = []
+    for item in prints:
+        other = first.setdefault(item.content, item.path)
+        if other != item.path:
+            found.append(Finding('duplicate', item.path, f'same as {other}'))
+    return found
+
+
+def find_leaks(
+    train: Sequence[Fingerprint], test: Sequence[Fingerprint], distance: int = 4
+) -> list[Finding]:
+    """Find test images that training shows too.
+
+    Args:
+        train (Sequence[Fingerprint]): Of the training images.
+        test (Sequence[Fingerprint]): Of the test images.
+        distance (int): Up to so many of the 64 bits of the perceptual hash may differ. Defaults
+            to 4.
+
+    Returns:
+        list[Finding]: 'leak' for the same file, 'near leak' for the same look.
+    """
+    if not train or not test:
+        return []
+    contents = {item.content: item.path for item in train}
+    looks = np.stack([item.looks for item in train])
+    found = []
+    for item in test:
+        if item.content in contents:
+            found.append(Finding('leak', item.path, f'same file as {contents[item.content]}'))
+            continue
+        agree = looks @ item.looks
+        nearest = int(agree.argmax())
+        differ = int(64 - agree[nearest]) // 2
+        # A flat image says nothing.
+        if differ <= distance and abs(item.looks.sum()) < 56:
+            path = Path(train[nearest].path)
+            found.append(Finding('near leak', item.path, f'{differ} of 64 bits off {path}'))
+    return found

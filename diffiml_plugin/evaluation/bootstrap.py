@@ -1,0 +1,65 @@
+"""Confidence intervals by resampling images (Efron & Tibshirani 1993)."""
+
+import math
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Interval(NamedTuple):
+    """A mean or a difference of means with its 95 % interval."""
+
+    value: float
+    low: float
+    high: float
+    p_value: float = math.nan
+
+
+def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
+    """Means of (N,) values over ``rounds`` draws of N with replacement."""
+    rng = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    # In blocks, so that a large data set does not fill the memory.
+    block = max(10_000_000 // max(len(values), 1), 1)
+    for start in range(0, rounds, block):
+        count = min(block, rounds - start)
+        drawn = rng.integers(len(values), size=(count, len(values)))
+        means[start : start + count] = values[drawn].mean(1)
+    return means
+
+
+def mean_interval(values: np.ndarray, rounds: int = 2000, seed: int = 0) -> Interval:
+    """Mean of (N,) values with its percentile bootstrap interval; ``nan`` values stay out."""
+    values = np.asarray(values, float)
+    values = values[~np.isnan(values)]
+    if not len(values):
+        return Interval(math.nan, math.nan, math.nan)
+    low, high = np.quantile(_resampled_means(values, rounds, seed), (0.025, 0.975))
+    return Interval(float(values.mean()), float(low), float(high))
+
+
+def paired_difference(
+    first: np.ndarray, second: np.ndarray, rounds: int = 10_000, seed: int = 0
+) -> Interval:
+    """Mean of first - second, image by image.
+
+    Args:
+        first (np.ndarray): (N,) figures of one model.
+        second (np.ndarray): (N,) of the other, of the same images in the same order. Images
+            where either is ``nan`` stay out.
+        rounds (int): Bootstrap draws. Defaults to 10,000.
+        seed (int): Defaults to 0.
+
+    Returns:
+        Interval: With the two-sided p-value of "no difference" from the draws shifted to mean 0.
+    """
+    difference = np.asarray(first, float) - np.asarray(second, float)
+    difference = difference[~np.isnan(difference)]
+    if not len(difference):
+        return Interval(math.nan, math.nan, math.nan)
+    value = difference.mean()
+    means = _resampled_means(difference, rounds, seed)
+    low, high = np.quantile(means, (0.025, 0.975))
+    extreme = np.count_nonzero(np.abs(means - value) >= abs(value))
+    # The observed data are one draw too: no p-value is 0.
+    return Interval(float(value), float(low), float(high), (extreme + 1) / (rounds + 1))

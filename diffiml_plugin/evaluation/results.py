@@ -1,0 +1,72 @@
+"""Result files of an evaluation."""
+
+import csv
+import json
+import math
+from pathlib import Path
+
+from ..errors import UserError
+from .bootstrap import mean_interval
+
+# Of every row, beside the figures.
+_PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
+
+
+def figures_of(rows: list[dict]) -> list[str]:
+    """Names of the per-image figures in the rows."""
+    return [name for name in rows[0] if name not in _PLAIN]
+
+
+def write_results(
+    rows: list[dict], summary: dict, titles: dict[str, str], settings: dict, out_dir: Path
+) -> None:
+    """Write ``results.csv``, ``summary.json`` and ``summary.md``.
+
+    Args:
+        rows (list[dict]): An image each, all of the same keys.
+        summary (dict): The data set's figures by name.
+        titles (dict): Name in the summary of each figure of the rows.
+        settings (dict): Of the metric.
+        out_dir (Path): Made if it does not exist.
+    """
+    out_dir.mkdir(parents=True, exist_ok=True)
+    with (out_dir / 'results.csv').open('w', newline='', encoding='utf-8') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
+    intervals = {}
+    for name, title in titles.items():
+        found = mean_interval([row[name] for row in rows])
+        # A figure at the data set's best threshold is no mean of the rows.
+        if math.isclose(found.value, summary[title], rel_tol=1e-9):
+            intervals[title] = [found.low, found.high]
+    # JSON knows no nan.
+    known = {k: None if math.isnan(v) else v for k, v in summary.items()}
+    text = json.dumps(dict(figures=known, intervals_95=intervals) | about, indent=2)
+    (out_dir / 'summary.json').write_text(text + '\n')
+    lines = ['| figure | value | 95 % interval |', '| --- | --- | --- |']
+    for name, value in summary.items():
+        spread = '[{:.4f}, {:.4f}]'.format(*intervals[name]) if name in intervals else ''
+        lines.append(f'| {name} | {value:.4f} | {spread} |')
+    said = ', '.join(f'{key} {value}' for key, value in about.items())
+    lines += ['', f'{said}. Intervals: bootstrap over images.', '']
+    (out_dir / 'summary.md').write_text('\n'.join(lines))
+
+
+def read_results(path: Path) -> list[dict]:
+    """Read a ``results.csv``.
+
+    Raises:
+        UserError: If it does not exist or is no such file.
+    """
+    if not path.is_file():
+        raise UserError(f'result file {str(path)!r} does not exist')
+    with path.open(newline='', encoding='utf-8') as file:
+        rows = list(csv.DictReader(file))
+    if not rows or not set(_PLAIN) <= set(rows[0]):
+        raise UserError(f'{str(path)!r} is no results.csv of tools/test.py --results')
+    try:
+        return [{k: v if k == 'img_path' else float(v) for k, v in row.items()} for row in rows]
+    except (TypeError, ValueError) as error:
+        raise UserError(f'{str(path)!r} holds a cell that is no number: {error}') from None

@@ -1,0 +1,99 @@
+from collections import Counter
+
+import numpy as np
+import pytest
+from mmengine.dataset import BaseDataset, pseudo_collate
+from mmengine.registry import DATA_SAMPLERS
+from mmseg.registry import DATASETS
+from torch.utils.data import DataLoader
+
+from diffiml_plugin.datasets import BalancedConcatDataset, BalancedSampler
+from diffiml_plugin.errors import UserError
+
+
+class Numbered(BaseDataset):
+    """Samples that say which data set and number they are."""
+
+    def __init__(self, name: str, count: int) -> None:
+        self.name, self.count = name, count
+        super().__init__()
+
+    def load_data_list(self) -> list[dict]:
+        return [dict(name=self.name, number=i) for i in range(self.count)]
+
+
+def make(*counts: int, each: int) -> BalancedConcatDataset:
+    sets = [Numbered(chr(97 + i), count) for i, count in enumerate(counts)]
+    return BalancedConcatDataset(sets, samples_per_dataset=each)
+
+
+def epoch_of(sampler: BalancedSampler, epoch: int) -> list[int]:
+    sampler.set_epoch(epoch)
+    return list(sampler)
+
+
+def test_equal_shares_new_in_each_epoch_and_reproducible():
+    data = make(50, 7, 400, each=20)
+    sampler = DATA_SAMPLERS.build(dict(type='BalancedSampler', dataset=data, seed=3))
+    first, second = epoch_of(sampler, 0), epoch_of(sampler, 1)
+    for drawn in (first, second):
+        samples = [data[i] for i in drawn]
+        assert Counter(s['name'] for s in samples) == dict(a=20, b=20, c=20)
+        # The small set comes round evenly, the others without repetition.
+        small = Counter(s['number'] for s in samples if s['name'] == 'b')
+        assert set(small.values()) == {2, 3} and len(small) == 7
+        assert len({s['number'] for s in samples if s['name'] == 'c'}) == 20
+    assert first != second and set(first) != set(second)
+    assert epoch_of(sampler, 0) == first == epoch_of(BalancedSampler(data, seed=3), 0)
+    assert epoch_of(BalancedSampler(data, seed=4), 0) != first
+    # Every image of the large set has its turn in the long run.
+    seen = {i for epoch in range(200) for i in epoch_of(sampler, epoch)}
+    assert len(seen) == 457
+
+
+@pytest.mark.parametrize('world', [2, 3, 8])
+def test_ranks_share_an_epoch(world):
+    data = make(30, 30, each=5)
+    whole = epoch_of(BalancedSampler(data, seed=1), 4)
+    for round_up in (True, False):
+        parts = []
+        for rank in range(world):
+            sampler = BalancedSampler(data, seed=1, round_up=round_up)
+            sampler.rank, sampler.world_size = rank, world
+            parts.append(epoch_of(sampler, 4))
+            assert len(parts[-1]) == len(sampler)
+        lengths = {len(part) for part in parts}
+        assert len(lengths) == 1 if round_up else max(lengths) - min(lengths) <= 1
+        together = [parts[i % world][i // world] for i in range(len(whole))]
+        assert together == whole
+
+
+def test_persistent_workers_see_every_epoch():
+    data = make(40, 40, each=6)
+    sampler = BalancedSampler(data, seed=0)
+    loader = DataLoader(
+        data, batch_size=4, sampler=sampler, num_workers=2, persistent_workers=True,
+        collate_fn=pseudo_collate,
+    )  # fmt: skip
+    for epoch in range(3):
+        sampler.set_epoch(epoch)
+        loaded = [
+            (name, int(number))
+            for batch in loader
+            for name, number in zip(batch['name'], batch['number'], strict=True)
+        ]
+        expected = [(data[i]['name'], data[i]['number']) for i in data.draw(0, epoch)]
+        assert loaded == expected
+
+
+def test_it_is_built_by_config_and_names_wrong_ones(demo_data):
+    one = dict(type='IMLDataset', data_root=f'{demo_data}/train')
+    data = DATASETS.build(
+        dict(type='BalancedConcatDataset', datasets=[one, one], samples_per_dataset=3)
+    )
+    assert len(data) == 2 * len(DATASETS.build(one)) and len(BalancedSampler(data, seed=0)) == 6
+    with pytest.raises(UserError, match='samples_per_dataset must be at least 1'):
+        make(3, each=0)
+    with pytest.raises(UserError, match='needs a BalancedConcatDataset, got list'):
+        BalancedSampler([1, 2])
+    assert np.all(np.array(data.draw(0, 0)) < len(data))

@@ -1,0 +1,35 @@
+"""Run by torchrun: every rank scores its share as mmengine's sampler deals it out."""
+
+import json
+import sys
+import warnings
+
+import torch
+from mmengine.dataset import DefaultSampler
+from mmengine.dist import get_rank
+
+from diffiml_plugin.evaluation import IMLMetric
+from diffiml_plugin.evaluation.functional import IMAGE_FIGURES
+from tests.evaluation.test_iml_metric import PIXEL_FIGURES, make_samples
+
+SETTINGS = [
+    dict(pixel=PIXEL_FIGURES, image=IMAGE_FIGURES, best_threshold='dataset'),
+    dict(pixel=['f1', 'auc', 'ap', 'mcc'], average='dataset', best_threshold='dataset'),
+]
+
+if __name__ == '__main__':
+    torch.distributed.init_process_group('gloo')
+    warnings.simplefilter('ignore')
+    found = []
+    for count, batch in ((23, 1), (23, 7), (2, 1)):
+        samples = make_samples(count, seed=5)
+        indices = list(DefaultSampler(samples, shuffle=False))
+        for settings in SETTINGS:
+            metric = IMLMetric(**settings)
+            for start in range(0, len(indices), batch):
+                metric.process({}, [samples[i] for i in indices[start : start + batch]])
+            found.append(metric.evaluate(count))
+    if get_rank() == 0:
+        with open(sys.argv[1], 'w') as file:
+            json.dump(found, file)
+    torch.distributed.destroy_process_group()

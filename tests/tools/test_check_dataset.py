@@ -1,0 +1,137 @@
+"""Planted faults, every one of which must be found."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from diffiml_plugin.datasets.checking import ERRORS, WARNINGS
+
+SIZE = (96, 128)
+
+
+def picture(seed: int) -> np.ndarray:
+    rng = np.random.default_rng(seed)
+    coarse = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
+    return cv2.resize(coarse, SIZE[::-1], interpolation=cv2.INTER_CUBIC)
+
+
+def mask() -> np.ndarray:
+    empty = np.zeros(SIZE, np.uint8)
+    empty[20:50, 30:80] = 255
+    return empty
+
+
+def write(path: Path, image: np.ndarray) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    assert cv2.imwrite(str(path), image)
+
+
+def make(root: Path, names: str, first_seed: int) -> Path:
+    for number, name in enumerate(names):
+        write(root / f'Tp/{name}.jpg', picture(first_seed + number))
+        write(root / f'Gt/{name}.png', mask())
+    write(root / 'Au/authentic.jpg', picture(first_seed + 50))
+    return root
+
+
+def check(*args: object, env: dict, ok: bool) -> str:
+    command = [sys.executable, 'tools/check_dataset.py', *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
+    assert done.returncode == (0 if ok else 1), done.stdout + done.stderr
+    assert 'Traceback' not in done.stderr
+    return done.stdout + done.stderr
+
+
+def test_a_sound_set_has_no_faults(tmp_path, run_env):
+    printed = check(make(tmp_path / 'a', 'abc', 0), env=run_env, ok=True)
+    assert '4 images, 3 tampered' in printed and 'no faults found' in printed
+
+
+def plant(test: Path, train: Path) -> set[tuple[str, str]]:
+    """Plant one fault a file, and say which."""
+    (test / 'Gt/a.png').unlink()
+    write(test / 'Gt/lonely.png', mask())
+    write(test / 'Tp/b.png', picture(7))
+    write(test / 'Gt/c.png', mask()[:50])
+    (test / 'Tp/d.jpg').write_bytes(b'no image')
+    whole = (test / 'Tp/e.jpg').read_bytes()
+    (test / 'Tp/e.jpg').write_bytes(whole[: len(whole) // 2])
+    write(test / 'Gt/f.png', mask() * 0)
+    write(test / 'Gt/g.png', mask() * 0 + 255)
+    write(test / 'Gt/h.png', 255 - mask())
+    write(test / 'Gt/i.png', (np.linspace(0, 255, SIZE[1]) * np.ones(SIZE)).astype(np.uint8))
+    shutil.copy(test / 'Tp/c.jpg', test / 'Tp/j.jpg')
+    shutil.copy(train / 'Tp/x.jpg', test / 'Tp/k.jpg')
+    near = cv2.imread(str(train / 'Tp/y.jpg'))
+    write(test / 'Tp/l.png', cv2.resize(near, (140, 100)) // 2 + 30)
+    (test / 'Tp/l.jpg').unlink()
+    write(test / 'Gt/l.png', cv2.resize(mask(), (140, 100), interpolation=cv2.INTER_NEAREST))
+    (test / 'Gt/m.png').write_bytes(b'')
+    return {
+        ('unpaired', 'Tp/a.jpg'),
+        ('unpaired', 'Gt/lonely.png'),
+        ('same stem', 'Tp/b.png'),
+        ('size mismatch', 'Gt/c.png'),
+        ('unreadable', 'Tp/d.jpg'),
+        ('truncated', 'Tp/e.jpg'),
+        ('empty mask', 'Gt/f.png'),
+        ('full mask', 'Gt/g.png'),
+        ('inverted-looking mask', 'Gt/h.png'),
+        ('mask not binary', 'Gt/i.png'),
+        ('duplicate', 'Tp/j.jpg'),
+        ('leak', 'Tp/k.jpg'),
+        ('near leak', 'Tp/l.png'),
+        ('unreadable', 'Gt/m.png'),
+    }
+
+
+@pytest.mark.parametrize('by_config', [False, True])
+def test_every_planted_fault_is_found(by_config, tmp_path, run_env):
+    train = make(tmp_path / 'train', 'xyz', 100)
+    test = make(tmp_path / 'test', 'abcdefghijklmn', 200)
+    planted = plant(test, train)
+    out = tmp_path / 'findings.json'
+    if by_config:
+        config = tmp_path / 'config.py'
+        roots = dict(train=str(train), test=str(test))
+        config.write_text(
+            ''.join(
+                f"{role}_dataloader = dict(dataset=dict(type='IMLDataset', data_root={root!r}))\n"
+                for role, root in roots.items()
+            )
+        )
+        args = (config,)
+    else:
+        args = (test, '--train', train)
+    printed = check(*args, '--json', out, env=run_env, ok=False)
+    sets = json.loads(out.read_text())
+    findings = sets[f'test: {test}' if by_config else str(test)]['findings']
+    found = {(f['kind'], str(Path(f['path']).relative_to(test))) for f in findings}
+    assert found == planted
+    kinds = {kind for kind, _ in found}
+    # 'missing' is what only an index can cause.
+    assert kinds == {*ERRORS, *WARNINGS} - {'missing'}
+    assert all(f'x {kind}' in printed for kind in kinds)
+
+
+def test_an_index_of_files_that_are_not_there(tmp_path, run_env):
+    root = make(tmp_path / 'a', 'ab', 0)
+    (root / 'list.txt').write_text('Tp/a.jpg Gt/a.png 1\nTp/gone.jpg Gt/b.png 1\n')
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"test_dataloader = [dict(dataset=dict(type='IMLDataset', data_root='{root}', "
+        "ann_file='list.txt'))]\n"
+    )
+    printed = check(config, env=run_env, ok=False)
+    assert '1 x missing' in printed and 'gone.jpg' in printed
+
+
+def test_wrong_sources_are_named(tmp_path, run_env):
+    assert 'neither a config nor a folder' in check(tmp_path / 'none', env=run_env, ok=False)
+    assert 'no images in Tp/' in check(tmp_path, env=run_env, ok=False)

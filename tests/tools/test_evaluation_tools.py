@@ -1,0 +1,156 @@
+"""Testing on several sets, result files and their comparison, run as a user does."""
+
+import csv
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
+from mmseg.registry import MODELS
+
+from diffiml_plugin.evaluation.results import read_results
+
+CONFIG = """
+_base_ = '{root}/configs/baselines/twin_demo.py'
+test_dataloader = [
+    dict(
+        batch_size=1,
+        num_workers=0,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='IMLDataset', data_root='{data}/' + name, test_mode=True,
+            pipeline={pipeline})) for name in {sets}
+]
+test_cfg = dict(type='MultiTestLoop')
+test_evaluator = dict(type='IMLMetric', resolution='{resolution}')
+"""
+RESIZED = """[
+    dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask'),
+    dict(type='Resize', scale=(64, 64)), dict(type='ScoreAtInput'), dict(type='PackSegInputs')]"""
+
+
+def run(env: dict, *args: object, ok: bool = True) -> str:
+    command = [sys.executable, *map(str, args)]
+    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
+    assert (done.returncode == 0) == ok, done.stdout[-3000:] + done.stderr[-3000:]
+    return done.stdout + done.stderr
+
+
+def write_config(path: Path, data: Path, **more) -> Path:
+    settings = dict(sets=['test_seen', 'test_unseen'], pipeline='{{_base_.test_pipeline}}')
+    settings |= dict(resolution='original') | more
+    path.write_text(CONFIG.format(root=Path.cwd(), data=data, **settings))
+    return path
+
+
+@pytest.fixture(scope='module')
+def checkpoint(tmp_path_factory) -> Path:
+    init_default_scope('mmseg')
+    model = MODELS.build(Config.fromfile('configs/baselines/twin_demo.py').model)
+    path = tmp_path_factory.mktemp('weights') / 'random.pth'
+    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
+    return path
+
+
+def test_several_sets_and_their_result_files(demo_data, tmp_path, run_env, checkpoint):
+    config = write_config(tmp_path / 'two.py', demo_data)
+    out = tmp_path / 'results'
+    printed = run(
+        run_env, 'tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'run',
+        '--results', out, '--show-worst', 3,
+    )  # fmt: skip
+    table = json.loads((out / 'summary.json').read_text())
+    assert list(table) == ['test_seen', 'test_unseen', 'average']
+    each = [table[name]['pixel_f1'] for name in table]
+    assert each[2] == pytest.approx((each[0] + each[1]) / 2)
+    for name in ('test_seen', 'test_unseen', 'average'):
+        assert f'{table[name]["pixel_f1"]:.4f}' in printed
+    for name in ('test_seen', 'test_unseen'):
+        rows = read_results(out / name / 'results.csv')
+        mean = np.mean([row['f1'] for row in rows if row['tampered']])
+        assert len(rows) == 10 and mean == pytest.approx(table[name]['pixel_f1'])
+        assert (out / name / 'worst.png').is_file() and (out / name / 'best.png').is_file()
+
+
+def test_scores_at_the_input_s_resolution(demo_data, tmp_path, run_env, checkpoint):
+    options = dict(sets=['test_seen'], pipeline=RESIZED)
+    config = write_config(tmp_path / 'small.py', demo_data, resolution='input', **options)
+    args = ('--work-dir', tmp_path / 'run', '--results', tmp_path)
+    run(run_env, 'tools/test.py', config, checkpoint, *args)
+    rows = read_results(tmp_path / 'test_seen/results.csv')
+    assert {sum(row[k] for k in ('tp', 'fp', 'fn', 'tn')) for row in rows} == {64 * 64}
+    assert 'pixel_f1_input' in (tmp_path / 'summary.md').read_text()
+    wrong = write_config(tmp_path / 'wrong.py', demo_data, **options)
+    printed = run(run_env, 'tools/test.py', wrong, checkpoint, *args, ok=False)
+    assert "resolution='original' does not fit the test pipeline" in printed
+    assert 'Traceback' not in printed
+
+
+def test_missing_sets_stop_the_run_or_are_left_out(demo_data, tmp_path, run_env, checkpoint):
+    config = write_config(tmp_path / 'more.py', demo_data, sets=['nowhere', 'test_seen'])
+    args = ('tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'run')
+    printed = run(run_env, *args, ok=False)
+    assert 'Traceback' not in printed and f"no data at '{demo_data}/nowhere'" in printed
+    printed = run(run_env, *args, '--cfg-options', 'test_cfg.skip_missing=True')
+    assert 'left out: no data at' in printed and 'test_seen/pixel_f1' in printed
+
+
+def write_rows(path: Path, f1: np.ndarray, folder: str = 'data') -> Path:
+    names = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'f1', 'score')
+    with path.open('w', newline='') as file:
+        writer = csv.writer(file)
+        writer.writerow(names)
+        for number, value in enumerate(f1):
+            tampered = int(not np.isnan(value))
+            writer.writerow([f'{folder}/{number}.png', tampered, 0.1, 1, 1, 1, 1, value, 0.5])
+    return path
+
+
+def test_comparison_of_result_files(tmp_path, run_env):
+    rng = np.random.default_rng(0)
+    first = rng.random(200)
+    first[::5] = np.nan
+    # Harder images are harder for both: only pairing shows the small difference.
+    second = first - 0.02 + rng.normal(0, 0.05, 200)
+    files = [
+        write_rows(tmp_path / 'a.csv', first, 'here'),
+        write_rows(tmp_path / 'b.csv', second, 'there'),
+    ]
+    out = tmp_path / 'table.json'
+    run(run_env, 'tools/analysis_tools/compare_results.py', *files, '--json', out)
+    rows = {row['figure']: row for row in json.loads(out.read_text())}
+    difference = (first - second)[~np.isnan(first)]
+    error = difference.std(ddof=1) / np.sqrt(len(difference))
+    found = rows['f1']
+    assert found['images'] == 160
+    assert found['difference'] == pytest.approx(difference.mean())
+    # The normal approximation is good for so many images.
+    assert found['low'] == pytest.approx(difference.mean() - 1.96 * error, abs=1e-3)
+    assert found['high'] == pytest.approx(difference.mean() + 1.96 * error, abs=1e-3)
+    assert found['p_value'] < 1e-3 and rows['false_alarm_area']['difference'] == 0
+
+
+def test_comparison_names_what_does_not_fit(tmp_path, run_env):
+    tool = 'tools/analysis_tools/compare_results.py'
+    whole = write_rows(tmp_path / 'a.csv', np.ones(4))
+    part = write_rows(tmp_path / 'b.csv', np.ones(3))
+    other = write_rows(tmp_path / 'c.csv', np.full(4, np.nan))
+    for args, sentence in (
+        ([whole, part], '1 images are in only one of'),
+        ([whole, other], 'disagree on which images are tampered'),
+        ([whole, 'none.csv'], "'none.csv' does not exist"),
+        ([whole, 'setup.cfg'], 'is no results.csv'),
+        ([whole, whole, '--figures', 'iou'], '--figures iou: the files share f1'),
+    ):
+        printed = run(run_env, tool, *args, ok=False)
+        assert 'Traceback' not in printed and sentence in printed
+
+
+def test_benchmark_of_metrics(run_env):
+    printed = run(run_env, 'tools/analysis_tools/benchmark_metrics.py', '--images', 2, '--size', 64)
+    assert 'images/s' in printed and 'scikit-learn' in printed and 'peak memory' in printed

@@ -1,0 +1,109 @@
+"""Paired bootstrap over images between two models' result files.
+
+python tools/test.py CONFIG_A A.pth --results a
+python tools/test.py CONFIG_B B.pth --results b
+python tools/analysis_tools/compare_results.py a/results.csv b/results.csv
+"""
+
+import argparse
+import json
+import math
+from pathlib import Path, PurePosixPath
+
+from rich.console import Console
+from rich.table import Table
+
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation.bootstrap import paired_difference
+from diffiml_plugin.evaluation.results import figures_of, read_results
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('first', type=Path, help='results.csv')
+    parser.add_argument('second', type=Path, help='results.csv of another model, same images')
+    parser.add_argument('--figures', nargs='+', help='columns; all that both files have')
+    parser.add_argument('--rounds', type=int, default=10_000, help='bootstrap draws')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--json', type=Path, help='write the table to this file too')
+    return parser.parse_args()
+
+
+def pair(first: list[dict], second: list[dict], names: tuple[str, str]) -> list[tuple]:
+    """Pair rows by image path, or by file name where the data lay elsewhere."""
+    for key in (str, lambda path: PurePosixPath(path.replace('\\', '/')).name):
+        tables = [{key(row['img_path']): row for row in rows} for rows in (first, second)]
+        unique = all(len(t) == len(rows) for t, rows in zip(tables, (first, second), strict=True))
+        if unique and tables[0].keys() & tables[1].keys():
+            break
+    else:
+        raise UserError(f'{names[0]} and {names[1]} have no image in common')
+    missing = sorted(tables[0].keys() ^ tables[1].keys())
+    if missing:
+        shown = ', '.join(missing[:5]) + (', ...' if len(missing) > 5 else '')
+        raise UserError(
+            f'{len(missing)} images are in only one of {names[0]} and {names[1]}: {shown}; test '
+            'both models on the same set'
+        )
+    pairs = [(row, tables[1][name]) for name, row in tables[0].items()]
+    if any(a['tampered'] != b['tampered'] for a, b in pairs):
+        raise UserError(f'{names[0]} and {names[1]} disagree on which images are tampered')
+    return pairs
+
+
+def compare(pairs: list[tuple], figures: list[str], rounds: int, seed: int) -> list[dict]:
+    """Return a row of the table for each figure."""
+    columns = {name: ([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in figures}
+    authentic = [(a['pred_area'], b['pred_area']) for a, b in pairs if not a['tampered']]
+    columns['false_alarm_area'] = tuple(zip(*authentic, strict=True)) or ((), ())
+    rows = []
+    for name, (ours, others) in columns.items():
+        kept = [
+            (a, b) for a, b in zip(ours, others, strict=True) if not math.isnan(a) | math.isnan(b)
+        ]
+        if not kept:
+            continue
+        ours, others = zip(*kept, strict=True)
+        found = paired_difference(ours, others, rounds, seed)
+        means = dict(first=sum(ours) / len(kept), second=sum(others) / len(kept))
+        rows.append(
+            dict(figure=name, images=len(kept), **means, difference=found.value)
+            | dict(low=found.low, high=found.high, p_value=found.p_value)
+        )
+    return rows
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        tables = [read_results(path) for path in (args.first, args.second)]
+        shared = [name for name in figures_of(tables[0]) if name in figures_of(tables[1])]
+        unknown = set(args.figures or ()) - set(shared)
+        if unknown:
+            raise UserError(
+                f'--figures {" ".join(sorted(unknown))}: the files share {", ".join(shared)}'
+            )
+        pairs = pair(*tables, names=(str(args.first), str(args.second)))
+        rows = compare(pairs, args.figures or shared, args.rounds, args.seed)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    table = Table('figure', 'images', 'first', 'second', 'first - second', '95 % interval', 'p')
+    for row in rows:
+        table.add_row(
+            row['figure'],
+            str(row['images']),
+            f'{row["first"]:.4f}',
+            f'{row["second"]:.4f}',
+            f'{row["difference"]:+.4f}',
+            f'[{row["low"]:+.4f}, {row["high"]:+.4f}]',
+            f'{row["p_value"]:.4f}',
+        )
+    Console(width=120).print(table)
+    if args.json:
+        args.json.write_text(json.dumps(rows, indent=2) + '\n')
+
+
+if __name__ == '__main__':
+    main()

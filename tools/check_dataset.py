@@ -1,0 +1,156 @@
+"""Look for faults in data sets: ``python tools/check_dataset.py CONFIG_OR_FOLDER ...``.
+
+A folder holds Tp/, Gt/ and optionally Au/. Of a config, all data sets are checked, and the test
+and validation images are compared with those of training: by content, and by a perceptual hash.
+"""
+
+import argparse
+import json
+from collections import Counter
+from pathlib import Path
+
+import mmseg.datasets  # noqa: F401  registers mmseg's own data sets
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import DATASETS
+
+from diffiml_plugin.datasets import IMLDataset
+from diffiml_plugin.datasets.checking import (
+    ERRORS,
+    WARNINGS,
+    Finding,
+    Fingerprint,
+    check_pairs,
+    find_duplicates,
+    find_leaks,
+)
+from diffiml_plugin.datasets.iml_dataset import pair_folder
+from diffiml_plugin.errors import UserError
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('source', nargs='+', type=Path, help='config or folder')
+    parser.add_argument(
+        '--train', type=Path, help='folder of training images to compare folders with'
+    )
+    parser.add_argument('--inverted', action='store_true', help='black is tampered (folders)')
+    parser.add_argument('--json', type=Path, help='write all findings to this file')
+    parser.add_argument('--show', type=int, default=10, help='examples printed of each kind')
+    return parser.parse_args()
+
+
+def check_folder(root: Path, inverted: bool) -> tuple[dict, list[Finding], list[Fingerprint]]:
+    if not root.is_dir():
+        raise UserError(f'{str(root)!r} is neither a config nor a folder')
+    pairs, unpaired, doubled = pair_folder(str(root))
+    if not pairs:
+        raise UserError(f'{str(root)!r} has no images in Tp/ or Au/')
+    tampered = {path for path in unpaired if '/Tp/' in path}
+    found, prints = check_pairs(pairs, inverted)
+    found += [Finding('unpaired', path) for path in unpaired]
+    found += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
+    with_mask = sum(mask is not None for _, mask in pairs)
+    counts = dict(images=len(pairs), tampered=with_mask + len(tampered))
+    return counts, found + find_duplicates(prints), prints
+
+
+def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
+    """Check a data set by its config."""
+    if cfg['type'] == 'IMLDataset' and not cfg.get('ann_file'):
+        # Reports what the data set itself would stop at.
+        return check_folder(Path(cfg['data_root']), cfg.get('inverted_masks', False))
+    data = DATASETS.build(dict(cfg, pipeline=[]))
+    if not isinstance(data, IMLDataset):
+        raise UserError(f'cannot check a {cfg["type"]}: give a config with IMLDataset')
+    rows = [data.get_data_info(i) for i in range(len(data))]
+    pairs = [(row['img_path'], row['seg_map_path']) for row in rows]
+    found, prints = check_pairs(pairs, data.inverted_masks)
+    counts = dict(images=len(pairs), tampered=sum(mask is not None for _, mask in pairs))
+    return counts, found + find_duplicates(prints), prints
+
+
+def data_sets_of(loader: dict | list | None) -> list[dict]:
+    """List the data sets of a loader's config, wrappers resolved."""
+    found = []
+    for one in loader if isinstance(loader, list) else [loader] if loader else []:
+        waiting = [one['dataset']]
+        while waiting:
+            cfg = waiting.pop(0)
+            inner = cfg.get('datasets') or ([cfg['dataset']] if 'dataset' in cfg else None)
+            if inner:
+                waiting = list(inner) + waiting
+            else:
+                found.append(cfg)
+    return found
+
+
+def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
+    cfg = Config.fromfile(path)
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    sets, results, train = {}, {}, []
+    for role in ('train', 'val', 'test'):
+        for one in data_sets_of(cfg.get(f'{role}_dataloader')):
+            root = one.get('data_root', '')
+            # Validation and test often share a set.
+            sets.setdefault((str(root), one.get('ann_file', '')), (role, one))
+    for (root, index), (role, one) in sets.items():
+        name = f'{role}: {root} {index}'.strip()
+        counts, found, prints = check_built(one)
+        if role == 'train':
+            train += prints
+        else:
+            found += find_leaks(train, prints)
+        results[name] = (counts, found)
+    return results
+
+
+def report(results: dict[str, tuple[dict, list[Finding]]], show: int) -> int:
+    """Print the findings; return the number of errors."""
+    errors = 0
+    for name, (counts, findings) in results.items():
+        print(f'{name}: {counts["images"]} images, {counts["tampered"]} tampered')
+        by_kind = Counter(finding.kind for finding in findings)
+        for kind in (*ERRORS, *WARNINGS):
+            if not by_kind[kind]:
+                continue
+            label = 'ERROR' if kind in ERRORS else 'warning'
+            errors += by_kind[kind] if kind in ERRORS else 0
+            print(f'  {label}: {by_kind[kind]} x {kind}')
+            chosen = [finding for finding in findings if finding.kind == kind]
+            for finding in chosen[:show]:
+                print(f'    {finding.path}' + (f' ({finding.detail})' if finding.detail else ''))
+            if len(chosen) > show:
+                print('    ...')
+        if not findings:
+            print('  no faults found')
+    return errors
+
+
+def main() -> None:
+    args = parse_args()
+    results = {}
+    try:
+        train = check_folder(args.train, False)[2] if args.train else []
+        for source in args.source:
+            if source.suffix == '.py' and source.is_file():
+                results |= check_config(source)
+            else:
+                counts, found, prints = check_folder(source, args.inverted)
+                results[str(source)] = (counts, found + find_leaks(train, prints))
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    errors = report(results, args.show)
+    if args.json:
+        rows = {
+            name: counts | dict(findings=[finding._asdict() for finding in findings])
+            for name, (counts, findings) in results.items()
+        }
+        args.json.write_text(json.dumps(rows, indent=2) + '\n')
+    raise SystemExit(1 if errors else 0)
+
+
+if __name__ == '__main__':
+    main()
