@@ -1,4 +1,7 @@
+import logging
 import os
+import runpy
+import sys
 from pathlib import Path
 
 import mmseg.models  # noqa: F401  registers mmseg's own components
@@ -17,6 +20,8 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def _scope_and_folder(monkeypatch):
     monkeypatch.chdir(ROOT)
+    # A logger that a test made keeps that test's captured, later closed stream.
+    monkeypatch.setattr(logging, 'raiseExceptions', False)
     init_default_scope('mmseg')
     torch.manual_seed(0)
 
@@ -50,3 +55,28 @@ def build():
         return MODELS.build(cfg.model)
 
     return _build
+
+
+@pytest.fixture
+def run_tool(monkeypatch, capsys):
+    """Run a script as from the command line, without the seconds that a new process imports.
+
+    The call asserts the exit status and returns what was printed; what is not a SystemExit, and
+    so would be a traceback, fails the test.
+    """
+
+    def _run(script: str, *args: object, status: int = 0) -> str:
+        monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
+        capsys.readouterr()
+        code = 0
+        try:
+            runpy.run_path(str(ROOT / script), run_name='__main__')
+        except SystemExit as end:
+            code = end.code or 0
+        printed = ''.join(capsys.readouterr())
+        if isinstance(code, str):
+            printed, code = printed + code, 1
+        assert code == status, printed
+        return printed
+
+    return _run

@@ -201,7 +201,9 @@ class IMLMetric(BaseMetric):
         """Return the image's own figures, and what it adds to the data set's totals."""
         valid = target != self.ignore_index
         views = dict(origin=[prob], reverse=[1 - prob], double=[prob, 1 - prob])[self.mode]
-        score, truth = [view[valid] for view in views], target[valid] == 1
+        # Without padding, which is the rule, there is nothing to gather.
+        kept = ... if valid.all() else valid
+        score, truth = [view[kept].ravel() for view in views], (target == 1)[kept].ravel()
         tampered = bool(truth.any())
         # For an authentic image, only the totals of all pixels need a sort.
         if self._sorts and (tampered or self.average == 'dataset'):

@@ -44,7 +44,12 @@ MIN_CHANGE = 4.0
 UNSEEN = ('copy_move', 'resample', 'rejpeg', 'colour')
 
 
-def _read(paths: Sequence[Path]) -> list[np.ndarray]:
+def read_photographs(paths: Sequence[Path]) -> list[np.ndarray]:
+    """Read image files as (H, W, 3) uint8 BGR.
+
+    Raises:
+        UserError: If one cannot be read.
+    """
     photographs = []
     for path in paths:
         image = cv2.imread(str(path), cv2.IMREAD_COLOR)
@@ -156,7 +161,7 @@ def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> N
     """
     if min(num_train, num_test) < 1:
         raise UserError(f'demo data needs at least one image a set, got {num_train} and {num_test}')
-    photographs = {split: _read(paths) for split, paths in PHOTOGRAPHS.items()}
+    photographs = {split: read_photographs(paths) for split, paths in PHOTOGRAPHS.items()}
     write_folder(out / 'train', photographs['train'], SEEN, num_train, (seed, 0))
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))

@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -13,6 +11,7 @@ import pytest
 from diffiml_plugin.datasets.checking import ERRORS, WARNINGS
 
 SIZE = (96, 128)
+TOOL = 'tools/check_dataset.py'
 
 
 def picture(seed: int) -> np.ndarray:
@@ -40,16 +39,8 @@ def make(root: Path, names: str, first_seed: int) -> Path:
     return root
 
 
-def check(*args: object, env: dict, ok: bool) -> str:
-    command = [sys.executable, 'tools/check_dataset.py', *map(str, args)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=200)
-    assert done.returncode == (0 if ok else 1), done.stdout + done.stderr
-    assert 'Traceback' not in done.stderr
-    return done.stdout + done.stderr
-
-
-def test_a_sound_set_has_no_faults(tmp_path, run_env):
-    printed = check(make(tmp_path / 'a', 'abc', 0), env=run_env, ok=True)
+def test_a_sound_set_has_no_faults(tmp_path, run_tool):
+    printed = run_tool(TOOL, make(tmp_path / 'a', 'abc', 0))
     assert '4 images, 3 tampered' in printed and 'no faults found' in printed
 
 
@@ -92,7 +83,7 @@ def plant(test: Path, train: Path) -> set[tuple[str, str]]:
 
 
 @pytest.mark.parametrize('by_config', [False, True])
-def test_every_planted_fault_is_found(by_config, tmp_path, run_env):
+def test_every_planted_fault_is_found(by_config, tmp_path, run_tool):
     train = make(tmp_path / 'train', 'xyz', 100)
     test = make(tmp_path / 'test', 'abcdefghijklmn', 200)
     planted = plant(test, train)
@@ -109,7 +100,7 @@ def test_every_planted_fault_is_found(by_config, tmp_path, run_env):
         args = (config,)
     else:
         args = (test, '--train', train)
-    printed = check(*args, '--json', out, env=run_env, ok=False)
+    printed = run_tool(TOOL, *args, '--json', out, status=1)
     sets = json.loads(out.read_text())
     findings = sets[f'test: {test}' if by_config else str(test)]['findings']
     found = {(f['kind'], str(Path(f['path']).relative_to(test))) for f in findings}
@@ -120,7 +111,7 @@ def test_every_planted_fault_is_found(by_config, tmp_path, run_env):
     assert all(f'x {kind}' in printed for kind in kinds)
 
 
-def test_an_index_of_files_that_are_not_there(tmp_path, run_env):
+def test_an_index_of_files_that_are_not_there(tmp_path, run_tool):
     root = make(tmp_path / 'a', 'ab', 0)
     (root / 'list.txt').write_text('Tp/a.jpg Gt/a.png 1\nTp/gone.jpg Gt/b.png 1\n')
     config = tmp_path / 'config.py'
@@ -128,10 +119,10 @@ def test_an_index_of_files_that_are_not_there(tmp_path, run_env):
         f"test_dataloader = [dict(dataset=dict(type='IMLDataset', data_root='{root}', "
         "ann_file='list.txt'))]\n"
     )
-    printed = check(config, env=run_env, ok=False)
+    printed = run_tool(TOOL, config, status=1)
     assert '1 x missing' in printed and 'gone.jpg' in printed
 
 
-def test_wrong_sources_are_named(tmp_path, run_env):
-    assert 'neither a config nor a folder' in check(tmp_path / 'none', env=run_env, ok=False)
-    assert 'no images in Tp/' in check(tmp_path, env=run_env, ok=False)
+def test_wrong_sources_are_named(tmp_path, run_tool):
+    assert 'neither a config nor a folder' in run_tool(TOOL, tmp_path / 'none', status=1)
+    assert 'no images in Tp/' in run_tool(TOOL, tmp_path, status=1)

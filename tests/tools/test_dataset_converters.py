@@ -1,8 +1,6 @@
 """Every converter on a miniature tree with the download's own names."""
 
 import re
-import subprocess
-import sys
 from pathlib import Path
 
 import cv2
@@ -113,11 +111,8 @@ TREES = {
 }
 
 
-def run(tool: str, *args: object, env: dict, ok: bool = True) -> str:
-    command = [sys.executable, f'tools/dataset_converters/{tool}.py', *map(str, args)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=120)
-    assert (done.returncode == 0) == ok, done.stdout + done.stderr
-    return done.stdout + done.stderr
+def script(tool: str) -> str:
+    return f'tools/dataset_converters/{tool}.py'
 
 
 def make_tree(root: Path, files: dict) -> None:
@@ -134,11 +129,11 @@ def make_tree(root: Path, files: dict) -> None:
 
 
 @pytest.mark.parametrize('tool', TREES)
-def test_a_download_becomes_the_folder_format(tool, tmp_path, run_env):
+def test_a_download_becomes_the_folder_format(tool, tmp_path, run_tool):
     files, tampered, authentic, left_out = TREES[tool]
     make_tree(tmp_path / 'download', files)
     out = tmp_path / 'out'
-    printed = run(tool, tmp_path / 'download', out, env=run_env)
+    printed = run_tool(script(tool), tmp_path / 'download', out)
     assert f'{len(tampered)} tampered, {len(authentic)} authentic, {left_out} left out' in printed
     assert len(re.findall('^left out: ', printed, re.MULTILINE)) == left_out
     load = Compose([dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')])
@@ -156,16 +151,16 @@ def test_a_download_becomes_the_folder_format(tool, tmp_path, run_env):
     assert all(Path(row['img_path']).read_bytes() in originals for row in rows)
 
 
-def test_links_and_qualities(tmp_path, run_env):
+def test_links_and_qualities(tmp_path, run_tool):
     make_tree(tmp_path / 'download', TREES['autosplice'][0])
     out = tmp_path / 'out'
-    run('autosplice', tmp_path / 'download', out, '--link', '--quality', 75, env=run_env)
+    run_tool(script('autosplice'), tmp_path / 'download', out, '--link', '--quality', 75)
     assert [path.name for path in (out / 'Tp').iterdir()] == ['40574_2.jpg']
     assert (out / 'Tp/40574_2.jpg').is_symlink()
 
 
-def test_a_wrong_folder_is_named(tmp_path, run_env):
-    printed = run('columbia', tmp_path, tmp_path / 'out', env=run_env, ok=False)
-    assert 'nothing found' in printed and '4cam_splc' in printed and 'Traceback' not in printed
-    printed = run('coverage', tmp_path / 'none', tmp_path / 'out', env=run_env, ok=False)
-    assert "none' is no folder" in printed and 'Traceback' not in printed
+def test_a_wrong_folder_is_named(tmp_path, run_tool):
+    printed = run_tool(script('columbia'), tmp_path, tmp_path / 'out', status=1)
+    assert 'nothing found' in printed and '4cam_splc' in printed
+    printed = run_tool(script('coverage'), tmp_path / 'none', tmp_path / 'out', status=1)
+    assert "none' is no folder" in printed

@@ -1,12 +1,7 @@
 # Protocol-MVSS: train on CASIAv2, validate on CASIAv1, test on the other sets.
-# Each folder holds Tp/, Gt/ and, where there are authentic images, Au/.
-data_root = 'data/'
-crop_size = (512, 512)
-# The published augmentation, in its defaults.
-# Pixels as they are stored: masks know nothing of a camera's EXIF rotation.
-load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+_base_ = './test_sets.py'
 train_pipeline = [
-    load_image,
+    {{_base_.load_image}},
     dict(type='LoadTamperingMask'),
     dict(type='RandomRescale'),
     dict(type='RandomCopyMove'),
@@ -17,57 +12,12 @@ train_pipeline = [
     dict(type='RandomJPEG'),
     dict(type='RandomRotate90'),
     dict(type='RandomGaussianBlur'),
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    dict(type='Resize', scale={{_base_.crop_size}}, keep_ratio=False),
     dict(type='PackSegInputs')
-]
-test_pipeline = [
-    load_image,
-    dict(type='Resize', scale=crop_size, keep_ratio=False),
-    # Loaded after the resize, so that scores are taken at the original resolution.
-    dict(type='LoadTamperingMask'),
-    dict(type='PackSegInputs')
-]
-# `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
-tta_pipeline = [
-    load_image,
-    dict(
-        type='TestTimeAug',
-        transforms=[
-            [dict(type='Resize', scale=crop_size, keep_ratio=False)],
-            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
-            [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]
-        ])
 ]
 train_dataloader = dict(
     batch_size=16,
     num_workers=4,
     persistent_workers=True,
     sampler=dict(type='InfiniteSampler', shuffle=True),
-    dataset=dict(type='IMLDataset', data_root=data_root + 'CASIAv2', pipeline=train_pipeline))
-val_dataloader = dict(
-    batch_size=8,
-    num_workers=4,
-    persistent_workers=True,
-    sampler=dict(type='DefaultSampler', shuffle=False),
-    dataset=dict(
-        type='IMLDataset',
-        data_root=data_root + 'CASIAv1',
-        pipeline=test_pipeline,
-        test_mode=True))
-test_sets = [
-    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1', 'Korus',
-    'AutoSplice', 'CocoGlide', 'OpenSDID'
-]
-# A row of the table each; `--cfg-options test_cfg.skip_missing=True` leaves out what you lack.
-test_dataloader = [
-    dict(
-        batch_size=8,
-        num_workers=4,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(
-            type='IMLDataset', data_root=data_root + name, pipeline=test_pipeline,
-            test_mode=True)) for name in test_sets
-]
-test_cfg = dict(type='MultiTestLoop')
-val_evaluator = dict(type='IMLMetric')
-test_evaluator = val_evaluator
+    dataset=dict(type='IMLDataset', data_root='data/CASIAv2', pipeline=train_pipeline))

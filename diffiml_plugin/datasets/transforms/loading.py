@@ -27,8 +27,10 @@ def binarize_mask(raw: np.ndarray, inverted: bool = False) -> np.ndarray:
     if raw.ndim == 3:
         # OpenCV reads grey with alpha as four channels too.
         raw = raw[..., :3].mean(2)
-    mask = raw > (0.5 if raw.max() <= 1 else 127.5)
-    return (mask != inverted).astype(np.uint8)
+    above = 1 if raw.max() <= 1 else 128
+    # Averages of channels may lie between the two.
+    mask = raw >= above if raw.dtype == np.uint8 else raw > above - 0.5
+    return (mask != inverted).view(np.uint8)
 
 
 def read_mask(path: str, backend_args: dict | None = None) -> np.ndarray | None:

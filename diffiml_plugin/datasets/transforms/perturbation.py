@@ -120,7 +120,10 @@ class RandomBrightnessContrast(_RandomChange):
     def _change(self, results: dict) -> None:
         factor = 1 + np.random.uniform(-self.contrast, self.contrast)
         offset = 255 * np.random.uniform(-self.brightness, self.brightness)
-        results['img'] = cv2.addWeighted(results['img'], factor, results['img'], 0, offset)
+        # Each of 256 values once; OpenCV is faster on one channel than on three.
+        table = np.clip(np.rint(np.arange(256) * factor + offset), 0, 255).astype(np.uint8)
+        image = results['img']
+        results['img'] = cv2.LUT(image.reshape(len(image), -1), table).reshape(image.shape)
 
 
 @TRANSFORMS.register_module()
@@ -161,7 +164,8 @@ class RandomRotate90(_RandomChange):
         super().__init__(prob)
 
     def _change(self, results: dict) -> None:
-        turns = int(np.random.randint(1, 4))
+        turn = (cv2.ROTATE_90_COUNTERCLOCKWISE, cv2.ROTATE_180, cv2.ROTATE_90_CLOCKWISE)
+        code = turn[np.random.randint(3)]
         for key in ('img', 'gt_seg_map'):
-            results[key] = np.ascontiguousarray(np.rot90(results[key], turns))
+            results[key] = cv2.rotate(results[key], code)
         results['img_shape'] = results['img'].shape[:2]

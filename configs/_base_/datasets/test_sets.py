@@ -1,0 +1,51 @@
+# Every test set of the field, validation on CASIAv1. docs/datasets.md says what comes from where;
+# each folder holds Tp/, Gt/ and, where there are authentic images, Au/.
+data_root = 'data/'
+crop_size = (512, 512)
+# Pixels as they are stored: masks know nothing of a camera's EXIF rotation.
+load_image = dict(type='LoadImageFromFile', color_type='color_ignore_orientation')
+test_pipeline = [
+    load_image,
+    dict(type='Resize', scale=crop_size, keep_ratio=False),
+    # Loaded after the resize, so that scores are taken at the original resolution.
+    dict(type='LoadTamperingMask'),
+    dict(type='PackSegInputs')
+]
+# `tools/test.py --tta`: the horizontal flip, merged by the maximum (published).
+tta_pipeline = [
+    load_image,
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='Resize', scale=crop_size, keep_ratio=False)],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]
+        ])
+]
+val_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    persistent_workers=True,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(
+        type='IMLDataset',
+        data_root=data_root + 'CASIAv1',
+        pipeline=test_pipeline,
+        test_mode=True))
+test_sets = [
+    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1', 'Korus',
+    'AutoSplice', 'CocoGlide', 'OpenSDID'
+]
+# A row of the table each; `--cfg-options test_cfg.skip_missing=True` leaves out what you lack.
+test_dataloader = [
+    dict(
+        batch_size=8,
+        num_workers=4,
+        sampler=dict(type='DefaultSampler', shuffle=False),
+        dataset=dict(
+            type='IMLDataset', data_root=data_root + name, pipeline=test_pipeline,
+            test_mode=True)) for name in test_sets
+]
+test_cfg = dict(type='MultiTestLoop')
+val_evaluator = dict(type='IMLMetric')
+test_evaluator = val_evaluator
