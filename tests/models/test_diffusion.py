@@ -1,3 +1,5 @@
+from functools import partial
+
 import pytest
 import torch
 from mmengine.structures import PixelData
@@ -109,7 +111,7 @@ def gaussian_head(build, std: float, mean: float = 0.5, **changes):
     changes = {f'model.decode_head.{k}': v for k, v in changes.items()}
     head = build('configs/diffiml_demo.py', **changes).eval().decode_head
 
-    def exact(noisy, timesteps, condition):
+    def exact(noisy, timesteps, condition, projected=False):
         a = head.alpha(timesteps.expand(len(noisy)))
         clean = mean + a.sqrt() * std**2 / (a * std**2 + 1 - a) * (noisy - a.sqrt() * mean)
         noise = (noisy - a.sqrt() * clean) / (1 - a).sqrt().clamp_min(1e-4)
@@ -388,3 +390,36 @@ def test_two_images_are_overfitted_through_sampling(build):
         pred = sample.pred_sem_seg.data.bool()
         overlap = 2 * (pred & mask.bool()).sum() / (pred.sum() + mask.sum())
         assert overlap > 0.95
+
+
+@pytest.mark.parametrize('guidance', [1.0, 2.0])
+@pytest.mark.parametrize('max_batch', [None, 4])
+@torch.inference_mode()
+def test_batched_members_equal_the_loop_on_plain_conditions(build, guidance, max_batch):
+    head = build(
+        'configs/diffiml_demo.py',
+        **{
+            'model.decode_head.sampler.ensemble_size': 3,
+            'model.decode_head.sampler.num_inference_steps': 2,
+            'model.decode_head.sampler.max_batch': max_batch,
+            'model.decode_head.guidance_scale': guidance,
+        },
+    )
+    head = head.eval().decode_head
+    condition = torch.randn(2, 128, 6, 5)
+    evaluations = []
+    head.denoiser.register_forward_hook(lambda module, args, out: evaluations.append(len(out)))
+    found = head.solver.sample(
+        partial(head.denoise, projected=True), head.denoiser.project(condition), 8, ['a', 'b']
+    )
+    # Two images x three members x two steps, in as few calls as max_batch allows.
+    double = 2 if guidance != 1 else 1
+    assert sum(evaluations) == 12 * double and max(evaluations) == (max_batch or 6)
+    shape = condition.shape[-2:]
+    for member in range(3):
+        for image, name in enumerate('ab'):
+            noise = identity_noise([name], (8, *shape), head.solver.seed, member)
+            alone = head.solver._solve(
+                head.denoise, noise, condition[image : image + 1], [(member, name)]
+            )
+            assert torch.allclose(found[member, image], alone[0], atol=1e-4)

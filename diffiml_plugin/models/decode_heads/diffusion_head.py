@@ -1,6 +1,7 @@
 """Diffusion-based decode head."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 import torch
@@ -253,17 +254,22 @@ class DiffusionHead(BaseDecodeHead):
         clean = self.predict_clean(noisy, timesteps, condition)
         return score_from_clean(clean, noisy, self.alpha(timesteps))
 
-    def denoise(self, latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+    def denoise(
+        self, latents: Tensor, timestep: Tensor, condition: Tensor, projected: bool = False
+    ) -> Tensor:
         """Evaluate the denoiser for the solver, with guidance, in the solver's parameterisation.
 
         Args:
             latents (Tensor): (B, 8, h, w) at a scalar or (B,) ``timestep``.
             timestep (Tensor): 0..T-1.
             condition (Tensor): (B, channels, h, w).
+            projected (bool): Whether it has gone through the denoiser's ``project``; then the
+                latents may be those of several members. Defaults to False.
         """
-        output = self.denoiser(latents, timestep, condition)
+        output = self.denoiser(latents, timestep, condition, projected)
         if self.guidance_scale != 1:
-            free = self.denoiser(latents, timestep, torch.zeros_like(condition))
+            # The merging has no bias: no condition is zero before and after it.
+            free = self.denoiser(latents, timestep, torch.zeros_like(condition), projected)
             output = free + self.guidance_scale * (output - free)
         wanted = self.solver.prediction_type
         if wanted == self.prediction_type:
@@ -357,10 +363,9 @@ class DiffusionHead(BaseDecodeHead):
             Localization: Maps at the size of the network's input. ``uncertainty`` is the
             members' standard deviation of probability, 0 for one member.
         """
-        condition = self.condition(inputs)
         members = self.solver.sample(
-            self.denoise,
-            condition,
+            partial(self.denoise, projected=True),
+            self.denoiser.project(self.condition(inputs)),
             self.denoiser.in_channels,
             [image_identity(meta) for meta in batch_img_metas],
         )

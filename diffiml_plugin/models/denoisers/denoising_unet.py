@@ -1,6 +1,7 @@
 """Light denoising UNet, conditioned on image features."""
 
 import torch
+import torch.nn.functional as F
 from diffusers import UNet2DModel
 from mmengine.model import BaseModule
 from mmseg.registry import MODELS
@@ -59,21 +60,45 @@ class DenoisingUNet(BaseModule):
         width = block_out_channels[0]
         self.merge = nn.Conv2d(width + condition_channels, width, 3, padding=1, bias=False)
 
-    def forward(self, latents: Tensor, timesteps: Tensor, condition: Tensor) -> Tensor:
-        """Run one evaluation.
+    def project(self, condition: Tensor) -> Tensor:
+        """Do the condition's part of the merging, which all steps and members share.
 
         Args:
-            latents (Tensor): (B, C, h, w) noisy latents.
-            timesteps (Tensor): (B,) or a scalar, 0..T-1.
             condition (Tensor): (B, condition_channels, h, w) image features.
 
         Returns:
-            Tensor: (B, C, h, w) in the parameterisation it is trained in.
+            Tensor: (B, width, h, w), for :meth:`forward` with ``projected=True``.
+        """
+        weight = self.merge.weight[:, self.unet.conv_in.out_channels :]
+        return F.conv2d(condition, weight, padding=1)
+
+    def _merge(self, hidden: Tensor, condition: Tensor, projected: bool) -> Tensor:
+        if not projected:
+            return self.merge(torch.cat([hidden, condition], dim=1))
+        hidden = F.conv2d(hidden, self.merge.weight[:, : hidden.shape[1]], padding=1)
+        # Broadcast over the members: the condition is neither convolved nor copied for each.
+        return (hidden.unflatten(0, (-1, len(condition))) + condition).flatten(0, 1)
+
+    def forward(
+        self, latents: Tensor, timesteps: Tensor, condition: Tensor, projected: bool = False
+    ) -> Tensor:
+        """Run one evaluation.
+
+        Args:
+            latents (Tensor): (B, C, h, w) noisy latents; (N B, C, h, w) of N members, member by
+                member, if the condition is projected.
+            timesteps (Tensor): (B,) or a scalar, 0..T-1.
+            condition (Tensor): (B, condition_channels, h, w) image features, or what
+                :meth:`project` makes of them.
+            projected (bool): Whether it is the latter. Defaults to False.
+
+        Returns:
+            Tensor: Of the latents' shape, in the parameterisation it is trained in.
         """
         unet = self.unet
         timesteps = timesteps.expand(len(latents))
         embedding = unet.time_embedding(unet.time_proj(timesteps).to(latents.dtype))
-        hidden = self.merge(torch.cat([unet.conv_in(latents), condition], dim=1))
+        hidden = self._merge(unet.conv_in(latents), condition, projected)
         residuals = [hidden]
         for block in unet.down_blocks:
             hidden, skips = block(hidden, embedding)

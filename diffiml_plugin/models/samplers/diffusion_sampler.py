@@ -127,8 +127,9 @@ class DiffusionSampler:
         """Solve for every image and member.
 
         Args:
-            denoise (Callable): ``denoise(latents, timestep, condition)``, all of one batch size.
-            condition (Tensor): (B, C, h, w) image features, computed once.
+            denoise (Callable): ``denoise(latents, timestep, condition)``; the latents' batch is
+                that of the condition, or N times as long, member by member.
+            condition (Tensor): (B, C, h, w) of image features, computed once.
             channels (int): Channels of the latent.
             identities (Sequence[str]): One name an image.
 
@@ -142,13 +143,13 @@ class DiffusionSampler:
                 for member in range(self.ensemble_size)
             ]
         ).to(condition)
-        repeated = condition.expand(self.ensemble_size, *condition.shape).flatten(0, 1)
         owners = list(product(range(self.ensemble_size), identities))
         size = self.max_batch or len(noise)
-        latents = [
-            self._solve(denoise, part, features, owners[start : start + size])
-            for part, features, start in zip(
-                noise.split(size), repeated.split(size), range(0, len(noise), size), strict=True
-            )
-        ]
+        latents = []
+        for start in range(0, len(noise), size):
+            part = noise[start : start + size]
+            # All at once share the condition; a part of them gets its own images' only.
+            images = torch.arange(start, start + len(part)) % len(condition)
+            features = condition if len(part) == len(noise) else condition[images]
+            latents.append(self._solve(denoise, part, features, owners[start : start + size]))
         return torch.cat(latents).unflatten(0, (self.ensemble_size, len(condition)))
