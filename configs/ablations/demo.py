@@ -28,9 +28,14 @@ train = {
         head + 'sampler.num_inference_steps': 8,
         head + 'sampler.ensemble_size': 5,
     },
+    'published denoiser': {
+        head + 'denoiser.block_out_channels': (128,),
+        head + 'denoiser.layers_per_block': 2,
+        head + 'denoiser.add_attention': True,
+    },
     'no error prior': {head + 'error_prior': 0.0},
-    'self-aligned 0.5': {head + 'self_align': 0.5},
     'no edge': {head + 'edge_supervision': False, head + 'denoiser.in_channels': 4},
+    'self-aligned 0.5': {head + 'self_align': 0.5},
     'mask loss': {
         head + 'loss_decode': [
             dict(type='CrossEntropyLoss', use_sigmoid=True),

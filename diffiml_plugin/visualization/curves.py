@@ -1,4 +1,4 @@
-"""Line plots."""
+"""Line plots and scatter plots."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -38,3 +38,42 @@ def draw_curves(
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
     plt.close(figure)
+
+
+def draw_pareto(
+    panels: Mapping[str, Sequence[tuple[float, float, str]]], xlabel: str, ylabel: str, path: Path
+) -> None:
+    """Draw points of cost and quality side by side, with the line that nothing beats.
+
+    Args:
+        panels (Mapping[str, Sequence[tuple[float, float, str]]]): Title -> (cost, quality, name)
+            of each point; those on the line are named.
+        xlabel (str): Name of the cost, drawn on a logarithmic axis.
+        ylabel (str): Name of the quality.
+        path (Path): PNG to write.
+    """
+    figure, axes = plt.subplots(
+        1, len(panels), figsize=(6.4 * len(panels), 4.6), squeeze=False, layout='constrained'
+    )
+    for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
+        best = [p for p in points if not any(_beats(other, p) for other in points)]
+        best = sorted(set(best))
+        axis.scatter(*zip(*((x, y) for x, y, _ in points), strict=True), s=14, color='0.6')
+        axis.plot([p[0] for p in best], [p[1] for p in best], marker='o')
+        for cost, quality, name in best:
+            axis.annotate(name, (cost, quality), (4, -10), textcoords='offset points', fontsize=7)
+        axis.set_xscale('log')
+        axis.set_xlabel(xlabel)
+        axis.set_ylabel(ylabel)
+        axis.set_title(title)
+        axis.margins(x=0.2)
+        axis.grid(alpha=0.3)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90)
+    plt.close(figure)
+
+
+def _beats(first: tuple[float, float, str], second: tuple[float, float, str]) -> bool:
+    """Whether the first costs no more and is better, or costs less and is as good."""
+    no_worse = first[0] <= second[0] and first[1] >= second[1]
+    return no_worse and first[:2] != second[:2]

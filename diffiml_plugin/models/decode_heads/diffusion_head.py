@@ -387,11 +387,14 @@ class DiffusionHead(BaseDecodeHead):
         if count == 1:
             mask, edge = self.decode_latents(members[0], size)
             return mask, edge, torch.zeros_like(mask)
+        if self.ensemble_space == 'latent':
+            # Decoding is a good part of the cost: of the members, masks alone.
+            masks = self.vae.decode(members.flatten(0, 1)[:, : self.vae.latent_channels])
+            probs = masks[..., : size[0], : size[1]].sigmoid().unflatten(0, members.shape[:2])
+            return *self.decode_latents(members.mean(0), size), probs.std(0, correction=0)
         each = self.decode_latents(members.flatten(0, 1), size)
         each = [maps.unflatten(0, members.shape[:2]) for maps in each]
         uncertainty = each[0].sigmoid().std(0, correction=0)
-        if self.ensemble_space == 'latent':
-            return *self.decode_latents(members.mean(0), size), uncertainty
         if self.ensemble_space == 'logit':
             return each[0].mean(0), each[1].mean(0), uncertainty
         mask, edge = (maps.sigmoid().mean(0).logit(eps=1e-6) for maps in each)

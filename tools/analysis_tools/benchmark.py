@@ -1,0 +1,294 @@
+"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios to the first.
+
+    python tools/analysis_tools/benchmark.py configs/baselines/segformer_mit-b3_casia.py \\
+        configs/diffiml_casia.py configs/diffiml_casia_published.py
+
+Weights are random, nothing is downloaded. Latencies are taken in turns (A B C A B C ...), so that
+all rows see the same machine. Any mmseg config can be a row.
+"""
+
+import argparse
+import contextlib
+import json
+import re
+import resource
+import statistics
+import subprocess
+import sys
+import time
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+
+import mmseg.models  # noqa: F401  registers the baselines
+import torch
+from mmengine.config import Config, DictAction
+from mmengine.registry import init_default_scope
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+STAGES = {
+    'encoder': 'backbone',
+    'fusion': 'decode_head.fusion',
+    'denoiser': 'decode_head.denoiser',
+    'decoder': 'decode_head.vae.decoder',
+    'head': 'decode_head',
+}
+AMP = dict(bf16=torch.bfloat16, fp16=torch.float16)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', nargs='+', type=Path, help='one row each')
+    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
+    parser.add_argument('--batch-size', type=int, default=1)
+    parser.add_argument('--rounds', type=int, default=5, help='timed runs of each model')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--amp', choices=list(AMP), help='autocast to this type')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
+    parser.add_argument('--profile', action='store_true', help='time by stage')
+    parser.add_argument('--train', action='store_true', help='also time a training iteration')
+    parser.add_argument('--flip', action='store_true', help='predict the mirrored image as well')
+    parser.add_argument('--json', type=Path)
+    parser.add_argument('--markdown', type=Path)
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, default={}, help='of all the configs'
+    )
+    parser.add_argument('--only-memory', action='store_true', help=argparse.SUPPRESS)
+    return parser.parse_args()
+
+
+def build(path: Path, args: argparse.Namespace) -> nn.Module:
+    """Build a config's model with random weights, ready to predict."""
+    if not path.is_file():
+        raise SystemExit(f'config {str(path)!r} does not exist')
+    cfg = Config.fromfile(path)
+    cfg.merge_from_dict(args.cfg_options)
+    init_default_scope('mmseg')
+    cfg.model.backbone.init_cfg = None
+    cfg.model.pretrained = None
+    torch.manual_seed(0)
+    model = MODELS.build(cfg.model).to(args.device).eval()
+    if args.compile:
+        compile_networks(model)
+    return model
+
+
+def compile_networks(model: nn.Module) -> None:
+    """Compile encoder and denoiser, or whole heads that are plain networks."""
+    head = model.decode_head
+    for owner, name in ((model, 'backbone'), (head, 'denoiser')):
+        if hasattr(owner, name):
+            getattr(owner, name).compile(dynamic=False)
+
+
+def make_batch(args: argparse.Namespace) -> dict:
+    shape = tuple(args.shape)
+    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
+    generator = torch.Generator().manual_seed(0)
+    images = torch.randint(0, 256, (args.batch_size, 3, *shape), generator=generator)
+    names = [meta | dict(img_path=f'{i}.png') for i in range(args.batch_size)]
+    samples = [SegDataSample(metainfo=name) for name in names]
+    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
+
+
+@torch.inference_mode()
+def predict(model: nn.Module, args: argparse.Namespace) -> None:
+    """Predict one batch, from bytes to maps."""
+    amp = torch.autocast(args.device.split(':')[0], AMP[args.amp]) if args.amp else None
+    with amp or contextlib.nullcontext():
+        batch = make_batch(args)
+        model.test_step(batch)
+        if args.flip:
+            batch['inputs'] = [image.flip(-1) for image in batch['inputs']]
+            model.test_step(batch)
+
+
+def train_step(model: nn.Module, args: argparse.Namespace) -> None:
+    """Compute one batch's losses and gradients."""
+    model.train()
+    batch = make_batch(args)
+    for sample in batch['data_samples']:
+        mask = torch.zeros(1, *args.shape, dtype=torch.long)
+        mask[:, : args.shape[0] // 3, : args.shape[1] // 3] = 1
+        sample.gt_sem_seg = PixelData(data=mask)
+    data = model.data_preprocessor(batch, True)
+    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    loss.backward()
+    model.zero_grad()
+    model.eval()
+
+
+def synchronize(device: str) -> None:
+    if device.startswith('cuda'):
+        torch.cuda.synchronize()
+
+
+@contextlib.contextmanager
+def stage_times(model: nn.Module, device: str) -> Iterator[dict[str, float]]:
+    """Collect the seconds spent in each stage."""
+    spent, handles, starts = defaultdict(float), [], {}
+
+    def before(name: str) -> None:
+        synchronize(device)
+        starts[name] = time.perf_counter()
+
+    def after(name: str) -> None:
+        synchronize(device)
+        spent[name] += time.perf_counter() - starts[name]
+
+    for stage, path in STAGES.items():
+        with contextlib.suppress(AttributeError):
+            module = model.get_submodule(path)
+            if path == 'decode_head':
+                continue  # a diffusion head is called by other names than forward
+            handles.append(module.register_forward_pre_hook(lambda *_, s=stage: before(s)))
+            handles.append(module.register_forward_hook(lambda *_, s=stage: after(s)))
+    yield spent
+    for handle in handles:
+        handle.remove()
+
+
+def count(model: nn.Module, args: argparse.Namespace) -> dict:
+    """Count parameters, FLOPs by stage and denoiser evaluations of one image."""
+    one = argparse.Namespace(**vars(args) | dict(batch_size=1, amp=None))
+    evaluations = []
+    denoiser = getattr(model.decode_head, 'denoiser', None)
+    handle = denoiser and denoiser.register_forward_hook(
+        lambda module, inputs, output: evaluations.append(len(output))
+    )
+    with FlopCounterMode(display=False) as counter:
+        predict(model, one)
+    if handle:
+        handle.remove()
+    totals = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
+    prefix = type(model).__name__
+    row = dict(parameters=sum(p.numel() for p in model.parameters()))
+    row['gflops'] = counter.get_total_flops() / 1e9
+    for stage, path in STAGES.items():
+        flops = totals.get(f'{prefix}.{path}', 0)
+        if flops:
+            row[f'gflops_{stage}'] = flops / 1e9
+    if evaluations:
+        row['denoiser_evaluations'] = sum(evaluations)
+        row['gflops_denoiser_step'] = row['gflops_denoiser'] / sum(evaluations)
+    return row
+
+
+def resident() -> float:
+    """MB of the process's peak so far."""
+    status = Path('/proc/self/status')
+    if status.is_file():
+        # What getrusage says is inherited from the parent.
+        return int(re.search(r'VmHWM:\s*(\d+)', status.read_text())[1]) / 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+
+
+def peak_memory(model: nn.Module, path: Path, args: argparse.Namespace) -> float:
+    """MB at the peak of a prediction: on a GPU allocated, else weights and all in a process."""
+    if args.device.startswith('cuda'):
+        torch.cuda.reset_peak_memory_stats()
+        predict(model, args)
+        return torch.cuda.max_memory_allocated() / 2**20
+    # A process's peak never falls again, so each row has its own.
+    others = {str(other) for other in args.config}
+    command = [sys.executable, __file__, str(path), '--only-memory']
+    command += [word for word in sys.argv[1:] if word not in others]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    return float(done.stdout.rsplit('MEMORY', 1)[1])
+
+
+def measure(args: argparse.Namespace) -> list[dict]:
+    """Return a row for each config."""
+    models = [build(path, args) for path in args.config]
+    rows = []
+    for path, model in zip(args.config, models, strict=True):
+        print(f'{path}: counting', file=sys.stderr)
+        plain = model if not args.compile else build(path, without_compile(args))
+        row = dict(model=path.stem) | count(plain, args)
+        row['memory_mb'] = peak_memory(model, path, args)
+        rows.append(row)
+    work = dict(predict=predict) | (dict(train=train_step) if args.train else {})
+    for kind, function in work.items():
+        seconds = [[] for _ in models]
+        for turn in range(args.rounds + 1):
+            for model, times in zip(models, seconds, strict=True):
+                synchronize(args.device)
+                start = time.perf_counter()
+                function(model, args)
+                synchronize(args.device)
+                if turn:  # the first warms up
+                    times.append(time.perf_counter() - start)
+        for row, times in zip(rows, seconds, strict=True):
+            median = statistics.median(times)
+            row[f'{kind}_ms'] = 1000 * median
+            row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
+            row[f'{kind}_ratio'] = median / statistics.median(seconds[0])
+            # Pairs of neighbours in time: what slows the machine slows both.
+            pairs = [mine / first for mine, first in zip(times, seconds[0], strict=True)]
+            row[f'{kind}_ratio'] = statistics.median(pairs)
+    for row in rows:
+        row['images_per_second'] = 1000 * args.batch_size / row['predict_ms']
+        row['memory_ratio'] = row['memory_mb'] / rows[0]['memory_mb']
+    if args.profile:
+        for row, model in zip(rows, models, strict=True):
+            with stage_times(model, args.device) as spent:
+                predict(model, args)
+            row |= {f'{stage}_ms': 1000 * value for stage, value in spent.items()}
+    return rows
+
+
+def without_compile(args: argparse.Namespace) -> argparse.Namespace:
+    return argparse.Namespace(**vars(args) | dict(compile=False))
+
+
+def shown(key: str, value: float | str) -> str:
+    if isinstance(value, str):
+        return value
+    if key == 'parameters':
+        return f'{value / 1e6:.2f} M'
+    return f'{value:.2f}' if 'ratio' in key or 'second' in key else f'{value:.1f}'
+
+
+def main() -> None:
+    args = parse_args()
+    warnings.simplefilter('ignore')
+    if args.only_memory:
+        before = resident()
+        predict(build(args.config[0], args), args)
+        print(f'MEMORY {resident() - before}')
+        return
+    rows = measure(args)
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != 'model'))
+    lines = [
+        ['', *(row['model'] for row in rows)],
+        ['---'] * (len(rows) + 1),
+        *([key, *(shown(key, row.get(key, '')) for row in rows)] for key in keys),
+    ]
+    table = Table(*lines[0])
+    for line in lines[2:]:
+        table.add_row(*line)
+    Console(width=40 + 30 * len(rows)).print(table)
+    about = dict(
+        device=args.device, shape=list(args.shape), batch_size=args.batch_size,
+        rounds=args.rounds, amp=args.amp, compile=args.compile, flip=args.flip,
+        threads=torch.get_num_threads(), torch=torch.__version__,
+    )  # fmt: skip
+    print(', '.join(f'{key} {value}' for key, value in about.items()))
+    if args.json:
+        args.json.write_text(json.dumps(about | dict(rows=rows), indent=2) + '\n')
+    if args.markdown:
+        text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
+        args.markdown.write_text(text)
+
+
+if __name__ == '__main__':
+    main()

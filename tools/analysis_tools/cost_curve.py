@@ -1,0 +1,260 @@
+"""F1 against cost over solvers, steps, ensemble sizes and the flip, of trained checkpoints.
+
+    python tools/analysis_tools/cost_curve.py configs/diffiml_demo.py CKPT [CKPT ...] \\
+        --test-set seen=data/demo/test_seen unseen=data/demo/test_unseen
+
+Several checkpoints (seeds) are averaged. The encoder runs once an image for all settings. Every
+setting is compared with the published one of the same checkpoints, 8 'leading' DDIM steps, 5
+members and the flip merged by the maximum, by a paired bootstrap over images.
+"""
+
+import argparse
+import csv
+from collections import defaultdict
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS, MODELS
+from rich.console import Console
+from rich.table import Table
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.utils.data import Dataset
+from torch.utils.flop_counter import FlopCounterMode
+
+from diffiml_plugin.apis import load_model
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation.bootstrap import paired_difference
+from diffiml_plugin.evaluation.functional import confusion, f1
+from diffiml_plugin.models.decode_heads import image_identity
+from diffiml_plugin.models.samplers.schedulers import inherit_schedule
+from diffiml_plugin.visualization import draw_pareto
+
+SOLVERS = dict(
+    DDIM='DDIMScheduler', **{'DPM-Solver++': 'DPMSolverMultistepScheduler'},
+    UniPC='UniPCMultistepScheduler',
+)  # fmt: skip
+
+
+class Setting(NamedTuple):
+    """How one column of the curve solves."""
+
+    solver: str
+    spacing: str
+    steps: int
+    members: int
+    flip: bool
+
+    def __str__(self) -> str:
+        """Name it for tables."""
+        flip = ' + flip' if self.flip else ''
+        spacing = '' if self.spacing == 'trailing' else f' {self.spacing}'
+        return f'{self.solver}{spacing}, {self.steps} x {self.members}{flip}'
+
+
+PUBLISHED = Setting('DDIM', 'leading', 8, 5, True)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', type=Path)
+    parser.add_argument('checkpoint', nargs='+')
+    parser.add_argument('--test-set', nargs='+', metavar='NAME=ROOT', help="default: the config's")
+    parser.add_argument('--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS))
+    parser.add_argument('--steps', nargs='+', type=int, default=[1, 2, 4])
+    parser.add_argument('--members', nargs='+', type=int, default=[1, 2, 3, 5])
+    parser.add_argument('--num', type=int, help='images of a set (default: all)')
+    parser.add_argument('--out', type=Path, default=Path('work_dirs/cost_curve'))
+    args = parser.parse_args()
+    if min(*args.steps, *args.members, args.num or 1) < 1:
+        parser.error('--steps, --members and --num must be at least 1')
+    return args
+
+
+def settings_of(args: argparse.Namespace) -> list[Setting]:
+    found = [PUBLISHED]
+    for solver in args.solvers:
+        for steps in args.steps:
+            if steps == 1 and solver != args.solvers[0]:
+                continue  # one step is the same for all of them
+            for members in args.members:
+                for flip in (False, True):
+                    found.append(Setting(solver, 'trailing', steps, members, flip))
+    return found
+
+
+def build_solver(head: nn.Module, setting: Setting, members: int) -> object:
+    """Build the sampler of a setting with the checkpoint's own noise levels."""
+    own = dict(type=SOLVERS[setting.solver], timestep_spacing=setting.spacing)
+    scheduler = inherit_schedule(head.solver.scheduler_cfg, own)
+    return MODELS.build(
+        dict(
+            type='DiffusionSampler',
+            scheduler=scheduler,
+            num_inference_steps=setting.steps,
+            ensemble_size=members,
+            seed=head.solver.seed,
+        )
+    )
+
+
+def probabilities(
+    model: nn.Module, inputs: Tensor, name: str, settings: list[Setting], flipped: bool
+) -> dict[Setting, np.ndarray]:
+    """Solve one image in each setting; return (H, W) probabilities at the input's size."""
+    head = model.decode_head
+    features = model.extract_feat(inputs.flip(-1) if flipped else inputs)
+    condition = head.denoiser.project(head.condition(features))
+    # Larger ensembles begin with the smaller ones' members.
+    largest = defaultdict(int)
+    for setting in settings:
+        key = setting._replace(members=0, flip=False)
+        largest[key] = max(largest[key], setting.members)
+
+    def denoise(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        return head.denoise(latents, timestep, condition, projected=True)
+
+    found = {}
+    channels = head.vae.latent_channels
+    for key, members in largest.items():
+        solver = build_solver(head, key, members)
+        latents = solver.sample(denoise, condition, head.denoiser.in_channels, [name])
+        for setting in settings:
+            if setting._replace(members=0, flip=False) == key and setting not in found:
+                mean = latents[: setting.members].mean(0)[:, :channels]
+                logits = head.vae.decode(mean)[..., : inputs.shape[-2], : inputs.shape[-1]]
+                prob = logits.sigmoid()
+                found[setting] = prob.flip(-1) if flipped else prob
+    return found
+
+
+@torch.inference_mode()
+def score_set(
+    model: nn.Module, data: Dataset, settings: list[Setting], num: int | None
+) -> dict[Setting, dict[str, list[float]]]:
+    """Return, for each setting, F1 of tampered images and marked area of authentic ones."""
+    found = {setting: dict(f1=[], area=[]) for setting in settings}
+    plain = list(dict.fromkeys(setting._replace(flip=False) for setting in settings))
+    for index in range(min(len(data), num or len(data))):
+        batch = model.data_preprocessor(pseudo_collate([data[index]]), False)
+        inputs, sample = batch['inputs'], batch['data_samples'][0]
+        truth = sample.gt_sem_seg.data[0].numpy() == 1
+        name = image_identity(sample.metainfo)
+        straight, mirrored = (
+            probabilities(model, inputs, name, plain, flipped) for flipped in (False, True)
+        )
+        height, width = sample.metainfo['img_shape'][:2]
+        for setting in settings:
+            key = setting._replace(flip=False)
+            prob = straight[key]
+            if setting.flip:
+                prob = torch.maximum(prob, mirrored[key])
+            prob = F.interpolate(prob[..., :height, :width], truth.shape, mode='bilinear')
+            pred = prob[0, 0].numpy() > 0.5
+            if truth.any():
+                found[setting]['f1'].append(float(f1(confusion(pred, truth))))
+            else:
+                found[setting]['area'].append(float(pred.mean()))
+    return found
+
+
+@torch.inference_mode()
+def cost_of_parts(model: nn.Module, data: Dataset) -> tuple[float, float, float]:
+    """GFLOPs of an image's features, of one denoiser evaluation and of decoding a mask."""
+    head = model.decode_head
+    inputs = model.data_preprocessor(pseudo_collate([data[0]]), False)['inputs']
+    costs = []
+    with FlopCounterMode(display=False) as counter:
+        condition = head.denoiser.project(head.condition(model.extract_feat(inputs)))
+    costs.append(counter.get_total_flops() / 1e9)
+    latents = torch.zeros(1, head.denoiser.in_channels, *condition.shape[-2:])
+    with FlopCounterMode(display=False) as counter:
+        head.denoiser(latents, torch.tensor(0), condition, projected=True)
+    costs.append(counter.get_total_flops() / 1e9)
+    with FlopCounterMode(display=False) as counter:
+        head.vae.decode(latents[:, : head.vae.latent_channels])
+    costs.append(counter.get_total_flops() / 1e9)
+    return tuple(costs)
+
+
+def main() -> None:
+    args = parse_args()
+    if not args.config.is_file():
+        raise SystemExit(f'config {str(args.config)!r} does not exist')
+    settings = settings_of(args)
+    scores: dict = defaultdict(lambda: defaultdict(lambda: dict(f1=[], area=[])))
+    try:
+        for path in args.checkpoint:
+            model, cfg = load_model(args.config, check_checkpoint(path))
+            if not hasattr(model.decode_head, 'solver'):
+                raise UserError(f'{str(args.config)!r} has no DiffusionHead: nothing to solve')
+            base = dict(cfg.test_dataloader.dataset)
+            roots = [item.partition('=')[::2] for item in args.test_set or []]
+            for name, root in roots or [('test', base['data_root'])]:
+                data = DATASETS.build(base | dict(data_root=root))
+                for setting, found in score_set(model, data, settings, args.num).items():
+                    for key, values in found.items():
+                        scores[name][setting][key].append(values)
+                print(f'{path}: {name} done', flush=True)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    features, step, decode = cost_of_parts(model, data)
+    rows = []
+    for setting in settings:
+        versions = 2 if setting.flip else 1
+        evaluations = setting.steps * setting.members * versions
+        row = dict(setting=str(setting), evaluations=evaluations)
+        row['gflops'] = versions * (features + decode) + evaluations * step
+        for name, found in scores.items():
+            ours, reference = (np.mean(found[s]['f1'], 0) for s in (setting, PUBLISHED))
+            row[f'{name} F1'] = ours.mean()
+            change = paired_difference(ours, reference, rounds=2000)
+            row[f'{name} - published'] = change.value
+            row[f'{name} low'], row[f'{name} high'] = change.low, change.high
+            row[f'{name} false alarm'] = np.mean(found[setting]['area'])
+        rows.append(row)
+    args.out.mkdir(parents=True, exist_ok=True)
+    with (args.out / 'cost_curve.csv').open('w', newline='') as file:
+        writer = csv.DictWriter(file, rows[0])
+        writer.writeheader()
+        writer.writerows(rows)
+    write_tables(rows, list(scores), args.out)
+    panels = {
+        name: [(row['gflops'], row[f'{name} F1'], row['setting']) for row in rows]
+        for name in scores
+    }
+    draw_pareto(panels, 'GFLOPs an image', 'pixel F1', args.out / 'cost_curve.png')
+    print(f'{args.out}/cost_curve.csv, {args.out}/cost_curve.md, {args.out}/cost_curve.png')
+
+
+def write_tables(rows: list[dict], names: list[str], out: Path) -> None:
+    header = ['setting', 'evaluations', 'GFLOPs']
+    for name in names:
+        header += [f'{name} F1', f'{name} - published [95 %]', f'{name} false alarm']
+    lines = []
+    for row in sorted(rows, key=lambda row: row['gflops']):
+        line = [row['setting'], str(row['evaluations']), f'{row["gflops"]:.2f}']
+        for name in names:
+            spread = f'[{row[f"{name} low"]:+.3f}, {row[f"{name} high"]:+.3f}]'
+            line += [
+                f'{row[f"{name} F1"]:.3f}',
+                f'{row[f"{name} - published"]:+.3f} {spread}',
+                f'{row[f"{name} false alarm"]:.3f}',
+            ]
+        lines.append(line)
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    Console(width=60 + 50 * len(names)).print(table)
+    text = [header, ['---'] * len(header), *lines]
+    (out / 'cost_curve.md').write_text(''.join(f'| {" | ".join(line)} |\n' for line in text))
+
+
+if __name__ == '__main__':
+    main()
