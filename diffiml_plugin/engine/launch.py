@@ -5,6 +5,7 @@ import os
 import os.path as osp
 import zipfile
 
+import cv2
 import mmseg.models  # noqa: F401  registers the baselines
 import torch
 from mmengine.config import Config, DictAction
@@ -95,6 +96,15 @@ def run(cfg: Config, action: str) -> Runner:
     except UserError as error:
         # A data worker sends its traceback along; the sentence is its last line.
         raise SystemExit(str(error).rsplit('UserError: ', 1)[-1].strip()) from None
+    except (AssertionError, cv2.error) as error:
+        # What mmcv and OpenCV make of a file that is no image, or is empty.
+        text = str(error)
+        if 'failed to load image' not in text and 'imdecode' not in text:
+            raise
+        raise SystemExit(
+            f'{text.strip().splitlines()[-1]}: tools/check_dataset.py finds the files that cannot '
+            'be read'
+        ) from None
     except TypeError as error:
         if 'unexpected keyword argument' not in str(error):
             raise

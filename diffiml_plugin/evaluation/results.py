@@ -14,7 +14,7 @@ _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
 
 def figures_of(rows: list[dict]) -> list[str]:
     """Names of the per-image figures in the rows."""
-    return [name for name in rows[0] if name not in _PLAIN]
+    return [name for name in rows[0] if name not in (*_PLAIN, 'members')]
 
 
 def write_results(

@@ -423,3 +423,59 @@ def test_batched_members_equal_the_loop_on_plain_conditions(build, guidance, max
                 head.denoise, noise, condition[image : image + 1], [(member, name)]
             )
             assert torch.allclose(found[member, image], alone[0], atol=1e-4)
+
+
+@torch.inference_mode()
+def test_an_ensemble_stops_for_each_image_by_itself():
+    """A made-up denoiser whose answers spread by 0, 0.15 or 5 from image to image."""
+    spread = torch.tensor([0.0, 0.15, 5.0])
+    evaluations = []
+
+    def denoise(latents, timestep, condition):
+        evaluations.append(len(latents))
+        scale = condition[:, :1].repeat(len(latents) // len(condition), 1, 1, 1)
+        return scale * latents
+
+    settings = dict(
+        type='DiffusionSampler', scheduler=SCHEDULE | dict(timestep_spacing='trailing'),
+        ensemble_size='auto', max_members=6, tolerance=0.05,
+    )  # fmt: skip
+    sampler = MODELS.build(settings)
+    condition = spread.view(3, 1, 1, 1).expand(3, 1, 8, 8)
+    found = sampler.sample(denoise, condition, 8, ['a', 'b', 'c'])
+    counts = found[:, :, 0, 0, 0].isfinite().sum(0).tolist()
+    assert counts[0] == 2 and 2 < counts[1] < 6 and counts[2] == 6
+    assert sum(evaluations) == sum(counts)
+    # The members that there are, are those of a fixed ensemble.
+    fixed = MODELS.build(settings | dict(ensemble_size=6))
+    whole = fixed.sample(denoise, condition, 8, ['a', 'b', 'c'])
+    for image, count in enumerate(counts):
+        assert torch.equal(found[:count, image], whole[:count, image])
+        moved = (whole[:count, image].mean(0) - whole[: count - 1, image].mean(0)).square().mean()
+        assert moved.sqrt() < 0.05 or count == 6
+
+
+@pytest.mark.parametrize('space', ['latent', 'logit', 'probability'])
+@torch.inference_mode()
+def test_images_of_different_ensembles_are_merged_by_their_own_members(build, space):
+    head = build('configs/diffiml_demo.py', **{'model.decode_head.ensemble_space': space})
+    head = head.eval().decode_head
+    members = torch.randn(4, 2, 8, 4, 4)
+    short = members.clone()
+    short[2:, 1] = torch.nan
+    mixed = head._merge_members(short, (30, 31))
+    for image, count in enumerate((4, 2)):
+        alone = head._merge_members(members[:count, image : image + 1], (30, 31))
+        for one, other in zip(mixed, alone, strict=True):
+            assert torch.allclose(one[image], other[0], atol=1e-4)
+
+
+def test_members_are_reported(build):
+    changes = {'model.decode_head.sampler.ensemble_size': 'auto'}
+    model = build('configs/diffiml_demo.py', **changes).eval()
+    samples = [SegDataSample(metainfo=dict(img_path=f'{i}.png')) for i in range(2)]
+    for sample in samples:
+        sample.set_metainfo(dict(ori_shape=(32, 32), img_shape=(32, 32)))
+    with torch.inference_mode():
+        found = model.test_step(dict(inputs=[torch.zeros(3, 32, 32)] * 2, data_samples=samples))
+    assert all(2 <= sample.members <= 5 for sample in found)

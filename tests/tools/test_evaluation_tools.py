@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -158,3 +159,13 @@ def test_benchmarks(run_tool):
         f'{folder}/benchmark_pipeline.py', 'configs/diffiml_casia.py', '--images', 2, '--side', 80
     )
     assert 'RandomInpainting' in printed and 'images a second' in printed
+
+
+def test_an_unreadable_image_is_named(demo_data, tmp_path, run_tool, checkpoint):
+    shutil.copytree(demo_data / 'test_seen', tmp_path / 'broken')
+    victim = next((tmp_path / 'broken/Tp').iterdir())
+    victim.write_bytes(b'no image')
+    config = write_config(tmp_path / 'broken.py', tmp_path, sets=['broken'])
+    args = ('tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'run')
+    printed = run_tool(*args, status=1)
+    assert f'failed to load image: {victim}' in printed and 'check_dataset.py' in printed

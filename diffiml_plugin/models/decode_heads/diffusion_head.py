@@ -31,6 +31,7 @@ class Localization(NamedTuple):
     logits: Tensor
     edge_logits: Tensor
     uncertainty: Tensor
+    members: Tensor  # how many an image took, the same everywhere
 
 
 @MODELS.register_module()
@@ -376,28 +377,35 @@ class DiffusionHead(BaseDecodeHead):
         crop = tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))
         maps = self._merge_members(members, crop)
         if crop != size:
-            maps = (resize(m, size=size, mode='bilinear', align_corners=False) for m in maps)
-        return Localization(*maps)
+            maps = [resize(m, size=size, mode='bilinear', align_corners=False) for m in maps]
+        counts = members[:, :, 0, 0, 0].isfinite().sum(0).view(-1, 1, 1, 1)
+        return Localization(*maps, counts.to(maps[0]).expand_as(maps[0]))
 
     def _merge_members(
         self, members: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge (N, B, 8, h, w) members into mask logits, edge logits and uncertainty."""
-        count = len(members)
-        if count == 1:
+        """Merge (N, B, 8, h, w) members into mask logits, edge logits and uncertainty.
+
+        A member of nan was not needed.
+        """
+        if len(members) == 1:
             mask, edge = self.decode_latents(members[0], size)
             return mask, edge, torch.zeros_like(mask)
+        # (N, B); only what is there is decoded.
+        known = members[:, :, 0, 0, 0].isfinite()
         if self.ensemble_space == 'latent':
             # Decoding is a good part of the cost: of the members, masks alone.
-            masks = self.vae.decode(members.flatten(0, 1)[:, : self.vae.latent_channels])
-            probs = masks[..., : size[0], : size[1]].sigmoid().unflatten(0, members.shape[:2])
-            return *self.decode_latents(members.mean(0), size), probs.std(0, correction=0)
-        each = self.decode_latents(members.flatten(0, 1), size)
-        each = [maps.unflatten(0, members.shape[:2]) for maps in each]
-        uncertainty = each[0].sigmoid().std(0, correction=0)
+            masks = self.vae.decode(members[known][:, : self.vae.latent_channels])
+            _, uncertainty = _mean_and_deviation(masks[..., : size[0], : size[1]].sigmoid(), known)
+            mean, _ = _mean_and_deviation(members[known], known)
+            return *self.decode_latents(mean, size), uncertainty
+        each = self.decode_latents(members[known], size)
+        _, uncertainty = _mean_and_deviation(each[0].sigmoid(), known)
         if self.ensemble_space == 'logit':
-            return each[0].mean(0), each[1].mean(0), uncertainty
-        mask, edge = (maps.sigmoid().mean(0).logit(eps=1e-6) for maps in each)
+            mask, edge = (_mean_and_deviation(maps, known)[0] for maps in each)
+        else:
+            probs = (_mean_and_deviation(maps.sigmoid(), known)[0] for maps in each)
+            mask, edge = (prob.logit(eps=1e-6) for prob in probs)
         return mask, edge, uncertainty
 
     @staticmethod
@@ -409,6 +417,20 @@ class DiffusionHead(BaseDecodeHead):
     def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg) -> Tensor:
         """Return (B, 1, H, W) logits of tampering."""
         return self.localize(inputs, batch_img_metas).logits
+
+
+def _mean_and_deviation(values: Tensor, known: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean and standard deviation over the members that an image has.
+
+    Args:
+        values (Tensor): (K, C, H, W) of all that are there, member by member.
+        known (Tensor): (N, B) boolean with K times True.
+    """
+    spread = values.new_zeros(*known.shape, *values.shape[1:])
+    spread[known] = values
+    weights = (known / known.sum(0)).to(values)[:, :, None, None, None]
+    mean = (weights * spread).sum(0)
+    return mean, (weights * (spread - mean).square()).sum(0).sqrt()
 
 
 def image_identity(meta: dict) -> str:

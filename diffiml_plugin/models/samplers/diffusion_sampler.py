@@ -48,7 +48,12 @@ class DiffusionSampler:
     Args:
         scheduler (dict): A diffusers scheduler by class name with its settings.
         num_inference_steps (int): Solver steps. Defaults to 1.
-        ensemble_size (int): Noise seeds an image. Defaults to 1.
+        ensemble_size (int | str): Noise seeds an image; or 'auto', which adds members to each
+            image by itself until one more changes little. Defaults to 1.
+        max_members (int): At most so many with 'auto'. Defaults to 5.
+        tolerance (float): With 'auto', an image is done when its last member moved the mean of
+            its latents by less than this (root mean square, in the latents' units). Defaults to
+            0.1.
         seed (int): Of the noise. Defaults to 0.
         max_batch (int | None): At most so many latents are denoised at once; None is no bound.
 
@@ -60,22 +65,29 @@ class DiffusionSampler:
         self,
         scheduler: dict,
         num_inference_steps: int = 1,
-        ensemble_size: int = 1,
+        ensemble_size: int | str = 1,
+        max_members: int = 5,
+        tolerance: float = 0.1,
         seed: int = 0,
         max_batch: int | None = None,
     ) -> None:
         for name, value in dict(
             num_inference_steps=num_inference_steps,
-            ensemble_size=ensemble_size,
+            ensemble_size=1 if ensemble_size == 'auto' else ensemble_size,
+            max_members=max_members,
             max_batch=1 if max_batch is None else max_batch,
         ).items():
             if not isinstance(value, int) or value < 1:
                 raise UserError(
                     f'DiffusionSampler {name} must be a positive integer, got {value!r}'
                 )
+        if tolerance < 0:
+            raise UserError(f'DiffusionSampler tolerance must not be negative, got {tolerance}')
         self.scheduler_cfg = dict(scheduler)
         self.num_inference_steps = num_inference_steps
         self.ensemble_size = ensemble_size
+        self.max_members = max_members
+        self.tolerance = tolerance
         self.seed = seed
         self.max_batch = max_batch
         scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
@@ -134,16 +146,53 @@ class DiffusionSampler:
             identities (Sequence[str]): One name an image.
 
         Returns:
-            Tensor: (N, B, channels, h, w) clean latents of the N members.
+            Tensor: (N, B, channels, h, w) clean latents of the N members. With 'auto', N is that
+            of the image which needed most, and nan stands where another needed fewer.
         """
+        if self.ensemble_size == 'auto':
+            return self._sample_adaptively(denoise, condition, channels, identities)
+        return self._sample_members(
+            denoise, condition, channels, identities, range(self.ensemble_size)
+        )
+
+    def _sample_adaptively(
+        self,
+        denoise: Callable[[Tensor, Tensor, Tensor], Tensor],
+        condition: Tensor,
+        channels: int,
+        identities: Sequence[str],
+    ) -> Tensor:
+        # The first two at once: one alone cannot tell.
+        first = range(min(2, self.max_members))
+        members = list(self._sample_members(denoise, condition, channels, identities, first))
+        active = torch.arange(len(condition), device=condition.device)
+        for number in range(len(members), self.max_members):
+            # How far the last member moved the mean.
+            known = torch.stack(members)[:, active]
+            moved = known.mean(0) - known[:-1].mean(0)
+            active = active[moved.square().mean((1, 2, 3)).sqrt() >= self.tolerance]
+            if not len(active):
+                break
+            added = torch.full_like(members[0], torch.nan)
+            names = [identities[i] for i in active.tolist()]
+            added[active] = self._sample_members(
+                denoise, condition[active], channels, names, range(number, number + 1)
+            )[0]
+            members.append(added)
+        return torch.stack(members)
+
+    def _sample_members(
+        self,
+        denoise: Callable[[Tensor, Tensor, Tensor], Tensor],
+        condition: Tensor,
+        channels: int,
+        identities: Sequence[str],
+        members: range,
+    ) -> Tensor:
         shape = (channels, *condition.shape[-2:])
-        noise = torch.cat(
-            [
-                identity_noise(identities, shape, self.seed, member)
-                for member in range(self.ensemble_size)
-            ]
-        ).to(condition)
-        owners = list(product(range(self.ensemble_size), identities))
+        noise = [identity_noise(identities, shape, self.seed, member) for member in members]
+        noise = torch.cat(noise).to(condition)
+        owners = list(product(members, identities))
         size = self.max_batch or len(noise)
         latents = []
         for start in range(0, len(noise), size):
@@ -152,4 +201,4 @@ class DiffusionSampler:
             images = torch.arange(start, start + len(part)) % len(condition)
             features = condition if len(part) == len(noise) else condition[images]
             latents.append(self._solve(denoise, part, features, owners[start : start + size]))
-        return torch.cat(latents).unflatten(0, (self.ensemble_size, len(condition)))
+        return torch.cat(latents).unflatten(0, (len(members), len(condition)))

@@ -18,8 +18,9 @@ class DiffIML(EncoderDecoder):
 
     Every predicted sample carries ``seg_logits`` (1, H, W: the *probability* of tampering, the
     name is mmseg's), ``pred_sem_seg`` (1, H, W of 0 and 1), ``pred_edge`` (1, H, W probability),
-    ``uncertainty`` (1, H, W: the ensemble's standard deviation of probability) and
-    ``pred_score`` (0..1: the highest probability in the image).
+    ``uncertainty`` (1, H, W: the ensemble's standard deviation of probability),
+    ``pred_score`` (0..1: the highest probability in the image) and ``members`` (how many the
+    ensemble had).
 
     Args:
         As :class:`mmseg.models.EncoderDecoder`; ``decode_head`` is a ``DiffusionHead``.
@@ -28,7 +29,7 @@ class DiffIML(EncoderDecoder):
         UserError: If the head cannot localize.
     """
 
-    _MAPS = 3  # mask logits, edge logits, uncertainty
+    _MAPS = 4  # mask logits, edge logits, uncertainty, members
 
     def _init_decode_head(self, decode_head: dict) -> None:
         super()._init_decode_head(decode_head)
@@ -41,7 +42,7 @@ class DiffIML(EncoderDecoder):
         self.out_channels = self._MAPS
 
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
-        """Return (B, 3, H, W): mask logits, edge logits, uncertainty."""
+        """Return (B, 4, H, W): mask logits, edge logits, uncertainty, members."""
         features = self.extract_feat(inputs)
         return torch.cat(self.decode_head.localize(features, batch_img_metas), dim=1)
 
@@ -62,16 +63,17 @@ class DiffIML(EncoderDecoder):
     def postprocess_result(
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
-        """Bring the three maps to the original image and name them."""
+        """Bring the maps to the original image and name them."""
         # With several channels the base class unpads, flips back and resizes, nothing else.
         for sample in super().postprocess_result(seg_logits, data_samples):
-            logits, edge, uncertainty = sample.seg_logits.data.split(1)
+            logits, edge, uncertainty, members = sample.seg_logits.data.split(1)
             prob = logits.sigmoid()
             sample.seg_logits.data = prob
             sample.pred_sem_seg.data = (prob > self.decode_head.threshold).to(prob)
             sample.pred_edge = PixelData(data=edge.sigmoid())
             sample.uncertainty = PixelData(data=uncertainty)
             sample.set_field(float(prob.max()), 'pred_score')
+            sample.set_field(float(members.mean()), 'members')
         return data_samples
 
     def score(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
