@@ -4,5 +4,3 @@ _base_ = [
     './_base_/models/diffiml_mit-b3.py', './_base_/datasets/cat.py',
     './_base_/schedules/schedule_casia.py', './_base_/default_runtime.py'
 ]
-model = dict(
-    decode_head=dict(fine_channels=32, denoiser=dict(condition_channels=128 + 4 * 32)))
