@@ -39,12 +39,24 @@ def load_model(
         checkpoint (Path): Checkpoint file; it must hold every weight of the model.
         device (str): Defaults to 'cpu'.
         changes (dict, optional): Overrides of the config by dotted keys.
+
+    Raises:
+        UserError: If the checkpoint is of another model.
     """
     cfg = Config.fromfile(config)
     cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model)
-    load_checkpoint(model, str(checkpoint), map_location='cpu', strict=True)
+    state = load_checkpoint(model, str(checkpoint), map_location='cpu')
+    state = state.get('state_dict', state)
+    own = model.state_dict()
+    missing, others = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
+    if missing or others:
+        raise UserError(
+            f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {len(missing)} tensors '
+            f'missing ({", ".join(missing[:3])}), {len(others)} tensors too many '
+            f'({", ".join(others[:3])})'
+        )
     return model.to(device).eval(), cfg
 
 

@@ -37,7 +37,7 @@ _COUNTS = ('tp', 'fp', 'fn', 'tn')
 class IMLMetric(BaseMetric):
     """Localization and detection figures of any mmseg segmentor.
 
-    It reads ``seg_logits``, ``gt_sem_seg`` and, where asked to, ``pred_score`` of the samples; where
+    It reads ``seg_logits``, ``gt_sem_seg`` and, where asked to, ``pred_score`` of the samples; if
     they say how many ``members`` their ensemble had, it reports the average. mmseg stores a
     *probability* under ``seg_logits`` for a one-channel head and raw logits for a two-channel one;
     the latter are taken through a softmax.

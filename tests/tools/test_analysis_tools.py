@@ -1,15 +1,19 @@
 """The analysis tools, run as a user does."""
 
 import csv
+import json
 import re
 from pathlib import Path
 
 import cv2
 import pytest
+import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
+
+from diffiml_plugin.apis import evaluate, load_model
 
 FOLDER = 'tools/analysis_tools'
 
@@ -102,3 +106,69 @@ test_sets = dict(seen='{demo_data}/test_seen')
     assert times == {p: p.stat().st_mtime for p in (tmp_path / 'out').rglob('*.pth')}
     printed = run_tool(f'{FOLDER}/ablate.py', settings, '--only', 'nothing', status=1)
     assert 'the settings are base, twin' in printed
+
+
+def test_benchmark(tmp_path, run_tool):
+    configs = ('configs/baselines/twin_demo.py', 'configs/diffiml_demo.py')
+    printed = run_tool(
+        f'{FOLDER}/benchmark.py', *configs, '--shape', 64, 48, '--rounds', 2, '--profile',
+        '--train', '--device', 'cpu', '--json', tmp_path / 'rows.json',
+        '--markdown', tmp_path / 'rows.md',
+    )  # fmt: skip
+    assert 'shape [64, 48]' in printed
+    twin, ours = json.loads((tmp_path / 'rows.json').read_text())['rows']
+    assert twin['predict_ratio'] == twin['memory_ratio'] == 1
+    assert ours['parameters'] > twin['parameters'] and ours['memory_mb'] > 0
+    assert ours['gflops_encoder'] == twin['gflops_encoder']
+    # One step, three members, at 1/8 scale: every convolution counted by hand.
+    assert ours['denoiser_evaluations'] == 3
+    width, pixels = 64, 8 * 6
+    taps = 9 * width * width
+    convolutions = 2 * 9 * 8 * width + taps  # in, out, the latents' part of the merging
+    convolutions += 2 * taps + 4 * taps  # one resnet down, two in the middle
+    convolutions += 2 * (2 * taps + taps + 2 * width * width)  # two up, of twice the width
+    per_member = 3 * pixels * 2 * convolutions
+    projected = 2 * pixels * 9 * width * (64 + 4 * 16)
+    assert ours['gflops_denoiser'] * 1e9 == pytest.approx(per_member, rel=0.02)
+    parts = sum(ours[f'gflops_{name}'] for name in ('encoder', 'fusion', 'denoiser', 'decoder'))
+    rest = (ours['gflops'] - parts) * 1e9
+    fine = 2 * (4 * pixels) * 32 * 16
+    assert rest == pytest.approx(projected + fine, rel=0.05)
+    assert '| predict_ratio | 1.00 |' in (tmp_path / 'rows.md').read_text()
+    assert 'does not exist' in run_tool(f'{FOLDER}/benchmark.py', 'none.py', status=1)
+
+
+def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
+    run_tool(
+        f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, checkpoint,
+        '--test-set', f'seen={demo_data}/test_seen', '--num', 3, '--solvers', 'DDIM', 'UniPC',
+        '--steps', 1, 2, '--members', 1, 2, '--out', tmp_path,
+    )  # fmt: skip
+    with (tmp_path / 'cost_curve.csv').open() as file:
+        rows = {row['setting']: row for row in csv.DictReader(file)}
+    # The published one; one step of one solver; two steps of two; each with and without flip.
+    assert len(rows) == 1 + 4 + 2 * 4
+    assert rows['DDIM leading, 8 x 5 + flip']['evaluations'] == '80'
+    costs = [float(rows[f'DDIM, {name}']['gflops']) for name in ('1 x 1', '1 x 2', '2 x 2')]
+    assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]))
+    assert cv2.imread(str(tmp_path / 'cost_curve.png')) is not None
+    args = ('configs/baselines/twin_demo.py', checkpoint)
+    assert 'has no DiffusionHead' in run_tool(f'{FOLDER}/cost_curve.py', *args, status=1)
+    torch.save(dict(state_dict=dict(other=torch.zeros(1))), tmp_path / 'other.pth')
+    args = ('configs/diffiml_demo.py', tmp_path / 'other.pth')
+    printed = run_tool(f'{FOLDER}/cost_curve.py', *args, status=1)
+    assert "other.pth' does not fit" in printed and '1 tensors too many (other' in printed
+
+
+def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, run_tool):
+    run_tool(
+        f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, '--steps', 1,
+        '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 3,
+        '--out', tmp_path,
+    )  # fmt: skip
+    with (tmp_path / 'cost_curve.csv').open() as file:
+        rows = {row['setting']: row for row in csv.DictReader(file)}
+    model, cfg = load_model(Path('configs/diffiml_demo.py'), checkpoint)
+    dataset = dict(cfg.test_dataloader.dataset, data_root=f'{demo_data}/test_seen')
+    figures, _, _ = evaluate(model, dataset)
+    assert float(rows['DDIM, 1 x 3']['seen F1']) == pytest.approx(figures['pixel_f1'], abs=1e-3)

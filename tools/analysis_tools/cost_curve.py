@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS, MODELS
 from rich.console import Console
@@ -187,13 +188,13 @@ def main() -> None:
     args = parse_args()
     if not args.config.is_file():
         raise SystemExit(f'config {str(args.config)!r} does not exist')
+    if 'sampler' not in Config.fromfile(args.config).model.get('decode_head', {}):
+        raise SystemExit(f'{str(args.config)!r} has no DiffusionHead: there is nothing to solve')
     settings = settings_of(args)
     scores: dict = defaultdict(lambda: defaultdict(lambda: dict(f1=[], area=[])))
     try:
         for path in args.checkpoint:
             model, cfg = load_model(args.config, check_checkpoint(path))
-            if not hasattr(model.decode_head, 'solver'):
-                raise UserError(f'{str(args.config)!r} has no DiffusionHead: nothing to solve')
             base = dict(cfg.test_dataloader.dataset)
             roots = [item.partition('=')[::2] for item in args.test_set or []]
             for name, root in roots or [('test', base['data_root'])]:
