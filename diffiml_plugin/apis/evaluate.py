@@ -51,12 +51,15 @@ def load_model(
     state = state.get('state_dict', state)
     own = model.state_dict()
     missing, others = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    if missing or others:
-        raise UserError(
-            f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {len(missing)} tensors '
-            f'missing ({", ".join(missing[:3])}), {len(others)} tensors too many '
-            f'({", ".join(others[:3])})'
+    misshapen = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
+    faults = {'missing': missing, 'too many': others, 'of another shape': misshapen}
+    if any(faults.values()):
+        said = ', '.join(
+            f'{len(names)} tensors {fault} ({", ".join(names[:3])})'
+            for fault, names in faults.items()
+            if names
         )
+        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
     return model.to(device).eval(), cfg
 
 

@@ -141,7 +141,7 @@ def test_benchmark(tmp_path, run_tool):
 def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     run_tool(
         f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, checkpoint,
-        '--test-set', f'seen={demo_data}/test_seen', '--num', 3, '--solvers', 'DDIM', 'UniPC',
+        '--test-set', f'seen={demo_data}/test_seen', '--num', 2, '--solvers', 'DDIM', 'UniPC',
         '--steps', 1, 2, '--members', 1, 2, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
@@ -164,11 +164,12 @@ def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, 
     run_tool(
         f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, '--steps', 1,
         '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 3,
-        '--out', tmp_path,
+        '--num', 4, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
         rows = {row['setting']: row for row in csv.DictReader(file)}
     model, cfg = load_model(Path('configs/diffiml_demo.py'), checkpoint)
-    dataset = dict(cfg.test_dataloader.dataset, data_root=f'{demo_data}/test_seen')
+    root = f'{demo_data}/test_seen'
+    dataset = dict(cfg.test_dataloader.dataset, data_root=root, indices=4)
     figures, _, _ = evaluate(model, dataset)
     assert float(rows['DDIM, 1 x 3']['seen F1']) == pytest.approx(figures['pixel_f1'], abs=1e-3)

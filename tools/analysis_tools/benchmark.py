@@ -1,10 +1,11 @@
 """Cost of models side by side: parameters, FLOPs, latency, memory, with ratios to the first.
 
     python tools/analysis_tools/benchmark.py configs/baselines/segformer_mit-b3_casia.py \\
-        configs/diffiml_casia.py configs/diffiml_casia_published.py
+        configs/diffiml_casia.py configs/diffiml_casia_published.py@flip
 
 Weights are random, nothing is downloaded. Latencies are taken in turns (A B C A B C ...), so that
-all rows see the same machine. Any mmseg config can be a row.
+all rows see the same machine. Any mmseg config can be a row; with @flip it predicts the mirrored
+image as well.
 """
 
 import argparse
@@ -47,7 +48,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', nargs='+', type=Path, help='one row each')
+    parser.add_argument('config', nargs='+', help='one row each; CONFIG@flip: with the flip')
     parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=5, help='timed runs of each model')
@@ -56,7 +57,6 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
     parser.add_argument('--profile', action='store_true', help='time by stage')
     parser.add_argument('--train', action='store_true', help='also time a training iteration')
-    parser.add_argument('--flip', action='store_true', help='predict the mirrored image as well')
     parser.add_argument('--json', type=Path)
     parser.add_argument('--markdown', type=Path)
     parser.add_argument(
@@ -66,8 +66,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(path: Path, args: argparse.Namespace) -> nn.Module:
-    """Build a config's model with random weights, ready to predict."""
+def build(name: str, args: argparse.Namespace) -> nn.Module:
+    """Build a row's model with random weights, ready to predict."""
+    path, _, mark = name.partition('@')
+    path = Path(path)
+    if mark not in ('', 'flip'):
+        raise SystemExit(f'{name!r}: only @flip may follow a config')
     if not path.is_file():
         raise SystemExit(f'config {str(path)!r} does not exist')
     cfg = Config.fromfile(path)
@@ -77,6 +81,7 @@ def build(path: Path, args: argparse.Namespace) -> nn.Module:
     cfg.model.pretrained = None
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(args.device).eval()
+    model.mirrors = mark == 'flip'
     if args.compile:
         compile_networks(model)
     return model
@@ -107,7 +112,7 @@ def predict(model: nn.Module, args: argparse.Namespace) -> None:
     with amp or contextlib.nullcontext():
         batch = make_batch(args)
         model.test_step(batch)
-        if args.flip:
+        if model.mirrors:
             batch['inputs'] = [image.flip(-1) for image in batch['inputs']]
             model.test_step(batch)
 
@@ -192,29 +197,29 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def peak_memory(model: nn.Module, path: Path, args: argparse.Namespace) -> float:
+def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
     """MB at the peak of a prediction: on a GPU allocated, else weights and all in a process."""
     if args.device.startswith('cuda'):
         torch.cuda.reset_peak_memory_stats()
         predict(model, args)
         return torch.cuda.max_memory_allocated() / 2**20
     # A process's peak never falls again, so each row has its own.
-    others = {str(other) for other in args.config}
-    command = [sys.executable, __file__, str(path), '--only-memory']
-    command += [word for word in sys.argv[1:] if word not in others]
+    command = [sys.executable, __file__, name, '--only-memory']
+    command += [word for word in sys.argv[1:] if word not in args.config]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     return float(done.stdout.rsplit('MEMORY', 1)[1])
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
     """Return a row for each config."""
-    models = [build(path, args) for path in args.config]
+    models = [build(name, args) for name in args.config]
     rows = []
-    for path, model in zip(args.config, models, strict=True):
-        print(f'{path}: counting', file=sys.stderr)
-        plain = model if not args.compile else build(path, without_compile(args))
-        row = dict(model=path.stem) | count(plain, args)
-        row['memory_mb'] = peak_memory(model, path, args)
+    for name, model in zip(args.config, models, strict=True):
+        print(f'{name}: counting', file=sys.stderr)
+        plain = model if not args.compile else build(name, without_compile(args))
+        title = name.rsplit('/', 1)[-1].replace('.py', '').replace('@', ' + ')
+        row = dict(model=title) | count(plain, args)
+        row['memory_mb'] = peak_memory(model, name, args)
         rows.append(row)
     work = dict(predict=predict) | (dict(train=train_step) if args.train else {})
     for kind, function in work.items():
@@ -279,7 +284,7 @@ def main() -> None:
     Console(width=40 + 30 * len(rows)).print(table)
     about = dict(
         device=args.device, shape=list(args.shape), batch_size=args.batch_size,
-        rounds=args.rounds, amp=args.amp, compile=args.compile, flip=args.flip,
+        rounds=args.rounds, amp=args.amp, compile=args.compile,
         threads=torch.get_num_threads(), torch=torch.__version__,
     )  # fmt: skip
     print(', '.join(f'{key} {value}' for key, value in about.items()))
