@@ -1,14 +1,21 @@
+import json
+import shutil
 from collections import Counter
+from pathlib import Path
 
 import numpy as np
 import pytest
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset, pseudo_collate
 from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner.loops import _InfiniteDataloaderIterator
 from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from diffiml_plugin.datasets import BalancedConcatDataset, BalancedSampler
 from diffiml_plugin.errors import UserError
+
+CASIA = Path('configs/diffiml_casia.py').resolve()
 
 
 class Numbered(BaseDataset):
@@ -84,6 +91,47 @@ def test_persistent_workers_see_every_epoch():
         ]
         expected = [(data[i]['name'], data[i]['number']) for i in data.draw(0, epoch)]
         assert loaded == expected
+
+
+def test_an_interrupted_run_goes_on_with_the_same_images():
+    """mmengine resumes an iteration-based run by skipping what was seen."""
+
+    def batches(skip: int, count: int) -> list:
+        data = make(9, 30, each=5)
+        loader = DataLoader(
+            data, batch_size=4, sampler=BalancedSampler(data, seed=2), collate_fn=pseudo_collate
+        )
+        iterator = _InfiniteDataloaderIterator(loader)
+        return [next(iterator)['number'] for _ in range(skip + count)][skip:]
+
+    whole = batches(0, 12)
+    assert batches(5, 7) == whole[5:]
+    # Three batches an epoch: the epochs differ.
+    assert whole[:3] != whole[3:6]
+
+
+def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
+    cfg = Config.fromfile('configs/diffiml_cat.py')
+    monkeypatch.chdir(tmp_path)
+    for one in cfg.train_dataloader.dataset.datasets:
+        root = tmp_path / one.data_root
+        if not root.exists():
+            root.parent.mkdir(exist_ok=True)
+            shutil.copytree(demo_data / 'train', root)
+        if one.get('ann_file'):
+            images = sorted((root / 'Tp').iterdir())[:3]
+            pairs = [[f'Tp/{p.name}', f'Gt/{p.stem}.png'] for p in images] + [
+                [f'Au/{p.name}', 'Negative'] for p in sorted((root / 'Au').iterdir())[:1]
+            ]
+            (root / one.ann_file).write_text(json.dumps(pairs))
+    data = DATASETS.build(cfg.train_dataloader.dataset)
+    sampler = DATA_SAMPLERS.build(cfg.train_dataloader.sampler, default_args=dict(dataset=data))
+    assert len(data.datasets) == 7 and len(sampler) == 7 * 1840
+    sample = data[len(data) - 2]
+    assert sample['inputs'].shape == (3, 512, 512)
+    assert len(cfg.test_dataloader) == 10
+    names = [one.dataset.data_root for one in Config.fromfile(CASIA).test_dataloader]
+    assert len(set(names)) == 11 and 'data/OpenSDID' in names
 
 
 def test_it_is_built_by_config_and_names_wrong_ones(demo_data):
