@@ -9,6 +9,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
+from mmengine.runner import save_checkpoint
 from mmseg.registry import MODELS
 
 import diffiml_plugin  # noqa: F401  registers ours
@@ -55,6 +56,20 @@ def build():
         return MODELS.build(cfg.model)
 
     return _build
+
+
+@pytest.fixture(scope='session')
+def random_checkpoint(tmp_path_factory):
+    """Save a config's model with random weights; return the file."""
+
+    def _save(config: str) -> Path:
+        init_default_scope('mmseg')
+        model = MODELS.build(Config.fromfile(ROOT / config).model)
+        path = tmp_path_factory.mktemp('weights') / 'random.pth'
+        save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
+        return path
+
+    return _save
 
 
 @pytest.fixture

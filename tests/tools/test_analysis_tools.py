@@ -8,10 +8,6 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
-from mmseg.registry import MODELS
 
 from diffiml_plugin.apis import evaluate, load_model
 
@@ -19,12 +15,8 @@ FOLDER = 'tools/analysis_tools'
 
 
 @pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory) -> Path:
-    init_default_scope('mmseg')
-    model = MODELS.build(Config.fromfile('configs/diffiml_demo.py').model)
-    path = tmp_path_factory.mktemp('weights') / 'random.pth'
-    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
-    return path
+def checkpoint(random_checkpoint) -> Path:
+    return random_checkpoint('configs/diffiml_demo.py')
 
 
 def test_vae_upper_bound(demo_data, run_tool):

@@ -7,10 +7,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmengine.runner import save_checkpoint
-from mmseg.registry import MODELS
 
 from diffiml_plugin.evaluation.results import read_results
 
@@ -41,12 +37,8 @@ def write_config(path: Path, data: Path, **more) -> Path:
 
 
 @pytest.fixture(scope='module')
-def checkpoint(tmp_path_factory) -> Path:
-    init_default_scope('mmseg')
-    model = MODELS.build(Config.fromfile('configs/baselines/twin_demo.py').model)
-    path = tmp_path_factory.mktemp('weights') / 'random.pth'
-    save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
-    return path
+def checkpoint(random_checkpoint) -> Path:
+    return random_checkpoint('configs/baselines/twin_demo.py')
 
 
 def test_several_sets_and_their_result_files(demo_data, tmp_path, run_tool, checkpoint):
