@@ -63,6 +63,12 @@ def load_model(
     return model.to(device).eval(), cfg
 
 
+def test_set_of(cfg: Config) -> dict:
+    """Return the config of the test set, of the first one where there are several."""
+    loader = cfg.test_dataloader
+    return dict((loader[0] if isinstance(loader, list) else loader)['dataset'])
+
+
 @torch.inference_mode()
 def evaluate(
     model: nn.Module, dataset: dict, keep: Sequence[int] = (), threshold: float = 0.5

@@ -15,7 +15,7 @@ import mmseg.models  # noqa: F401  registers the backbones
 import numpy as np
 from mmengine.config import Config
 
-from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model
+from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model, test_set_of
 from diffiml_plugin.errors import UserError
 
 FIGURES = ('pixel_f1', 'pixel_iou', 'pixel_auc', 'img_auc', 'false_alarm_area', 'ms')
@@ -55,7 +55,7 @@ def measure(work_dir: Path, changes: dict, data_root: str, cache: Path) -> dict:
     model, cfg = load_model(
         work_dir / 'setting.py', latest_checkpoint(work_dir), changes=dict(changes)
     )
-    dataset = dict(cfg.test_dataloader.dataset)
+    dataset = test_set_of(cfg)
     dataset['data_root'] = data_root
     figures, _, rows = evaluate(model, dataset)
     result = {key: figures[key] for key in FIGURES if key in figures}

@@ -26,7 +26,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffiml_plugin.apis import load_model
+from diffiml_plugin.apis import load_model, test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
@@ -195,7 +195,7 @@ def main() -> None:
     try:
         for path in args.checkpoint:
             model, cfg = load_model(args.config, check_checkpoint(path))
-            base = dict(cfg.test_dataloader.dataset)
+            base = test_set_of(cfg)
             roots = [item.partition('=')[::2] for item in args.test_set or []]
             for name, root in roots or [('test', base['data_root'])]:
                 data = DATASETS.build(base | dict(data_root=root))

@@ -18,7 +18,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from diffiml_plugin.apis import load_model
+from diffiml_plugin.apis import load_model, test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import confusion, f1
@@ -122,7 +122,7 @@ def main() -> None:
             'model.decode_head.sampler.ensemble_size': 1,
         } | (args.cfg_options or {})
         model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
-        rows, count = probe(model, DATASETS.build(cfg.test_dataloader.dataset), args.num)
+        rows, count = probe(model, DATASETS.build(test_set_of(cfg)), args.num)
     except UserError as error:
         raise SystemExit(str(error)) from None
     print(f'Sampling error over {count} tampered images')

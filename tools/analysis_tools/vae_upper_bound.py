@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
+from diffiml_plugin.apis import test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
@@ -79,7 +80,12 @@ def main() -> None:
         cfg.model.backbone.init_cfg = None
     try:
         model = MODELS.build(cfg.model)
-        dataset = cfg.test_dataloader.dataset
+        owner = model if hasattr(model, 'vae') else getattr(model, 'decode_head', None)
+        if not hasattr(owner, 'vae'):
+            raise UserError(
+                f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1'
+            )
+        dataset = test_set_of(cfg)
         if args.data_root:
             steps = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
             dataset = dict(
@@ -93,9 +99,6 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     if args.checkpoint:
         load_checkpoint(model, check_checkpoint(args.checkpoint), map_location='cpu', strict=True)
-    owner = model if hasattr(model, 'vae') else getattr(model, 'decode_head', None)
-    if not hasattr(owner, 'vae'):
-        raise SystemExit(f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1')
     result = upper_bound(owner.vae.eval(), data, owner.edge_width)
     print(f'Encode-decode ceiling over {result["images"]} tampered images')
     table = Table()
