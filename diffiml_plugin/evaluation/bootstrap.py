@@ -1,6 +1,7 @@
 """Confidence intervals by resampling images (Efron & Tibshirani 1993)."""
 
 import math
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -36,6 +37,33 @@ def mean_interval(values: np.ndarray, rounds: int = 2000, seed: int = 0) -> Inte
         return Interval(math.nan, math.nan, math.nan)
     low, high = np.quantile(_resampled_means(values, rounds, seed), (0.025, 0.975))
     return Interval(float(values.mean()), float(low), float(high))
+
+
+def figure_intervals(
+    figures: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 500, seed: int = 0
+) -> dict[str, tuple[float, float]]:
+    """Intervals of figures that are no means, such as an F1 of all pixels or an AUC of images.
+
+    Args:
+        figures (Callable): Takes (count,) indices of images, gives figures by name.
+        count (int): Number of images.
+        rounds (int): Bootstrap draws. Defaults to 500.
+        seed (int): Defaults to 0.
+
+    Returns:
+        dict[str, tuple[float, float]]: 2.5 and 97.5 % quantiles over the draws that have the
+        figure; figures that no draw has are left out.
+    """
+    rng = np.random.default_rng(seed)
+    draws = [figures(rng.integers(count, size=count)) for _ in range(rounds)]
+    found = {}
+    for name in draws[0]:
+        values = np.array([draw[name] for draw in draws])
+        values = values[~np.isnan(values)]
+        if len(values):
+            low, high = np.quantile(values, (0.025, 0.975))
+            found[name] = (float(low), float(high))
+    return found
 
 
 def paired_difference(

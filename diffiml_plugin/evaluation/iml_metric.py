@@ -12,6 +12,7 @@ from mmseg.registry import METRICS
 from torch import from_numpy
 
 from ..errors import UserError
+from .bootstrap import figure_intervals, mean_interval
 from .functional import (
     IMAGE_FIGURES,
     OF_CONFUSION,
@@ -270,11 +271,7 @@ class IMLMetric(BaseMetric):
         if authentic:
             summary['false_alarm_area'] = float(np.mean(authentic))
             summary['false_alarm_rate'] = float(np.mean(np.array(authentic) > 0))
-        suffix = '' if self.score == 'max' else f'_{self.score}'
-        suffix += self._threshold_suffix()
-        scores = np.array([row['score'] for row in results])
-        found = image_figures(self.image, scores, tampered, self.threshold)
-        summary |= {f'img_{name}{suffix}': value for name, value in found.items()}
+        summary |= self._summarize_images(results)
         if all('members' in row for row in results):
             summary['members'] = float(np.mean([row['members'] for row in results]))
         if not tampered.any() or tampered.all():
@@ -285,8 +282,8 @@ class IMLMetric(BaseMetric):
             )
         if self.out_dir:
             folder = Path(self.out_dir) / (self.prefix if self.prefix != 'iml' else '')
-            titles = {n: self._name(n) for n in self.pixel if n in results[0]}
-            write_results(results, summary, titles, self._settings(), folder)
+            intervals = self._intervals(results)
+            write_results(results, summary, intervals, self._settings(), folder)
         return summary
 
     def _threshold_suffix(self) -> str:
@@ -341,6 +338,42 @@ class IMLMetric(BaseMetric):
             return _best(title, OF_CONFUSION[name](counts))
         value, error = OF_RANKING[name](np.append(positives, tp), np.append(negatives, fp))
         return {title: value, f'{title}_error': error}
+
+    def _summarize_images(self, results: list[dict]) -> dict[str, float]:
+        suffix = '' if self.score == 'max' else f'_{self.score}'
+        suffix += self._threshold_suffix()
+        scores = np.array([row['score'] for row in results])
+        tampered = np.array([row['tampered'] > 0 for row in results], bool)
+        found = image_figures(self.image, scores, tampered, self.threshold)
+        return {f'img_{name}{suffix}': value for name, value in found.items()}
+
+    def _intervals(self, results: list[dict]) -> dict[str, tuple[float, float]]:
+        """Bootstrap intervals of all that the images' own rows suffice for.
+
+        What comes from sums over the data set (its ranking, its best threshold, its calibration)
+        has none.
+        """
+        found = {}
+        authentic = [row['pred_area'] for row in results if not row['tampered']]
+        means = dict(false_alarm_area=authentic, false_alarm_rate=np.array(authentic) > 0)
+        fixed = [n for n in self._thresholded if self.best_threshold != 'dataset']
+        if self.average == 'image':
+            others = [n for n in self.pixel if n in OF_RANKING or n == 'boundary_f1']
+            means |= {self._name(n): [row[n] for row in results] for n in (*fixed, *others)}
+        for title, values in means.items():
+            spread = mean_interval(values)
+            if not math.isnan(spread.value):
+                found[title] = (spread.low, spread.high)
+        counts = np.array([[row[key] for key in _COUNTS] for row in results])
+
+        def resampled(index: np.ndarray) -> dict[str, float]:
+            figures = self._summarize_images([results[i] for i in index])
+            if self.average == 'dataset':
+                sums = Confusion(*counts[index].sum(0))
+                figures |= {self._name(n): float(OF_CONFUSION[n](sums)) for n in fixed}
+            return figures
+
+        return found | figure_intervals(resampled, len(results))
 
     def _settings(self) -> dict:
         names = (

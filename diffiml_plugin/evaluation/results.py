@@ -6,7 +6,6 @@ import math
 from pathlib import Path
 
 from ..errors import UserError
-from .bootstrap import mean_interval
 
 # Of every row, beside the figures.
 _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
@@ -18,14 +17,18 @@ def figures_of(rows: list[dict]) -> list[str]:
 
 
 def write_results(
-    rows: list[dict], summary: dict, titles: dict[str, str], settings: dict, out_dir: Path
+    rows: list[dict],
+    summary: dict[str, float],
+    intervals: dict[str, tuple[float, float]],
+    settings: dict,
+    out_dir: Path,
 ) -> None:
     """Write ``results.csv``, ``summary.json`` and ``summary.md``.
 
     Args:
         rows (list[dict]): An image each, all of the same keys.
         summary (dict): The data set's figures by name.
-        titles (dict): Name in the summary of each figure of the rows.
+        intervals (dict): 95 % intervals of the figures that have one.
         settings (dict): Of the metric.
         out_dir (Path): Made if it does not exist.
     """
@@ -35,12 +38,6 @@ def write_results(
         writer.writeheader()
         writer.writerows(rows)
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
-    intervals = {}
-    for name, title in titles.items():
-        found = mean_interval([row[name] for row in rows])
-        # A figure at the data set's best threshold is no mean of the rows.
-        if math.isclose(found.value, summary[title], rel_tol=1e-9):
-            intervals[title] = [found.low, found.high]
     # JSON knows no nan.
     known = {k: None if math.isnan(v) else v for k, v in summary.items()}
     text = json.dumps(dict(figures=known, intervals_95=intervals) | about, indent=2)

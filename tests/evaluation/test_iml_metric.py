@@ -187,6 +187,23 @@ def test_result_files(tmp_path):
     assert '| pixel_auc |' in (tmp_path / 'summary.md').read_text()
 
 
+def test_intervals_of_what_is_no_mean(tmp_path):
+    samples = make_samples(60)
+    found = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'], average='dataset')
+    spread = json.loads((tmp_path / 'summary.json').read_text())['intervals_95']
+    # The ranking of all pixels has none; images and their counts have.
+    expected = {'pixel_f1_dataset', 'img_f1', 'img_auc', 'img_acc'}
+    assert set(spread) == expected | {'false_alarm_area', 'false_alarm_rate'}
+    assert all(spread[k][0] < found[k] < spread[k][1] for k in expected)
+    every, rng = [pixels(one) for one in samples], np.random.default_rng(9)
+    draws = []
+    for _ in range(400):
+        drawn = [every[i] for i in rng.integers(60, size=60)]
+        prob, truth = (np.concatenate(column) for column in zip(*drawn, strict=True))
+        draws.append(metrics.f1_score(truth, prob > 0.5))
+    assert spread['pixel_f1_dataset'] == pytest.approx(np.quantile(draws, (0.025, 0.975)), abs=0.02)
+
+
 @pytest.mark.parametrize(
     'settings, message',
     [
