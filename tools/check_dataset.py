@@ -10,6 +10,7 @@ from collections import Counter
 from pathlib import Path
 
 import mmseg.datasets  # noqa: F401  registers mmseg's own data sets
+from mmengine import fileio
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -98,6 +99,10 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
             sets.setdefault((str(root), one.get('ann_file', '')), (role, one))
     for (root, index), (role, one) in sets.items():
         name = f'{role}: {root} {index}'.strip()
+        if not fileio.exists(root, backend_args=one.get('backend_args')):
+            # The other sets are worth checking all the same.
+            results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])
+            continue
         counts, found, prints = check_built(one)
         if role == 'train':
             train += prints

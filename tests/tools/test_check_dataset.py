@@ -123,6 +123,20 @@ def test_an_index_of_files_that_are_not_there(tmp_path, run_tool):
     assert '1 x missing' in printed and 'gone.jpg' in printed
 
 
+def test_a_config_s_other_sets_are_checked_where_one_is_missing(tmp_path, run_tool):
+    root = make(tmp_path / 'a', 'ab', 0)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        ''.join(
+            f"{role}_dataloader = dict(dataset=dict(type='IMLDataset', data_root='{path}'))\n"
+            for role, path in dict(train=tmp_path / 'nowhere', test=root).items()
+        )
+    )
+    printed = run_tool(TOOL, config, status=1)
+    assert '1 x missing' in printed and 'nowhere' in printed
+    assert f'test: {root}: 3 images, 2 tampered\n  no faults found' in printed
+
+
 def test_wrong_sources_are_named(tmp_path, run_tool):
     assert 'neither a config nor a folder' in run_tool(TOOL, tmp_path / 'none', status=1)
     assert 'no images in Tp/' in run_tool(TOOL, tmp_path, status=1)

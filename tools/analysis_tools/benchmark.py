@@ -265,6 +265,8 @@ def shown(key: str, value: float | str) -> str:
 
 def main() -> None:
     args = parse_args()
+    if args.device.startswith('cuda') and not torch.cuda.is_available():
+        raise SystemExit(f'--device {args.device}: PyTorch sees no GPU')
     warnings.simplefilter('ignore')
     if args.only_memory:
         before = resident()
