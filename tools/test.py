@@ -9,6 +9,7 @@ from mmengine.runner import Runner
 
 from diffiml_plugin.apis import draw_cases
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
+from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.results import read_results
 
 
@@ -54,7 +55,10 @@ def draw(runner: Runner, folder: Path, count: int) -> None:
     for name, loader in getattr(
         runner.test_loop, 'dataloaders', {'': runner.test_loop.dataloader}
     ).items():
-        rows = read_results(folder / name / 'results.csv')
+        try:
+            rows = read_results(folder / name / 'results.csv')
+        except UserError as error:
+            raise SystemExit(f'--show-worst needs an IMLMetric without a prefix: {error}') from None
         if 'f1' not in rows[0]:
             raise SystemExit("--show-worst: the IMLMetric's `pixel` needs 'f1'")
         for path in draw_cases(runner.model, loader.dataset, rows, count, folder / name):

@@ -92,7 +92,8 @@ def convert(
         *options (tuple[str, dict]): Further arguments: flag and argparse's keywords.
 
     Raises:
-        SystemExit: If the folder does not exist or holds nothing of that data set.
+        SystemExit: If the folder does not exist or holds nothing of that data set, or what is
+            written would lie in it.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,6 +107,9 @@ def convert(
     source, out, link = args.pop('source'), args.pop('out'), args.pop('link')
     if not source.is_dir():
         raise SystemExit(f'{str(source)!r} is no folder')
+    if out.resolve().is_relative_to(source.resolve()):
+        # Images would be overwritten by themselves, or be found again by the next run.
+        raise SystemExit(f'{str(out)!r} lies in the download: write to another folder')
     pairs, authentic, faults = write_folder(collect(source, **args), out, link)
     for line in faults:
         print(f'left out: {line}')

@@ -458,8 +458,11 @@ def test_an_ensemble_stops_for_each_image_by_itself():
 @pytest.mark.parametrize('space', ['latent', 'logit', 'probability'])
 @torch.inference_mode()
 def test_images_of_different_ensembles_are_merged_by_their_own_members(build, space):
-    head = build('configs/diffiml_demo.py', **{'model.decode_head.ensemble_space': space})
-    head = head.eval().decode_head
+    changes = {
+        'model.decode_head.ensemble_space': space,
+        'model.decode_head.sampler.ensemble_size': 'auto',
+    }
+    head = build('configs/diffiml_demo.py', **changes).eval().decode_head
     members = torch.randn(4, 2, 8, 4, 4)
     short = members.clone()
     short[2:, 1] = torch.nan
@@ -468,6 +471,14 @@ def test_images_of_different_ensembles_are_merged_by_their_own_members(build, sp
         alone = head._merge_members(members[:count, image : image + 1], (30, 31))
         for one, other in zip(mixed, alone, strict=True):
             assert torch.allclose(one[image], other[0], atol=1e-4)
+
+
+@torch.inference_mode()
+def test_a_fixed_ensemble_hides_no_nan(build):
+    head = build('configs/diffiml_demo.py').eval().decode_head
+    members = torch.randn(3, 1, 8, 4, 4)
+    members[1] = torch.nan
+    assert head._merge_members(members, (32, 32))[0].isnan().all()
 
 
 def test_members_are_reported(build):

@@ -160,7 +160,13 @@ def test_links_and_qualities(tmp_path, run_tool):
 
 
 def test_a_wrong_folder_is_named(tmp_path, run_tool):
-    printed = run_tool(script('columbia'), tmp_path, tmp_path / 'out', status=1)
+    (tmp_path / 'empty').mkdir()
+    printed = run_tool(script('columbia'), tmp_path / 'empty', tmp_path / 'out', status=1)
     assert 'nothing found' in printed and '4cam_splc' in printed
+    make_tree(tmp_path / 'download', {'Tp/Tp_a.jpg': None, 'gt/Tp_a_gt.png': TRUTH * 255})
+    for out in ('download', 'download/out'):
+        printed = run_tool(script('casia'), tmp_path / 'download', tmp_path / out, status=1)
+        assert 'lies in the download' in printed
+    assert (tmp_path / 'download/Tp/Tp_a.jpg').stat().st_size > 0
     printed = run_tool(script('coverage'), tmp_path / 'none', tmp_path / 'out', status=1)
     assert "none' is no folder" in printed

@@ -39,7 +39,6 @@ STAGES = {
     'fusion': 'decode_head.fusion',
     'denoiser': 'decode_head.denoiser',
     'decoder': 'decode_head.vae.decoder',
-    'head': 'decode_head',
 }
 AMP = dict(bf16=torch.bfloat16, fp16=torch.float16)
 
@@ -88,7 +87,7 @@ def build(name: str, args: argparse.Namespace) -> nn.Module:
 
 
 def compile_networks(model: nn.Module) -> None:
-    """Compile encoder and denoiser, or whole heads that are plain networks."""
+    """Compile the encoder and, where there is one, the denoiser."""
     head = model.decode_head
     for owner, name in ((model, 'backbone'), (head, 'denoiser')):
         if hasattr(owner, name):
@@ -153,8 +152,6 @@ def stage_times(model: nn.Module, device: str) -> Iterator[dict[str, float]]:
     for stage, path in STAGES.items():
         with contextlib.suppress(AttributeError):
             module = model.get_submodule(path)
-            if path == 'decode_head':
-                continue  # a diffusion head is called by other names than forward
             handles.append(module.register_forward_pre_hook(lambda *_, s=stage: before(s)))
             handles.append(module.register_forward_hook(lambda *_, s=stage: after(s)))
     yield spent
@@ -236,7 +233,6 @@ def measure(args: argparse.Namespace) -> list[dict]:
             median = statistics.median(times)
             row[f'{kind}_ms'] = 1000 * median
             row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
-            row[f'{kind}_ratio'] = median / statistics.median(seconds[0])
             # Pairs of neighbours in time: what slows the machine slows both.
             pairs = [mine / first for mine, first in zip(times, seconds[0], strict=True)]
             row[f'{kind}_ratio'] = statistics.median(pairs)

@@ -3,7 +3,8 @@
     python tools/analysis_tools/cost_curve.py configs/diffiml_demo.py CKPT [CKPT ...] \\
         --test-set seen=data/demo/test_seen unseen=data/demo/test_unseen
 
-Several checkpoints (seeds) are averaged. The encoder runs once an image for all settings. Every
+Several checkpoints (seeds) are averaged. The encoder runs once for an image and once for its mirror
+image, whatever the number of settings. Every
 setting is compared with the published one of the same checkpoints, 8 'leading' DDIM steps, 5
 members and the flip merged by the maximum, by a paired bootstrap over images.
 """

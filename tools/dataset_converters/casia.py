@@ -17,7 +17,7 @@ def collect(source: Path) -> Iterator[Item]:
     for path in images:
         if path.stem.startswith('Au_'):
             yield Item(path)
-        elif path.stem.startswith(('Tp_', 'Sp_')) and path not in masks.values():
+        elif path.stem.startswith(('Tp_', 'Sp_')) and not path.stem.endswith('_gt'):
             yield tampered(path, masks.get(path.stem))
 
 

@@ -34,7 +34,7 @@ model = dict(
         channels=128,
         fine_channels=32,  # published: 0
         vae=dict(type='MaskVAE', weights='shipped'),
-        # Published: 128 wide, 2 layers, attention: 23 GFLOPs instead of 5, and no better.
+        # Published: 128 wide, 2 layers, attention: 23 GFLOPs instead of 4, and no better.
         denoiser=dict(
             type='DenoisingUNet',
             condition_channels=128 + 4 * 32,

@@ -378,21 +378,23 @@ class DiffusionHead(BaseDecodeHead):
         maps = self._merge_members(members, crop)
         if crop != size:
             maps = [resize(m, size=size, mode='bilinear', align_corners=False) for m in maps]
-        counts = members[:, :, 0, 0, 0].isfinite().sum(0).view(-1, 1, 1, 1)
+        counts = self._known(members).sum(0).view(-1, 1, 1, 1)
         return Localization(*maps, counts.to(maps[0]).expand_as(maps[0]))
+
+    def _known(self, members: Tensor) -> Tensor:
+        """Tell which of (N, B, 8, h, w) members there are, (N, B) boolean."""
+        known = ~members[:, :, 0, 0, 0].isnan()
+        # In a fixed ensemble a nan is a fault, and has to show.
+        return known if self.solver.ensemble_size == 'auto' else torch.ones_like(known)
 
     def _merge_members(
         self, members: Tensor, size: tuple[int, int]
     ) -> tuple[Tensor, Tensor, Tensor]:
-        """Merge (N, B, 8, h, w) members into mask logits, edge logits and uncertainty.
-
-        A member of nan was not needed.
-        """
+        """Merge (N, B, 8, h, w) members into mask logits, edge logits and uncertainty."""
         if len(members) == 1:
             mask, edge = self.decode_latents(members[0], size)
             return mask, edge, torch.zeros_like(mask)
-        # (N, B); only what is there is decoded.
-        known = members[:, :, 0, 0, 0].isfinite()
+        known = self._known(members)
         if self.ensemble_space == 'latent':
             # Decoding is a good part of the cost: of the members, masks alone.
             masks = self.vae.decode(members[known][:, : self.vae.latent_channels])

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 
-# Of configs/mask_vae.py and configs/mask_vae_published.py.
+# Of configs/mask_vae.py and configs/mask_vae_l1.py.
 SHIPPED_WEIGHTS = {
     name: Path(__file__).parent / f'mask_vae{suffix}.safetensors'
     for name, suffix in (('shipped', ''), ('shipped-published', '_published'))
@@ -34,8 +34,8 @@ class MaskVAE(BaseModule):
             ``latent_mean`` and ``latent_std`` (measured in training, stored in the checkpoint).
             Defaults to None.
         weights (str | None): A safetensors file; 'shipped' or 'shipped-published' for the
-            weights in this package (trained on procedural masks with cross entropy, or with the
-            published L1 loss); or None for random ones. Defaults to None.
+            weights in this package (trained on procedural masks with L1, towards logits of -5
+            and +5 or the published -1 and +1); or None for random ones. Defaults to None.
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
