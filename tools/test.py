@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
 from diffiml_plugin.apis import draw_cases
+from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.results import read_results
@@ -30,6 +31,8 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
     parser.add_argument('--tta', action='store_true', help="the config's tta_model and pipeline")
+    parser.add_argument('--amp', choices=list(AMP_TYPES), help='autocast to this type')
+    parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
     args = parser.parse_args()
     if args.show_worst and not args.results:
         parser.error('--show-worst needs --results')
@@ -38,6 +41,14 @@ def parse_args() -> argparse.Namespace:
 
 def as_list(item: dict | list) -> list:
     return item if isinstance(item, list) else [item]
+
+
+def accelerate(cfg: Config, **options: bool | str) -> None:
+    """Set options of the config's AccelerationHook, or of one of its own."""
+    hooks = [h for h in cfg.get('custom_hooks', []) if h['type'] != 'AccelerationHook']
+    found = [h for h in cfg.get('custom_hooks', []) if h['type'] == 'AccelerationHook']
+    hook = found[0] if found else dict(type='AccelerationHook', fused_attention=False)
+    cfg.custom_hooks = [*hooks, hook | options]
 
 
 def write_results_to(cfg: Config, folder: str) -> None:
@@ -77,6 +88,8 @@ def main() -> None:
             *cfg.get('custom_hooks', []),
             dict(type='SaveMasksHook', out_dir=args.out),
         ]
+    if args.amp or args.compile:
+        accelerate(cfg, amp=args.amp, compile=args.compile)
     if args.results:
         write_results_to(cfg, args.results)
     if args.tta:

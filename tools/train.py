@@ -4,6 +4,7 @@ import argparse
 
 import torch
 
+from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
 
 
@@ -16,7 +17,13 @@ def parse_args() -> argparse.Namespace:
         const='auto',
         help="'auto' (or nothing): the latest checkpoint of the work dir; or a checkpoint's path",
     )
-    parser.add_argument('--amp', action='store_true', help='automatic mixed precision')
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=list(AMP_TYPES),
+        help='automatic mixed precision, on a GPU; fp16 unless told otherwise',
+    )
     return parser.parse_args()
 
 
@@ -26,8 +33,10 @@ def main() -> None:
     if args.amp:
         if not torch.cuda.is_available():
             raise SystemExit('--amp needs a GPU, and PyTorch sees none: leave it out')
-        cfg.optim_wrapper.type = 'AmpOptimWrapper'
-        cfg.optim_wrapper.loss_scale = 'dynamic'
+        # bf16 has the range of fp32, and so needs no scaling of the loss.
+        scale = 'dynamic' if args.amp == 'fp16' else dict(enabled=False)
+        dtype = str(AMP_TYPES[args.amp]).removeprefix('torch.')
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=scale, dtype=dtype)
     if args.resume:
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_checkpoint(args.resume)

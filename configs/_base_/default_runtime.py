@@ -12,5 +12,5 @@ log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
-custom_hooks = [dict(type='ResumeRandomStateHook')]
+custom_hooks = [dict(type='ResumeRandomStateHook'), dict(type='AccelerationHook')]
 tta_model = dict(type='IMLTTAModel', merge='max')

@@ -1,7 +1,8 @@
 """Running: hooks, and set-up of a run from the command line."""
 
+from .acceleration_hook import AccelerationHook
 from .multi_test_loop import MultiTestLoop
 from .resume_random_state_hook import ResumeRandomStateHook
 from .save_masks_hook import SaveMasksHook
 
-__all__ = ['MultiTestLoop', 'ResumeRandomStateHook', 'SaveMasksHook']
+__all__ = ['AccelerationHook', 'MultiTestLoop', 'ResumeRandomStateHook', 'SaveMasksHook']

@@ -269,6 +269,53 @@ def test_switches_of_the_method_train_and_predict(build, changes):
     assert found.seg_logits.data.isfinite().all()
 
 
+def gradients(model, images, batch, amp: bool = False) -> dict[str, torch.Tensor]:
+    torch.manual_seed(1)
+    with torch.autocast('cpu', torch.bfloat16, enabled=amp):
+        losses = model.train().loss(images, batch)
+    sum(v for k, v in losses.items() if 'loss' in k).backward()
+    return {name: p.grad for name, p in model.named_parameters() if p.requires_grad}
+
+
+def test_mixed_precision_reaches_every_weight(build):
+    """Autocast keeps what it cast without a gradient: an estimate of its own must not hide one."""
+    head = 'model.decode_head.'
+    mask_loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+    changes = {head + 'self_align': 0.5, head + 'loss_decode': [mask_loss]}
+    images, batch = training_batch()
+    found = []
+    for amp in (False, True):
+        torch.manual_seed(0)
+        model = build('configs/diffiml_demo.py', **changes)
+        found.append(gradients(model, images, batch, amp))
+    full, mixed = (
+        torch.cat([gradient.flatten() for gradient in gradients.values()]) for gradients in found
+    )
+    assert all(gradient is not None for gradient in found[1].values())
+    assert not torch.equal(full, mixed)
+    assert torch.cosine_similarity(full, mixed, dim=0) > 0.95
+
+
+def test_checkpointed_denoiser_keeps_less_and_learns_the_same(build):
+    images, batch = training_batch()
+    found, kept = [], []
+
+    def keep(tensor: torch.Tensor) -> torch.Tensor:
+        kept[-1] += tensor.numel()
+        return tensor
+
+    for with_cp in (False, True):
+        torch.manual_seed(0)
+        model = build('configs/diffiml_demo.py', **{'model.decode_head.denoiser.with_cp': with_cp})
+        kept.append(0)
+        with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+            found.append(gradients(model, images, batch))
+    plain, checkpointed = found
+    assert kept[1] < 0.9 * kept[0]
+    for name, gradient in plain.items():
+        assert torch.allclose(gradient, checkpointed[name], atol=1e-6), name
+
+
 @torch.inference_mode()
 def test_without_edge_supervision_the_edge_is_the_mask_s(build):
     changes = {'edge_supervision': False, 'denoiser.in_channels': 4}

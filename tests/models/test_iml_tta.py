@@ -49,4 +49,30 @@ def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
     ]
     assert len({tuple(inputs[0].shape) for inputs in batch['inputs']}) == 3
     assert merged.seg_logits.data.shape == merged.gt_sem_seg.data.shape
-    assert torch.equal(merged.seg_logits.data, torch.stack(each).amax(0))
+    assert torch.allclose(merged.seg_logits.data, torch.stack(each).amax(0), atol=1e-5)
+
+
+@torch.inference_mode()
+def test_versions_of_one_size_are_one_batch(build):
+    model = build('configs/diffiml_demo.py').eval()
+    images = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8)
+    calls = []
+    model.backbone.register_forward_hook(lambda module, inputs, out: calls.append(len(inputs[0])))
+
+    def predict(**settings):
+        calls.clear()
+        versions = []
+        for flip in (False, True):
+            meta = dict(ori_shape=(40, 56), img_shape=(40, 56), flip=flip)
+            meta |= dict(flip_direction='horizontal' if flip else None)
+            versions.append([SegDataSample(metainfo=meta | dict(img_path=n)) for n in 'ab'])
+        inputs = [list(images), list(images.flip(-1))]
+        tta = MODELS.build(dict(type='IMLTTAModel', module=model, **settings))
+        found = tta.test_step(dict(inputs=inputs, data_samples=versions))
+        return torch.stack([sample.seg_logits.data for sample in found]), list(calls)
+
+    together, one_call = predict()
+    apart, two_calls = predict(batch_versions=False)
+    assert (one_call, two_calls) == ([4], [2, 2])
+    assert torch.allclose(together, apart, atol=1e-5)
+    assert together.amax() - together.amin() > 1e-3

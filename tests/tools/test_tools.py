@@ -124,13 +124,12 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 10
 
 
-def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
-    """diffiml_casia.py itself, with a tiny MiT instead of B3 and nothing downloaded."""
+def miniature_casia(demo_data, tmp_path) -> list[str]:
+    """Options of diffiml_casia.py: a tiny MiT instead of B3, small images, no download."""
     for name, split in (('CASIAv2', 'train'), ('CASIAv1', 'test_seen')):
         (tmp_path / name).symlink_to(demo_data / split)
-    run(
-        run_env, 'tools/train.py', 'configs/diffiml_casia.py', '--work-dir', tmp_path / 'run',
-        '--cfg-options', *TINY,
+    return [
+        *TINY,
         f'train_dataloader.dataset.data_root={tmp_path}/CASIAv2',
         f'val_dataloader.dataset.data_root={tmp_path}/CASIAv1',
         'val_dataloader.num_workers=0', 'val_dataloader.persistent_workers=False',
@@ -139,13 +138,39 @@ def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
         'model.backbone.num_layers=[1,1,1,1]', 'model.backbone.num_heads=[1,1,1,1]',
         'model.decode_head.in_channels=[8,8,8,8]',
         'model.decode_head.denoiser.block_out_channels=(32,)',
-        'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
         # 512 x 512 as in the config would take minutes here.
         'model.data_preprocessor.size=(128,128)',
         'train_dataloader.dataset.pipeline.11.scale=(128,128)',
         'val_dataloader.dataset.pipeline.1.scale=(128,128)',
+    ]  # fmt: skip
+
+
+def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
+    run(
+        run_env, 'tools/train.py', 'configs/diffiml_casia.py', '--work-dir', tmp_path / 'run',
+        '--cfg-options', *miniature_casia(demo_data, tmp_path),
+        'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
     )  # fmt: skip
     assert sorted(losses(tmp_path / 'run')) == [1, 2]
+
+
+def test_training_in_less_memory_as_documented(demo_data, tmp_path, run_env):
+    """The config of docs/performance.md: accumulation, checkpointing, fused AdamW, EMA."""
+    block = Path('docs/performance.md').read_text().split('```python\n')[1].split('```')[0]
+    config = tmp_path / 'less.py'
+    config.write_text(block.replace("'./", f"'{Path('configs').resolve()}/"))
+    run(
+        run_env, 'tools/train.py', config, '--work-dir', tmp_path / 'run',
+        '--cfg-options', *miniature_casia(demo_data, tmp_path),
+        'train_cfg.max_iters=8', 'train_cfg.val_interval=8',
+        'default_hooks.checkpoint.interval=8',
+    )  # fmt: skip
+    saved = torch.load(tmp_path / 'run' / 'iter_8.pth', weights_only=False)
+    states = saved['optimizer']['state'].values()
+    assert {float(state['step']) for state in states} == {2.0}
+    weight = 'backbone.layers.0.0.projection.weight'
+    average, last = saved['state_dict'][weight], saved['ema_state_dict'][f'module.{weight}']
+    assert 0 < (average - last).abs().max() < 1e-2
 
 
 @pytest.mark.parametrize('name', ['twin_demo', 'segformer_demo'])

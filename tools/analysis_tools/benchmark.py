@@ -5,7 +5,7 @@
 
 Weights are random, nothing is downloaded. Latencies are taken in turns (A B C A B C ...), so that
 all rows see the same machine. Any mmseg config can be a row; with @flip it predicts the mirrored
-image as well.
+image as well, with @plain it runs without the config's AccelerationHook.
 """
 
 import argparse
@@ -27,12 +27,14 @@ import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
-from mmseg.registry import MODELS
+from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from rich.console import Console
 from rich.table import Table
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
+
+from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 
 STAGES = {
     'encoder': 'backbone',
@@ -40,19 +42,19 @@ STAGES = {
     'denoiser': 'decode_head.denoiser',
     'decoder': 'decode_head.vae.decoder',
 }
-AMP = dict(bf16=torch.bfloat16, fp16=torch.float16)
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', nargs='+', help='one row each; CONFIG@flip: with the flip')
+    parser.add_argument('config', nargs='+', help='one row each; CONFIG@flip, CONFIG@plain')
     parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
     parser.add_argument('--batch-size', type=int, default=1)
     parser.add_argument('--rounds', type=int, default=5, help='timed runs of each model')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--amp', choices=list(AMP), help='autocast to this type')
+    parser.add_argument('--amp', choices=list(AMP_TYPES), help='autocast to this type')
+    parser.add_argument('--channels-last', action='store_true', help='layout of convolutions')
     parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
     parser.add_argument('--profile', action='store_true', help='time by stage')
     parser.add_argument('--train', action='store_true', help='also time a training iteration')
@@ -65,12 +67,12 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def build(name: str, args: argparse.Namespace) -> nn.Module:
+def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.Module:
     """Build a row's model with random weights, ready to predict."""
     path, _, mark = name.partition('@')
     path = Path(path)
-    if mark not in ('', 'flip'):
-        raise SystemExit(f'{name!r}: only @flip may follow a config')
+    if mark not in ('', 'flip', 'plain'):
+        raise SystemExit(f'{name!r}: only @flip or @plain may follow a config')
     if not path.is_file():
         raise SystemExit(f'config {str(path)!r} does not exist')
     cfg = Config.fromfile(path)
@@ -81,17 +83,13 @@ def build(name: str, args: argparse.Namespace) -> nn.Module:
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(args.device).eval()
     model.mirrors = mark == 'flip'
-    if args.compile:
-        compile_networks(model)
+    if accelerated:
+        hooks = [h for h in cfg.get('custom_hooks', []) if h['type'] == 'AccelerationHook']
+        plain = dict(type='AccelerationHook', fused_attention=False)
+        hook = plain if mark == 'plain' or not hooks else hooks[0]
+        options = dict(compile=args.compile, channels_last=args.channels_last)
+        HOOKS.build(hook | options).apply(model)
     return model
-
-
-def compile_networks(model: nn.Module) -> None:
-    """Compile the encoder and, where there is one, the denoiser."""
-    head = model.decode_head
-    for owner, name in ((model, 'backbone'), (head, 'denoiser')):
-        if hasattr(owner, name):
-            getattr(owner, name).compile(dynamic=False)
 
 
 def make_batch(args: argparse.Namespace) -> dict:
@@ -104,16 +102,22 @@ def make_batch(args: argparse.Namespace) -> dict:
     return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
 
 
+def autocast(args: argparse.Namespace) -> contextlib.AbstractContextManager:
+    if not args.amp:
+        return contextlib.nullcontext()
+    return torch.autocast(args.device.split(':')[0], AMP_TYPES[args.amp])
+
+
 @torch.inference_mode()
 def predict(model: nn.Module, args: argparse.Namespace) -> None:
     """Predict one batch, from bytes to maps."""
-    amp = torch.autocast(args.device.split(':')[0], AMP[args.amp]) if args.amp else None
-    with amp or contextlib.nullcontext():
+    with autocast(args):
         batch = make_batch(args)
-        model.test_step(batch)
         if model.mirrors:
-            batch['inputs'] = [image.flip(-1) for image in batch['inputs']]
-            model.test_step(batch)
+            # One batch, as IMLTTAModel makes of them.
+            batch['inputs'] += [image.flip(-1) for image in batch['inputs']]
+            batch['data_samples'] += make_batch(args)['data_samples']
+        model.test_step(batch)
 
 
 def train_step(model: nn.Module, args: argparse.Namespace) -> None:
@@ -125,7 +129,8 @@ def train_step(model: nn.Module, args: argparse.Namespace) -> None:
         mask[:, : args.shape[0] // 3, : args.shape[1] // 3] = 1
         sample.gt_sem_seg = PixelData(data=mask)
     data = model.data_preprocessor(batch, True)
-    loss, _ = model.parse_losses(model(**data, mode='loss'))
+    with autocast(args):
+        loss, _ = model.parse_losses(model(**data, mode='loss'))
     loss.backward()
     model.zero_grad()
     model.eval()
@@ -159,8 +164,10 @@ def stage_times(model: nn.Module, device: str) -> Iterator[dict[str, float]]:
         handle.remove()
 
 
-def count(model: nn.Module, args: argparse.Namespace) -> dict:
+def count(name: str, args: argparse.Namespace) -> dict:
     """Count parameters, FLOPs by stage and denoiser evaluations of one image."""
+    # PyTorch counts neither what is compiled nor, on a CPU, fused attention.
+    model = build(name, args, accelerated=False)
     one = argparse.Namespace(**vars(args) | dict(batch_size=1, amp=None))
     evaluations = []
     denoiser = getattr(model.decode_head, 'denoiser', None)
@@ -213,9 +220,8 @@ def measure(args: argparse.Namespace) -> list[dict]:
     rows = []
     for name, model in zip(args.config, models, strict=True):
         print(f'{name}: counting', file=sys.stderr)
-        plain = model if not args.compile else build(name, without_compile(args))
         title = name.rsplit('/', 1)[-1].replace('.py', '').replace('@', ' + ')
-        row = dict(model=title) | count(plain, args)
+        row = dict(model=title) | count(name, args)
         row['memory_mb'] = peak_memory(model, name, args)
         rows.append(row)
     work = dict(predict=predict) | (dict(train=train_step) if args.train else {})
@@ -245,10 +251,6 @@ def measure(args: argparse.Namespace) -> list[dict]:
                 predict(model, args)
             row |= {f'{stage}_ms': 1000 * value for stage, value in spent.items()}
     return rows
-
-
-def without_compile(args: argparse.Namespace) -> argparse.Namespace:
-    return argparse.Namespace(**vars(args) | dict(compile=False))
 
 
 def shown(key: str, value: float | str) -> str:
@@ -283,7 +285,7 @@ def main() -> None:
     about = dict(
         device=args.device, shape=list(args.shape), batch_size=args.batch_size,
         rounds=args.rounds, amp=args.amp, compile=args.compile,
-        threads=torch.get_num_threads(), torch=torch.__version__,
+        channels_last=args.channels_last, threads=torch.get_num_threads(), torch=torch.__version__,
     )  # fmt: skip
     print(', '.join(f'{key} {value}' for key, value in about.items()))
     if args.json:

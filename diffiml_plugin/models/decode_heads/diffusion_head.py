@@ -364,9 +364,11 @@ class DiffusionHead(BaseDecodeHead):
             Localization: Maps at the size of the network's input. ``uncertainty`` is the
             members' standard deviation of probability, 0 for one member.
         """
+        condition = self.denoiser.project(self.condition(inputs))
         members = self.solver.sample(
             partial(self.denoise, projected=True),
-            self.denoiser.project(self.condition(inputs)),
+            # Under autocast the trajectory keeps the weights' precision.
+            condition.to(self.alphas_cumprod.dtype),
             self.denoiser.in_channels,
             [image_identity(meta) for meta in batch_img_metas],
         )

@@ -26,6 +26,8 @@ class DenoisingUNet(BaseModule):
         attention_head_dim (int | None): Channels of a head in the mid block. Defaults to 8.
         add_attention (bool): Whether the mid block attends. Defaults to True.
         dropout (float): Of the residual layers. Defaults to 0.
+        with_cp (bool): Whether training computes the blocks' activations again in the backward
+            pass instead of keeping them. Defaults to False.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 
@@ -39,6 +41,7 @@ class DenoisingUNet(BaseModule):
         attention_head_dim: int | None = 8,
         add_attention: bool = True,
         dropout: float = 0.0,
+        with_cp: bool = False,
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
@@ -57,6 +60,8 @@ class DenoisingUNet(BaseModule):
             add_attention=add_attention,
             dropout=dropout,
         )
+        if with_cp:
+            self.unet.enable_gradient_checkpointing()
         width = block_out_channels[0]
         self.merge = nn.Conv2d(width + condition_channels, width, 3, padding=1, bias=False)
 

@@ -44,7 +44,9 @@ class DiffIML(EncoderDecoder):
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Return (B, 4, H, W): mask logits, edge logits, uncertainty, members."""
         features = self.extract_feat(inputs)
-        return torch.cat(self.decode_head.localize(features, batch_img_metas), dim=1)
+        maps = self.decode_head.localize(features, batch_img_metas)
+        # Whatever autocast made of them: bf16 knows few probabilities near 1.
+        return torch.cat(maps, dim=1).float()
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None

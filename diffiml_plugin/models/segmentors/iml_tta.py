@@ -1,5 +1,7 @@
 """Test-time augmentation of localizers."""
 
+from collections import defaultdict
+
 import torch
 from mmengine.model import BaseTTAModel
 from mmengine.structures import PixelData
@@ -18,17 +20,45 @@ class IMLTTAModel(BaseTTAModel):
 
     Args:
         merge (str): 'max' (published) or 'mean'. Defaults to 'max'.
+        batch_versions (bool): Whether versions of the same size, an image and its mirror image,
+            go through the model as one batch; one by one takes less memory. Defaults to True.
         **kwargs: Of ``BaseTTAModel``.
 
     Raises:
         UserError: If ``merge`` is unknown.
     """
 
-    def __init__(self, merge: str = 'max', **kwargs) -> None:
+    def __init__(self, merge: str = 'max', batch_versions: bool = True, **kwargs) -> None:
         super().__init__(**kwargs)
         if merge not in ('max', 'mean'):
             raise UserError(f"IMLTTAModel merge must be 'max' or 'mean', got {merge!r}")
         self.merge = merge
+        self.batch_versions = batch_versions
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        """Predict and merge all versions of a batch of images.
+
+        Args:
+            data (dict): ``inputs`` and ``data_samples``, each a list over versions of lists over
+                images.
+        """
+        inputs, samples = data['inputs'], data['data_samples']
+        groups = defaultdict(list)
+        for index, images in enumerate(inputs):
+            shapes = tuple(image.shape for image in images)
+            groups[shapes if self.batch_versions else index].append(index)
+        predictions = {}
+        for members in groups.values():
+            together = dict(
+                inputs=[image for i in members for image in inputs[i]],
+                data_samples=[sample for i in members for sample in samples[i]],
+            )
+            found = self.module.test_step(together)
+            count = len(inputs[0])
+            for position, index in enumerate(members):
+                predictions[index] = found[position * count : (position + 1) * count]
+        ordered = [predictions[index] for index in range(len(inputs))]
+        return self.merge_preds(list(zip(*ordered, strict=True)))
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merge the (already flipped back and resized) predictions of each image."""

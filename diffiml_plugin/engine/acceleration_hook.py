@@ -1,0 +1,99 @@
+"""Speed without a change of the model."""
+
+import torch
+from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
+from mmengine.runner import Runner
+from mmseg.registry import HOOKS
+from torch import nn
+
+from ..errors import UserError
+
+AMP_TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+
+
+@HOOKS.register_module()
+class AccelerationHook(Hook):
+    """Makes any segmentor faster, all models of a comparison alike.
+
+    Weights, checkpoints and configs stay as they are; predictions change by rounding.
+
+    Args:
+        fused_attention (bool): Whether ``nn.MultiheadAttention``, of which mmseg's MiT and ViT
+            are made, runs PyTorch's ``scaled_dot_product_attention``: mmseg asks it for the
+            matrix of attention weights, which nobody reads and which rules that out. Defaults
+            to True.
+        channels_last (bool): Whether convolutions get the channels-last layout. Defaults to
+            False.
+        compile (bool): Whether ``torch.compile`` compiles the encoder and the denoiser, for
+            static shapes. What cannot be compiled runs as it is, with a warning. Defaults to
+            False.
+        amp (str, optional): 'bf16' or 'fp16' autocasts testing; training has mmengine's
+            ``AmpOptimWrapper``. Defaults to None.
+
+    Raises:
+        UserError: If ``amp`` is unknown.
+    """
+
+    def __init__(
+        self,
+        fused_attention: bool = True,
+        channels_last: bool = False,
+        compile: bool = False,
+        amp: str | None = None,
+    ) -> None:
+        if amp is not None and amp not in AMP_TYPES:
+            raise UserError(f"AccelerationHook amp must be 'bf16' or 'fp16', got {amp!r}")
+        self.fused_attention = fused_attention
+        self.channels_last = channels_last
+        self.compile = compile
+        self.amp = amp
+
+    def before_run(self, runner: Runner) -> None:
+        """Apply all but ``amp``, before training and testing."""
+        model = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        self.apply(model)
+
+    def before_test(self, runner: Runner) -> None:
+        """Predict in inference mode, and in ``amp``'s precision."""
+        self.wrap_test_step(runner.model)
+
+    def apply(self, model: nn.Module) -> None:
+        """Apply ``fused_attention``, ``channels_last`` and ``compile`` to a model."""
+        if self.fused_attention:
+            fuse_attention(model)
+        if self.channels_last:
+            model.to(memory_format=torch.channels_last)
+        if self.compile:
+            compile_networks(model)
+
+    def wrap_test_step(self, model: nn.Module) -> None:
+        """Let ``test_step`` run in inference mode, and in ``amp``'s precision."""
+        step = torch.inference_mode()(model.test_step)
+        if self.amp is not None:
+            device = next(model.parameters()).device.type
+            step = torch.autocast(device, AMP_TYPES[self.amp])(step)
+        model.test_step = step
+
+
+def fuse_attention(model: nn.Module) -> None:
+    """Let each ``nn.MultiheadAttention`` of a model compute no matrix of weights."""
+    for module in model.modules():
+        if isinstance(module, nn.MultiheadAttention) and not module._forward_pre_hooks:
+            module.register_forward_pre_hook(_without_weights, with_kwargs=True)
+
+
+def _without_weights(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    return args, kwargs | dict(need_weights=False)
+
+
+def compile_networks(model: nn.Module) -> None:
+    """Compile the encoder and, where there is one, the denoiser, for static shapes."""
+    # A machine without a C++ compiler, an operator that inductor lacks: a warning, and eager.
+    torch._dynamo.config.suppress_errors = True
+    for name in ('backbone', 'decode_head.denoiser'):
+        try:
+            network = model.get_submodule(name)
+        except AttributeError:
+            continue
+        network.compile(dynamic=False)
