@@ -1,5 +1,6 @@
 """Transforms."""
 
+from .geometry import FitWithin
 from .loading import LoadTamperingMask, ScoreAtInput
 from .perturbation import (
     RandomBrightnessContrast,
@@ -12,6 +13,7 @@ from .perturbation import (
 from .tampering import RandomCopyMove, RandomInpainting, RandomSplice
 
 __all__ = [
+    'FitWithin',
     'LoadTamperingMask',
     'RandomBrightnessContrast',
     'RandomCopyMove',

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from functools import partial
-from typing import NamedTuple
 
 import torch
 import torch.nn.functional as F
@@ -14,6 +13,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ..edges import mask_to_edge
+from ..localization import Localization
 from ..samplers.schedulers import (
     NOISE_SCHEDULERS,
     inherit_schedule,
@@ -23,15 +23,6 @@ from ..samplers.schedulers import (
     training_target,
 )
 from .feature_fusion import FeatureFusion
-
-
-class Localization(NamedTuple):
-    """What sampling finds, each (B, 1, H, W)."""
-
-    logits: Tensor
-    edge_logits: Tensor
-    uncertainty: Tensor
-    members: Tensor  # how many an image took, the same everywhere
 
 
 @MODELS.register_module()
@@ -86,6 +77,7 @@ class DiffusionHead(BaseDecodeHead):
             the VAE's.
     """
 
+    maps = ('logits', 'edge_logits', 'uncertainty', 'members')
     _SPACES = ('latent', 'logit', 'probability')
 
     def __init__(

@@ -15,15 +15,22 @@ class BinaryDiceLoss(nn.Module):
     Args:
         loss_weight (float): Defaults to 1.
         eps (float): Pixels added to both sides of the ratio. Defaults to 1.
+        squared (bool): Whether the denominator sums squares (Milletari et al. 2016; MVSS-Net,
+            TruFor). Defaults to False.
         loss_name (str): Defaults to 'loss_dice'.
     """
 
     def __init__(
-        self, loss_weight: float = 1.0, eps: float = 1.0, loss_name: str = 'loss_dice'
+        self,
+        loss_weight: float = 1.0,
+        eps: float = 1.0,
+        squared: bool = False,
+        loss_name: str = 'loss_dice',
     ) -> None:
         super().__init__()
         self.loss_weight = loss_weight
         self.eps = eps
+        self.squared = squared
         self.loss_name = loss_name
 
     def forward(
@@ -38,7 +45,8 @@ class BinaryDiceLoss(nn.Module):
         prob = (logits.squeeze(1).sigmoid() * valid).flatten(1)
         truth = ((label == 1) & valid.bool()).to(prob).flatten(1)
         overlap = 2 * (prob * truth).sum(1) + self.eps
-        dice = overlap / (prob.sum(1) + truth.sum(1) + self.eps)
+        extent = prob.square() if self.squared else prob
+        dice = overlap / (extent.sum(1) + truth.sum(1) + self.eps)
         loss = 1 - dice
         if weight is not None:
             loss = loss * weight.flatten(1).mean(1)

@@ -1,0 +1,35 @@
+# MVSS-Net (Chen et al. 2021) with the generalized mean of MVSS-Net++ as image score, on the data,
+# schedule and evaluators of diffiml_casia.py.
+_base_ = '../diffiml_casia.py'
+resnet = dict(
+    type='ResNet',
+    depth=50,
+    style='pytorch',
+    strides=(1, 2, 2, 1),
+    dilations=(1, 1, 1, 1),
+    multi_grid=(1, 2, 4),
+    norm_cfg=dict(type='BN'),
+    init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
+model = dict(
+    _delete_=True,
+    type='Localizer',
+    data_preprocessor={{_base_.data_preprocessor}},
+    backbone=dict(
+        type='ParallelBackbone',
+        streams=[
+            resnet,
+            dict(
+                type='FilteredBackbone',
+                filters=[dict(type='BayarConv2d')],
+                keep_image=False,
+                backbone=resnet)
+        ]),
+    decode_head=dict(
+        type='MVSSHead',
+        in_channels=[256, 512, 1024, 2048, 2048],
+        in_index=[0, 1, 2, 3, 7],
+        channels=1024,
+        # Published: 0.16 of pixels, 0.80 of edges, 0.04 of images.
+        loss_decode=dict(type='BinaryDiceLoss', squared=True, loss_weight=0.16)),
+    train_cfg=dict(),
+    test_cfg=dict(mode='whole'))

@@ -1,0 +1,27 @@
+"""Sizes of the network's input."""
+
+from mmcv.transforms import Resize
+from mmseg.registry import TRANSFORMS
+
+
+@TRANSFORMS.register_module()
+class FitWithin(Resize):
+    """Reduces an image that is larger than a box to fit in it; smaller ones stay as they are.
+
+    The data preprocessor pads them to the box (IML-ViT's input). Image and, where it is loaded,
+    mask are resized with their ratio of sides kept.
+
+    Args:
+        scale (tuple[int, int]): (width, height) of the box in pixels.
+        **kwargs: Of mmcv's ``Resize``.
+    """
+
+    def __init__(self, scale: tuple[int, int], **kwargs) -> None:
+        super().__init__(scale=scale, keep_ratio=True, **kwargs)
+
+    def transform(self, results: dict) -> dict:
+        """Reduce the image if need be."""
+        height, width = results['img'].shape[:2]
+        if width <= self.scale[0] and height <= self.scale[1]:
+            return results
+        return super().transform(results)

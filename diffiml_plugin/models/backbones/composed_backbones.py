@@ -1,0 +1,69 @@
+"""Backbones made of backbones."""
+
+from collections.abc import Sequence
+
+import torch
+from mmengine.model import BaseModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+
+@MODELS.register_module()
+class ParallelBackbone(BaseModule):
+    """Runs several backbones on the same image; their stages follow one another.
+
+    Args:
+        streams (Sequence[dict]): Configs of the backbones.
+        init_cfg (dict, optional): MMEngine initialization config.
+    """
+
+    def __init__(self, streams: Sequence[dict], init_cfg: dict | None = None) -> None:
+        super().__init__(init_cfg)
+        self.streams = nn.ModuleList(MODELS.build(stream) for stream in streams)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the stages of the first stream, then of the second, ... for (B, 3, H, W)."""
+        return tuple(stage for stream in self.streams for stage in stream(images))
+
+
+@MODELS.register_module()
+class FilteredBackbone(BaseModule):
+    """Feeds a backbone with what filters make of the image.
+
+    Args:
+        filters (Sequence[dict]): Configs of filters such as ``BayarConv2d``, ``SRMConv2d`` or
+            ``DCTPass``; their outputs are concatenated.
+        backbone (dict): Config of the backbone; its ``in_channels`` are those of the filters,
+            and of the image if that is kept. From a checkpoint for RGB images its first
+            convolution takes the image's share and keeps its own weights for the rest.
+        keep_image (bool): Whether the image comes before the filters' outputs. Defaults to True.
+        init_cfg (dict, optional): MMEngine initialization config.
+    """
+
+    def __init__(
+        self,
+        filters: Sequence[dict],
+        backbone: dict,
+        keep_image: bool = True,
+        init_cfg: dict | None = None,
+    ) -> None:
+        super().__init__(init_cfg)
+        self.filters = nn.ModuleList(MODELS.build(cfg) for cfg in filters)
+        self.backbone = MODELS.build(backbone)
+        self.keep_image = keep_image
+        if keep_image:
+            first = next(m for m in self.backbone.modules() if isinstance(m, nn.Conv2d))
+            first._register_load_state_dict_pre_hook(_extend_first_convolution, with_module=True)
+
+    def forward(self, images: Tensor) -> tuple[Tensor, ...]:
+        """Return the backbone's stages for (B, 3, H, W) images."""
+        found = [images] if self.keep_image else []
+        found += [layer(images) for layer in self.filters]
+        return self.backbone(torch.cat(found, dim=1))
+
+
+def _extend_first_convolution(module: nn.Conv2d, state: dict, prefix: str, *_: object) -> None:
+    key = f'{prefix}weight'
+    if key in state and state[key].shape[1] == 3 < module.in_channels:
+        own = module.weight.data[:, 3:].to(state[key])
+        state[key] = torch.cat([state[key], own], dim=1)

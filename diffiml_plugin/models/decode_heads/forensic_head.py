@@ -1,0 +1,77 @@
+"""What the heads of forensic models have in common."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.models.utils import resize
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from ..edges import mask_to_edge
+from ..localization import Localization
+
+
+class ForensicHead(BaseDecodeHead):
+    """A one-channel head that can also predict edges, its confidence and an image score.
+
+    A subclass names what it has in ``maps``, returns it from :meth:`localize_features` and adds
+    its losses in :meth:`loss_by_localization`. With ``logits`` alone it is a head for mmseg's
+    ``EncoderDecoder``, with more for :class:`Localizer`.
+
+    Args:
+        edge_width (int): Width of the edge band in pixels. Defaults to 7.
+        **kwargs: Of ``BaseDecodeHead``.
+    """
+
+    maps: tuple[str, ...] = ('logits',)
+
+    def __init__(self, edge_width: int = 7, **kwargs) -> None:
+        kwargs.setdefault('num_classes', 2)
+        kwargs.setdefault('out_channels', 1)
+        kwargs.setdefault('threshold', 0.5)
+        kwargs.setdefault('input_transform', 'multiple_select')
+        kwargs.setdefault('in_index', list(range(len(kwargs['in_channels']))))
+        kwargs.setdefault('norm_cfg', dict(type='BN'))
+        kwargs.setdefault('loss_decode', dict(type='CrossEntropyLoss', use_sigmoid=True))
+        super().__init__(**kwargs)
+        self.edge_width = edge_width
+
+    def localize_features(self, features: Sequence[Tensor]) -> Localization:
+        """Localize from the selected stages."""
+        raise NotImplementedError
+
+    def localize(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> Localization:
+        """Localize from the backbone's stages, at the head's own resolution."""
+        return self.localize_features(self._transform_inputs(inputs))
+
+    def forward(self, inputs: Sequence[Tensor]) -> Tensor:
+        """Return (B, 1, h, w) logits of tampering."""
+        return self.localize_features(self._transform_inputs(inputs)).logits
+
+    def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
+        """Compute the losses of one batch of features and samples with ``gt_sem_seg``."""
+        found = self.localize_features(self._transform_inputs(inputs))
+        losses = self.loss_by_feat(found.logits, batch_data_samples)
+        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(found.logits)
+        return losses | self.loss_by_localization(found, masks)
+
+    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+        """Compute what ``loss_decode`` does not, from (B, 1, H, W) masks of 0 and 1."""
+        return {}
+
+    def edge_target(self, masks: Tensor) -> Tensor:
+        """Return (B, 1, H, W) edges of 0 and 1."""
+        return mask_to_edge(masks, self.edge_width)
+
+    @staticmethod
+    def score_loss(score: Tensor, masks: Tensor) -> Tensor:
+        """Binary cross entropy of an image score: is any pixel tampered?"""
+        labels = masks.flatten(1).amax(1)
+        # In single precision: autocast rules this one out.
+        return F.binary_cross_entropy(score.flatten().float().clamp(0, 1), labels.float())
+
+    @staticmethod
+    def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:
+        """Resize bilinearly."""
+        return resize(maps, size=size, mode='bilinear', align_corners=False)

@@ -1,0 +1,40 @@
+"""Head of IML-ViT (Ma et al. 2023)."""
+
+import torch
+import torch.nn.functional as F
+from mmcv.cnn import build_norm_layer
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..localization import Localization
+from .forensic_head import ForensicHead
+
+
+@MODELS.register_module()
+class IMLViTHead(ForensicHead):
+    """Fuses all levels of a pyramid at 1/4 by 1x1 convolutions; pixels near edges weigh more.
+
+    Args:
+        edge_weight (float): Weight of the cross entropy within the edge band, taken as the mean
+            over all pixels. Published and default: 20.
+        **kwargs: Of ``ForensicHead``.
+    """
+
+    def __init__(self, edge_weight: float = 20.0, **kwargs) -> None:
+        kwargs.setdefault('dropout_ratio', 0.5)
+        super().__init__(**kwargs)
+        self.edge_weight = edge_weight
+        self.fuse = nn.Conv2d(sum(self.in_channels), self.channels, 1)
+        self.norm = build_norm_layer(self.norm_cfg, self.channels)[1]
+
+    def localize_features(self, features: list[Tensor]) -> Localization:
+        """Localize from the levels, the finest first."""
+        size = features[0].shape[-2:]
+        fused = self.fuse(torch.cat([self.enlarge(level, size) for level in features], dim=1))
+        return Localization(logits=self.cls_seg(self.norm(fused)))
+
+    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+        """Compute the edge loss."""
+        logits = self.enlarge(found.logits, masks.shape[-2:])
+        loss = F.binary_cross_entropy_with_logits(logits, masks, weight=self.edge_target(masks))
+        return dict(loss_edge=self.edge_weight * loss)

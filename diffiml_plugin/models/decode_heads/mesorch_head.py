@@ -1,0 +1,50 @@
+"""Head of Mesorch (Zhu et al. 2025)."""
+
+from collections.abc import Sequence
+
+import torch
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..localization import Localization
+from .forensic_head import ForensicHead
+
+
+@MODELS.register_module()
+class MesorchHead(ForensicHead):
+    """One map from each stage of two backbones, summed with a gate's weights.
+
+    Deeper stages are brought to 1/4 by transposed convolutions through the widths of the
+    shallower stages of their backbone.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the stages of the first backbone, shallowest
+            first, of the second, and of the gate, which is their number.
+        **kwargs: Of ``ForensicHead``.
+    """
+
+    def __init__(self, in_channels: Sequence[int], **kwargs) -> None:
+        kwargs.setdefault('dropout_ratio', 0)
+        super().__init__(in_channels=in_channels, channels=1, **kwargs)
+        # The stages' own 1x1 convolutions take its place.
+        self.conv_seg = None
+        *widths, _ = in_channels
+        half = len(widths) // 2
+        self.paths = nn.ModuleList()
+        for backbone in (widths[:half], widths[half:]):
+            for stage in range(half):
+                chain = list(backbone[: stage + 1])[::-1]
+                steps = [
+                    nn.ConvTranspose2d(a, b, 4, 2, 1)
+                    for a, b in zip(chain, chain[1:], strict=False)
+                ]
+                self.paths.append(nn.Sequential(*steps, nn.Conv2d(backbone[0], 1, 1)))
+
+    def localize_features(self, features: Sequence[Tensor]) -> Localization:
+        """Localize from the stages of both backbones and the gate."""
+        *stages, gate = features
+        size = gate.shape[-2:]
+        maps = [
+            self.enlarge(path(stage), size) for path, stage in zip(self.paths, stages, strict=True)
+        ]
+        return Localization(logits=(gate * torch.cat(maps, dim=1)).sum(1, keepdim=True))

@@ -1,0 +1,165 @@
+"""Head of PSCC-Net (Liu et al. 2022)."""
+
+from collections.abc import Sequence
+
+import torch.nn.functional as F
+from mmcv.cnn import ConvModule
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..localization import Localization
+from .forensic_head import ForensicHead
+
+
+class SpatioChannelCorrelation(nn.Module):
+    """Attention over places and over channels, each added to the input (PSCC-Net, section 3.3).
+
+    Args:
+        channels (int): Of the input.
+        reduction (int): Side of the blocks that are unfolded into channels before, which keeps
+            the number of places in bounds.
+    """
+
+    def __init__(self, channels: int, reduction: int) -> None:
+        super().__init__()
+        width = channels * reduction**2
+        self.reduction = reduction
+        self.query, self.key, self.value = (nn.Conv2d(width, width, 1) for _ in range(3))
+        self.out_place, self.out_channel = (nn.Conv2d(channels, channels, 1) for _ in range(2))
+        self.mask = nn.Sequential(
+            nn.Conv2d(channels, 16, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(16, 1, 3, padding=1),
+        )
+
+    def forward(self, maps: Tensor) -> Tensor:
+        """Return (B, 1, h, w) logits."""
+        height, width = maps.shape[-2:]
+        side = self.reduction
+        padded = F.pad(maps, (0, -width % side, 0, -height % side))
+        blocks = F.pixel_unshuffle(padded, side)
+        query, key, value = (conv(blocks).flatten(2) for conv in (self.query, self.key, self.value))
+        # Not scaled by the square root of the width, as in the paper.
+        place = F.scaled_dot_product_attention(
+            *(x.transpose(1, 2).unsqueeze(1) for x in (query, key, value)), scale=1.0
+        )
+        place = place.squeeze(1).transpose(1, 2)
+        weights = (query @ key.transpose(1, 2)).softmax(dim=-1)
+        channel = weights.transpose(1, 2) @ value
+        found = [
+            F.pixel_shuffle(x.unflatten(2, blocks.shape[-2:]), side)[..., :height, :width]
+            for x in (place, channel)
+        ]
+        return self.mask(maps + self.out_place(found[0]) + self.out_channel(found[1]))
+
+
+class DetectionBranch(nn.Module):
+    """HRNet's classification head of bottlenecks, merged from fine to coarse.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the scales, finest first.
+    """
+
+    def __init__(self, in_channels: Sequence[int]) -> None:
+        super().__init__()
+        norm = dict(norm_cfg=dict(type='BN'))
+        self.bottlenecks = nn.ModuleList(
+            nn.Sequential(
+                ConvModule(width, width, 1, **norm),
+                ConvModule(width, width, 3, padding=1, **norm),
+                ConvModule(width, 2 * width, 1, act_cfg=None, **norm),
+            )
+            for width in in_channels
+        )
+        self.shortcuts = nn.ModuleList(
+            ConvModule(width, 2 * width, 1, act_cfg=None, **norm) for width in in_channels
+        )
+        self.downs = nn.ModuleList(
+            ConvModule(2 * fine, 2 * coarse, 3, stride=2, padding=1, bias=True, **norm)
+            for fine, coarse in zip(in_channels, in_channels[1:], strict=False)
+        )
+        self.last = ConvModule(2 * in_channels[-1], 128, 1, bias=True, **norm)
+        self.classifier = nn.Sequential(nn.Linear(128, 16), nn.ReLU(inplace=True), nn.Linear(16, 2))
+
+    def forward(self, scales: Sequence[Tensor]) -> Tensor:
+        """Return the (B, 1, 1, 1) probability that the image is tampered."""
+        merged = None
+        for index, scale in enumerate(scales):
+            mixed = (self.bottlenecks[index](scale) + self.shortcuts[index](scale)).relu()
+            merged = mixed if merged is None else mixed + self.downs[index - 1](merged)
+        pooled = self.last(merged).mean((-2, -1))
+        return self.classifier(pooled).softmax(dim=1)[:, 1].view(-1, 1, 1, 1)
+
+
+@MODELS.register_module()
+class PSCCHead(ForensicHead):
+    """Progressive spatio-channel correlation: a mask at each scale guides the next finer one.
+
+    HRNet's scales are enlarged to the image's own size, its half, quarter and eighth. All four
+    masks are supervised, each with tampered and authentic pixels weighing the same; give
+    ``loss_decode=[]``.
+
+    Args:
+        reductions (Sequence[int]): Of the correlation at each scale, finest first. Defaults to
+            (4, 2, 2, 1), as published.
+        enlarge_by (int): Of the scales. Published and default: 4.
+        score_weight (float): Of the image's cross entropy. Defaults to 1.
+        **kwargs: Of ``ForensicHead``.
+    """
+
+    maps = ('logits', 'score')
+
+    def __init__(
+        self,
+        reductions: Sequence[int] = (4, 2, 2, 1),
+        enlarge_by: int = 4,
+        score_weight: float = 1.0,
+        **kwargs,
+    ) -> None:
+        kwargs.setdefault('loss_decode', [])
+        super().__init__(channels=1, **kwargs)
+        self.conv_seg = None
+        self.enlarge_by = enlarge_by
+        self.score_weight = score_weight
+        self.correlations = nn.ModuleList(
+            SpatioChannelCorrelation(width, reduction)
+            for width, reduction in zip(self.in_channels, reductions, strict=True)
+        )
+        self.detection = DetectionBranch(self.in_channels)
+
+    def _masks_and_score(self, features: Sequence[Tensor]) -> tuple[list[Tensor], Tensor]:
+        height, width = (side * self.enlarge_by for side in features[0].shape[-2:])
+        scales = [
+            self.enlarge(stage, (-(-height // 2**i), -(-width // 2**i)))
+            for i, stage in enumerate(features)
+        ]
+        masks: list[Tensor] = []
+        for correlate, scale in zip(self.correlations[::-1], scales[::-1], strict=True):
+            if masks:
+                scale = scale * self.enlarge(masks[0], scale.shape[-2:]).sigmoid()
+            masks.insert(0, correlate(scale))
+        return masks, self.detection(scales)
+
+    def localize_features(self, features: Sequence[Tensor]) -> Localization:
+        """Localize from HRNet's scales, the finest first."""
+        masks, score = self._masks_and_score(features)
+        return Localization(logits=masks[0], score=score)
+
+    def loss(self, inputs, batch_data_samples, train_cfg) -> dict[str, Tensor]:
+        """Compute the losses of the four masks and of the image score."""
+        predicted, score = self._masks_and_score(self._transform_inputs(inputs))
+        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(score)
+        losses = {}
+        for index, logits in enumerate(predicted, 1):
+            target = (self.enlarge(masks, logits.shape[-2:]) > 0.5).to(masks)
+            losses[f'loss_mask{index}'] = balanced_cross_entropy(logits, target)
+        losses['loss_score'] = self.score_weight * self.score_loss(score, masks)
+        return losses
+
+
+def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
+    """Cross entropy in which both classes of a batch weigh one half, where both occur."""
+    share = target.mean()
+    weight = 0.5 * target / share.clamp_min(1e-8) + 0.5 * (1 - target) / (1 - share).clamp_min(1e-8)
+    weight = weight if 0 < share < 1 else None
+    return F.binary_cross_entropy_with_logits(logits, target, weight=weight)

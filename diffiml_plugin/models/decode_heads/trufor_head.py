@@ -1,0 +1,92 @@
+"""Head of TruFor (Guillaro et al. 2023)."""
+
+from collections.abc import Sequence
+
+import torch
+import torch.nn.functional as F
+from mmseg.models.decode_heads import SegformerHead
+from mmseg.registry import MODELS
+from torch import Tensor, nn
+
+from ..localization import Localization
+from .forensic_head import ForensicHead
+
+
+def _statistics(maps: Tensor, log_weights: Tensor | None = None) -> Tensor:
+    """Soft minimum, soft maximum, mean and mean square of (B, 1, h, w), weighted; (B, 4)."""
+    values = maps.flatten(1)
+    weights = torch.zeros_like(values) if log_weights is None else log_weights.flatten(1)
+    weights = weights.log_softmax(dim=1)
+    share = weights.exp()
+    found = [
+        -torch.logsumexp(weights - values, dim=1),
+        torch.logsumexp(weights + values, dim=1),
+        (share * values).sum(1),
+        (share * values.square()).sum(1),
+    ]
+    return torch.stack(found, dim=1)
+
+
+@MODELS.register_module()
+class TruForHead(ForensicHead):
+    """Anomaly decoder, confidence decoder and integrity score over fused stages.
+
+    Both decoders are SegFormer's. The confidence learns the probability of the true class; the
+    score sees statistics of the confidence and of the anomaly, weighted by the confidence. TruFor
+    trains the two in a third phase with the localization frozen; here their losses go along with
+    the others' but reach neither backbone nor anomaly decoder, which comes to the same.
+
+    Published pixel loss: 0.3 of a cross entropy in which authentic pixels weigh 0.5 and tampered
+    ones 2.5, and 0.7 of a squared Dice; give them to ``loss_decode``.
+
+    Args:
+        confidence_weight (float): Of the confidence's squared error. Published and default: 1.
+        score_weight (float): Of the score's cross entropy. Published and default: 0.5.
+        **kwargs: Of ``ForensicHead``.
+    """
+
+    maps = ('logits', 'confidence_logits', 'score')
+
+    def __init__(self, confidence_weight: float = 1.0, score_weight: float = 0.5, **kwargs) -> None:
+        super().__init__(**kwargs)
+        self.conv_seg = None
+        self.confidence_weight = confidence_weight
+        self.score_weight = score_weight
+        settings = dict(
+            in_channels=list(self.in_channels),
+            in_index=list(range(len(self.in_channels))),
+            channels=self.channels,
+            num_classes=2,
+            out_channels=1,
+            threshold=0.5,
+            norm_cfg=self.norm_cfg,
+            align_corners=False,
+            loss_decode=[],
+        )
+        self.anomaly = SegformerHead(**settings)
+        self.confidence = SegformerHead(**settings)
+        self.detection = nn.Sequential(
+            nn.Linear(8, 128), nn.ReLU(inplace=True), nn.Dropout(0.5), nn.Linear(128, 1)
+        )
+
+    def localize_features(self, features: Sequence[Tensor]) -> Localization:
+        """Localize from the fused stages, the shallowest first."""
+        logits = self.anomaly(features)
+        confidence = self.confidence([stage.detach() for stage in features])
+        pooled = [
+            _statistics(confidence),
+            _statistics(logits.detach(), F.logsigmoid(confidence)),
+        ]
+        score = self.detection(torch.cat(pooled, dim=1)).sigmoid().view(-1, 1, 1, 1)
+        return Localization(logits=logits, confidence_logits=confidence, score=score)
+
+    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+        """Compute the losses of the confidence and of the image score."""
+        size = masks.shape[-2:]
+        prob = self.enlarge(found.logits.detach(), size).sigmoid()
+        right = masks * prob + (1 - masks) * (1 - prob)
+        confidence = self.enlarge(found.confidence_logits, size).sigmoid()
+        return dict(
+            loss_confidence=self.confidence_weight * F.mse_loss(confidence, right),
+            loss_score=self.score_weight * self.score_loss(found.score, masks),
+        )

@@ -1,0 +1,143 @@
+"""Models of IMDL-BenCo as mmseg segmentors."""
+
+import importlib
+
+import torch
+from mmseg.models.segmentors.base import BaseSegmentor
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
+
+from ...errors import UserError
+from ..edges import mask_to_edge
+from .localizer import name_maps
+
+
+def _registered(name: str) -> type[nn.Module]:
+    try:
+        # The zoo registers its models when it is imported.
+        importlib.import_module('IMDLBenCo.model_zoo')
+        registry = importlib.import_module('IMDLBenCo.registry').MODELS
+    except ImportError as error:
+        raise UserError(
+            f'IMDLBenCoModel needs the package imdlbenco ({error}): pip install imdlbenco'
+        ) from None
+    try:
+        return registry.get(name)
+    except KeyError as error:
+        raise UserError(f'IMDLBenCoModel: {error.args[0]}') from None
+
+
+@MODELS.register_module()
+class IMDLBenCoModel(BaseSegmentor):
+    """Lets a model of the ``imdlbenco`` package train and be scored here.
+
+    Such a model is called with ``image``, ``mask``, ``edge_mask``, ``label`` and ``shape`` in
+    training and in testing alike (in testing with an empty mask) and returns a dict with
+    ``backward_loss``, ``pred_mask``, ``pred_label`` and ``visual_loss``. A predicted sample
+    carries ``seg_logits`` and ``pred_sem_seg`` as of :class:`Localizer`, and ``pred_score``: the
+    model's ``pred_label`` where it has one, else the highest probability.
+
+    Args:
+        name (str): Under which IMDL-BenCo has registered the model, such as 'IML_ViT'.
+        pred_mask (str): What the model returns under that name: 'probability' or 'logits' (the
+            package's PSCC_Net). Defaults to 'probability'.
+        edge_width (int): Width of the edge band in pixels. Defaults to 7.
+        threshold (float): Of the probability. Defaults to 0.5.
+        data_preprocessor (dict, optional): Config of the data preprocessor.
+        init_cfg (dict, optional): MMEngine initialization config.
+        **kwargs: Of the model.
+
+    Raises:
+        UserError: If ``imdlbenco`` is not installed, has no such model, or the model returns
+            something else than it should.
+    """
+
+    _MASKS = ('probability', 'logits')
+
+    def __init__(
+        self,
+        name: str,
+        pred_mask: str = 'probability',
+        edge_width: int = 7,
+        threshold: float = 0.5,
+        data_preprocessor: dict | None = None,
+        init_cfg: dict | None = None,
+        train_cfg: dict | None = None,
+        test_cfg: dict | None = None,
+        **kwargs,
+    ) -> None:
+        super().__init__(data_preprocessor, init_cfg)
+        if pred_mask not in self._MASKS:
+            raise UserError(
+                f"IMDLBenCoModel pred_mask must be 'probability' or 'logits', got {pred_mask!r}"
+            )
+        self.name = name
+        self.model = _registered(name)(**kwargs)
+        self.pred_mask = pred_mask
+        self.edge_width = edge_width
+        self.threshold = threshold
+        # Of the base class's resize to the original image.
+        self.align_corners = False
+
+    def _call(self, images: Tensor, masks: Tensor) -> dict:
+        size = torch.tensor(images.shape[-2:], device=images.device)
+        found = self.model(
+            image=images,
+            mask=masks,
+            edge_mask=mask_to_edge(masks, self.edge_width),
+            label=masks.flatten(1).amax(1).long(),
+            shape=size.expand(len(images), 2),
+        )
+        missing = {'backward_loss', 'pred_mask'} - set(found)
+        if missing:
+            raise UserError(f'IMDLBenCoModel: {self.name} returns no {", ".join(sorted(missing))}')
+        return found
+
+    def extract_feat(self, inputs: Tensor) -> Tensor:
+        """Return the images: what such a model has inside is its own."""
+        return inputs
+
+    def encode_decode(self, inputs: Tensor, batch_data_samples: list[dict]) -> Tensor:
+        """Return (B, 1 or 2, H, W): logits and, where the model has a label, its score."""
+        found = self._call(inputs, torch.zeros_like(inputs[:, :1]))
+        mask = found['pred_mask'].float()
+        if self.pred_mask == 'probability':
+            if mask.min() < 0 or mask.max() > 1:
+                raise UserError(
+                    f'IMDLBenCoModel: the pred_mask of {self.name} lies outside 0..1: set '
+                    "pred_mask='logits'"
+                )
+            mask = mask.logit(eps=1e-6)
+        label = found.get('pred_label')
+        if label is None:
+            return mask
+        return torch.cat([mask, label.float().view(-1, 1, 1, 1).expand_as(mask)], dim=1)
+
+    def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
+        """Return the model's ``backward_loss`` as ``loss`` and the parts it shows."""
+        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
+        found = self._call(inputs, (labels == 1).to(inputs))
+        # MMEngine adds up all that is called a loss.
+        shown = {
+            f'shown/{key.replace("loss", "value")}': torch.as_tensor(value).detach()
+            for key, value in (found.get('visual_loss') or {}).items()
+        }
+        return dict(loss=found['backward_loss']) | shown
+
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Localize tampering in (B, 3, H, W) normalized images."""
+        maps = self.encode_decode(inputs, [])
+        names = ('logits', 'score')[: maps.shape[1]]
+        # With one channel the base class would take a sigmoid.
+        maps = maps if len(names) == 2 else maps.repeat(1, 2, 1, 1)
+        samples = self.postprocess_result(maps, data_samples)
+        for sample in samples:
+            sample.seg_logits.data = sample.seg_logits.data[: len(names)]
+        return name_maps(samples, names, self.threshold)
+
+    def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
+        """Return what :meth:`encode_decode` does."""
+        return self.encode_decode(inputs, [])
