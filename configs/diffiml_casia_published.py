@@ -12,5 +12,5 @@ model = dict(
             beta_start=1e-4,
             beta_end=0.02,
             prediction_type='sample'),
-        sampler=dict(num_inference_steps=8, ensemble_size=5),
+        sampler=dict(num_inference_steps=8, ensemble_size=5, noise_scale=1.0),
         error_prior=0.1))

@@ -26,7 +26,8 @@ model = dict(
             clip_sample=False,
             timestep_spacing='trailing',
             rescale_betas_zero_snr=True),
-        sampler=dict(type='DiffusionSampler', num_inference_steps=1, ensemble_size=3),
+        sampler=dict(
+            type='DiffusionSampler', num_inference_steps=1, ensemble_size=2, noise_scale=0.25),
         loss_latent=dict(type='LatentMSELoss', mask_weight=0.2, edge_weight=0.8)),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

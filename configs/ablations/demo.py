@@ -1,7 +1,7 @@
 # Settings of tools/analysis_tools/ablate.py: a row is one change of the base, trained on the demo's
 # data at a shorter schedule than the demo's and scored on images which its table does not use:
 #   python tools/make_demo_data.py --out data/demo_choice --num 1 --seed 5
-config = 'configs/diffiml_demo.py'
+config = 'configs/ablations/base_demo.py'
 base = 'base'
 iters = 400
 shared = {
@@ -16,7 +16,7 @@ shared = {
 }
 head = 'model.decode_head.'
 train = {
-    'base': {'solve': ['1 member', '4 steps', '4 steps, probability']},
+    'base': {'solve': ['1 member', '4 steps', '4 steps, probability', '2 members, noise 0.25']},
     'published': {
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
@@ -60,6 +60,10 @@ train = {
 }
 solve = {
     '1 member': {head + 'sampler.ensemble_size': 1},
+    '2 members, noise 0.25': {
+        head + 'sampler.ensemble_size': 2,
+        head + 'sampler.noise_scale': 0.25,
+    },
     '4 steps': {head + 'sampler.num_inference_steps': 4},
     '4 steps, probability': {
         head + 'sampler.num_inference_steps': 4,

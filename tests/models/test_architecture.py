@@ -65,6 +65,7 @@ def test_published_config_has_the_paper_s_numbers(build):
         assert not settings.rescale_betas_zero_snr
     assert head.solver.timesteps().tolist() == [875, 750, 625, 500, 375, 250, 125, 0]
     assert head.solver.ensemble_size == 5 and head.ensemble_space == 'latent'
+    assert head.solver.noise_scale == 1
     assert (head.loss_latent.mask_weight, head.loss_latent.edge_weight) == (0.2, 0.8)
     assert head.error_prior == 0.1 and head.edge_width == 7 and head.threshold == 0.5
     assert head.edge_supervision and not head.loss_decode

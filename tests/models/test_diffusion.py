@@ -73,6 +73,26 @@ def test_noise_is_the_image_s_own():
 
 
 @torch.inference_mode()
+@pytest.mark.parametrize('scale', [0.0, 0.25, 1.0])
+def test_the_solver_starts_from_noise_of_the_given_scale(scale):
+    schedule = dict(
+        type='DDIMScheduler', prediction_type='sample', clip_sample=False,
+        timestep_spacing='trailing', rescale_betas_zero_snr=True,
+    )  # fmt: skip
+    sampler = MODELS.build(
+        dict(type='DiffusionSampler', scheduler=schedule, ensemble_size=2, noise_scale=scale)
+    )
+    seen = []
+
+    def denoise(latents, timestep, condition):
+        seen.append(latents)
+        return latents
+
+    sampler.sample(denoise, torch.zeros(1, 3, 4, 5), 2, ['a.png'])
+    noise = torch.cat([identity_noise(['a.png'], (2, 4, 5), 0, member) for member in range(2)])
+    assert torch.equal(seen[0], scale * noise)
+
+
 def test_prediction_does_not_depend_on_the_batch(model):
     images = torch.randn(3, 3, 64, 64)
     together = model.predict(images, samples(['a.png', 'b.png', 'c.png']))
@@ -178,6 +198,7 @@ def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, predictio
         'scheduler.timestep_spacing': 'trailing',
         'sampler.num_inference_steps': 500,
         'sampler.ensemble_size': 1,
+        'sampler.noise_scale': 1.0,
     }
     head = gaussian_head(build, 0.7, **changes)
     condition = torch.zeros(1, 128, 4, 4)
@@ -399,6 +420,10 @@ def test_wrong_settings_are_named():
     with pytest.raises(UserError, match="no setting 'spacing'"):
         MODELS.build(
             dict(type='DiffusionSampler', scheduler=dict(type='DDIMScheduler', spacing='x'))
+        )
+    with pytest.raises(UserError, match='noise_scale must not be negative'):
+        MODELS.build(
+            dict(type='DiffusionSampler', scheduler=dict(type='DDIMScheduler'), noise_scale=-1)
         )
     with pytest.raises(UserError, match='num_inference_steps'):
         MODELS.build(

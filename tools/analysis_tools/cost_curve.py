@@ -12,6 +12,7 @@ members and the flip merged by the maximum, by a paired bootstrap over images.
 import argparse
 import csv
 from collections import defaultdict
+from itertools import product
 from pathlib import Path
 from typing import NamedTuple
 
@@ -43,19 +44,21 @@ SOLVERS = dict(
 
 
 class Setting(NamedTuple):
-    """How one column of the curve solves."""
+    """How one row of the curve solves."""
 
     solver: str
     spacing: str
     steps: int
     members: int
     flip: bool
+    noise_scale: float = 1.0
 
     def __str__(self) -> str:
         """Name it for tables."""
         flip = ' + flip' if self.flip else ''
         spacing = '' if self.spacing == 'trailing' else f' {self.spacing}'
-        return f'{self.solver}{spacing}, {self.steps} x {self.members}{flip}'
+        noise = '' if self.noise_scale == 1 else f', noise {self.noise_scale:g}'
+        return f'{self.solver}{spacing}, {self.steps} x {self.members}{flip}{noise}'
 
 
 PUBLISHED = Setting('DDIM', 'leading', 8, 5, True)
@@ -71,9 +74,14 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS))
     parser.add_argument('--steps', nargs='+', type=int, default=[1, 2, 4])
     parser.add_argument('--members', nargs='+', type=int, default=[1, 2, 3, 5])
+    parser.add_argument(
+        '--noise-scales', nargs='+', type=float, default=[1.0], help='of the first latents'
+    )
     parser.add_argument('--num', type=int, help='images of a set (default: all)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cost_curve'))
     args = parser.parse_args()
+    if min(args.noise_scales) < 0:
+        parser.error('--noise-scales must not be negative')
     if min(*args.steps, *args.members, args.num or 1) < 1:
         parser.error('--steps, --members and --num must be at least 1')
     return args
@@ -85,9 +93,10 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
         for steps in args.steps:
             if steps == 1 and solver != args.solvers[0]:
                 continue  # one step is the same for all of them
-            for members in args.members:
-                for flip in (False, True):
-                    found.append(Setting(solver, 'trailing', steps, members, flip))
+            for scale, members, flip in product(args.noise_scales, args.members, (False, True)):
+                if scale == 0 and members > min(args.members):
+                    continue  # without noise all members are the same
+                found.append(Setting(solver, 'trailing', steps, members, flip, scale))
     return found
 
 
@@ -101,6 +110,7 @@ def build_solver(head: nn.Module, setting: Setting, members: int) -> object:
             scheduler=scheduler,
             num_inference_steps=setting.steps,
             ensemble_size=members,
+            noise_scale=setting.noise_scale,
             seed=head.solver.seed,
         )
     )
