@@ -2,5 +2,16 @@
 
 from .cases import draw_cases
 from .evaluate import evaluate, latest_checkpoint, load_model, test_set_of
+from .robustness import GRID, Condition, conditions, test_grid
 
-__all__ = ['draw_cases', 'evaluate', 'latest_checkpoint', 'load_model', 'test_set_of']
+__all__ = [
+    'GRID',
+    'Condition',
+    'conditions',
+    'draw_cases',
+    'evaluate',
+    'latest_checkpoint',
+    'load_model',
+    'test_grid',
+    'test_set_of',
+]

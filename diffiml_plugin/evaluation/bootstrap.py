@@ -91,3 +91,29 @@ def paired_difference(
     extreme = np.count_nonzero(np.abs(means - value) >= abs(value))
     # The observed data are one draw too: no p-value is 0.
     return Interval(float(value), float(low), float(high), (extreme + 1) / (rounds + 1))
+
+
+def seeded_difference(
+    first: np.ndarray, second: np.ndarray, rounds: int = 2000, seed: int = 0
+) -> Interval:
+    """Mean of first - second over images and training seeds, both resampled.
+
+    Args:
+        first (np.ndarray): (S, N) figures of one model: S seeds, N images.
+        second (np.ndarray): (T, N) of the other, of the same images in the same order.
+        rounds (int): Bootstrap draws. Defaults to 2000.
+        seed (int): Defaults to 0.
+
+    Returns:
+        Interval: With the two-sided p-value of "no difference".
+    """
+    rng = np.random.default_rng(seed)
+    means = np.empty(rounds)
+    for index in range(rounds):
+        images = rng.integers(first.shape[1], size=first.shape[1])
+        ours, others = (rng.integers(len(x), size=len(x)) for x in (first, second))
+        means[index] = first[ours][:, images].mean() - second[others][:, images].mean()
+    value = float(first.mean() - second.mean())
+    low, high = np.quantile(means, (0.025, 0.975))
+    extreme = np.count_nonzero(np.abs(means - means.mean()) >= abs(value))
+    return Interval(value, float(low), float(high), (extreme + 1) / (rounds + 1))

@@ -283,7 +283,8 @@ class IMLMetric(BaseMetric):
         if self.out_dir:
             folder = Path(self.out_dir) / (self.prefix if self.prefix != 'iml' else '')
             intervals = self._intervals(results)
-            write_results(results, summary, intervals, self._settings(), folder)
+            counts = self._totals.get('calibration')
+            write_results(results, summary, intervals, self._settings(), folder, counts)
         return summary
 
     def _threshold_suffix(self) -> str:

@@ -5,6 +5,8 @@ import json
 import math
 from pathlib import Path
 
+import numpy as np
+
 from ..errors import UserError
 
 # Of every row, beside the figures.
@@ -22,6 +24,7 @@ def write_results(
     intervals: dict[str, tuple[float, float]],
     settings: dict,
     out_dir: Path,
+    calibration: np.ndarray | None = None,
 ) -> None:
     """Write ``results.csv``, ``summary.json`` and ``summary.md``.
 
@@ -31,6 +34,7 @@ def write_results(
         intervals (dict): 95 % intervals of the figures that have one.
         settings (dict): Of the metric.
         out_dir (Path): Made if it does not exist.
+        calibration (np.ndarray, optional): Of ``calibration_counts``, for the JSON file alone.
     """
     out_dir.mkdir(parents=True, exist_ok=True)
     with (out_dir / 'results.csv').open('w', newline='', encoding='utf-8') as file:
@@ -40,7 +44,8 @@ def write_results(
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
     # JSON knows no nan.
     known = {k: None if math.isnan(v) else v for k, v in summary.items()}
-    text = json.dumps(dict(figures=known, intervals_95=intervals) | about, indent=2)
+    kept = {} if calibration is None else dict(calibration=calibration.tolist())
+    text = json.dumps(dict(figures=known, intervals_95=intervals) | about | kept, indent=2)
     (out_dir / 'summary.json').write_text(text + '\n')
     lines = ['| figure | value | 95 % interval |', '| --- | --- | --- |']
     for name, value in summary.items():

@@ -199,3 +199,56 @@ def test_probability_and_seed_rule(name):
     assert (apply(before, type=name, prob=0.0)['img'] == before['img']).all()
     one, other = (apply(before, 5, type=name, prob=1.0)['img'] for _ in range(2))
     assert one.shape == other.shape and (one == other).all()
+
+
+def perturb(image, kind, level, name='a.png', **more):
+    results = dict(img=image, img_path=f'x/{name}', ori_shape=image.shape[:2])
+    step = TRANSFORMS.build(dict(type='Perturb', kind=kind, level=level, **more))
+    return step.transform(results)
+
+
+def test_perturbations_against_opencv():
+    image = np.random.default_rng(0).integers(0, 256, (40, 60, 3), dtype=np.uint8)
+    _, code = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, 60])
+    assert np.array_equal(perturb(image, 'jpeg', 60)['img'], cv2.imdecode(code, 1))
+    assert np.array_equal(perturb(image, 'blur', 7)['img'], cv2.GaussianBlur(image, (7, 7), 0))
+    small = perturb(image, 'resize', 0.25)
+    assert small['img'].shape == (10, 15, 3)
+    # Scored at the new size, mask included.
+    assert small['ori_shape'] == small['img_shape'] == (10, 15) and small['resize_mask']
+
+
+def test_noise_has_the_variance_and_is_the_image_s_own():
+    grey = np.full((200, 200, 3), 128, np.uint8)
+    found = perturb(grey, 'noise', 23)['img'].astype(float) - 128
+    # Rounding adds 1/12.
+    assert found.var() == pytest.approx(23 + 1 / 12, rel=0.03)
+    again = perturb(grey, 'noise', 23)['img']
+    assert np.array_equal(found + 128, again)
+    assert not np.array_equal(perturb(grey, 'noise', 23, name='b.png')['img'], again)
+    assert not np.array_equal(perturb(grey, 'noise', 23, seed=1)['img'], again)
+
+
+@pytest.mark.parametrize(
+    'kind, level, words',
+    [
+        ('fog', 1, 'kind must be one of'),
+        ('jpeg', 0, 'level 0'),
+        ('jpeg', 70.5, 'level 70.5'),
+        ('blur', 4, 'level 4'),
+        ('noise', -1, 'level -1'),
+        ('resize', 0, 'level 0'),
+    ],
+)
+def test_wrong_perturbations_are_named(kind, level, words):
+    with pytest.raises(UserError, match=words):
+        TRANSFORMS.build(dict(type='Perturb', kind=kind, level=level))
+
+
+def test_fit_within_reduces_only_what_is_too_large():
+    step = TRANSFORMS.build(dict(type='FitWithin', scale=(64, 32)))
+    for shape, expected in (((20, 60), (20, 60)), ((64, 64), (32, 32)), ((16, 128), (8, 64))):
+        results = dict(img=np.zeros((*shape, 3), np.uint8), gt_seg_map=np.zeros(shape, np.uint8))
+        results |= dict(seg_fields=['gt_seg_map'], img_shape=shape)
+        found = step.transform(results)
+        assert found['img'].shape[:2] == found['gt_seg_map'].shape == expected

@@ -17,6 +17,7 @@ from mmengine.config import Config
 
 from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model, test_set_of
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation.bootstrap import seeded_difference
 
 FIGURES = ('pixel_f1', 'pixel_iou', 'pixel_auc', 'img_auc', 'false_alarm_area', 'ms')
 TRAIN = Path(__file__).parents[1] / 'train.py'
@@ -64,21 +65,6 @@ def measure(work_dir: Path, changes: dict, data_root: str, cache: Path) -> dict:
     return result
 
 
-def interval(first: np.ndarray, second: np.ndarray) -> tuple[float, float, float]:
-    """Return the mean difference first - second and its paired bootstrap 95 % interval.
-
-    Both are (seeds, images); seeds and images are resampled, images in the same way for both.
-    """
-    rng = np.random.default_rng(0)
-    means = []
-    for _ in range(2000):
-        images = rng.integers(first.shape[1], size=first.shape[1])
-        ours, others = (rng.integers(len(x), size=len(x)) for x in (first, second))
-        means.append(first[ours][:, images].mean() - second[others][:, images].mean())
-    low, high = np.quantile(means, (0.025, 0.975))
-    return first.mean() - second.mean(), low, high
-
-
 def write_table(results: dict, base: str, test_sets: dict, seeds: list[int], out: Path) -> None:
     """Write table.md: mean and standard deviation over seeds, and difference from the base."""
     header = ['setting']
@@ -94,7 +80,7 @@ def write_table(results: dict, base: str, test_sets: dict, seeds: list[int], out
             line.append(f'{scores.mean():.3f} ± {scores.std(ddof=len(runs) > 1):.3f}')
             pair = [np.array([r['images'] for r in rs]) for rs in (runs, results[base][name])]
             difference = '' if setting == base else '{:+.3f} [{:+.3f}, {:+.3f}]'
-            line.append(difference.format(*interval(*pair)))
+            line.append(difference.format(*seeded_difference(*pair)[:3]))
             areas = [run.get('false_alarm_area', float('nan')) for run in runs]
             alarms.append(f'{np.mean(areas):.3f}')
         lines.append(line + alarms)

@@ -3,6 +3,7 @@
 from .geometry import FitWithin
 from .loading import LoadTamperingMask, ScoreAtInput
 from .perturbation import (
+    Perturb,
     RandomBrightnessContrast,
     RandomGaussianBlur,
     RandomGaussianNoise,
@@ -15,6 +16,7 @@ from .tampering import RandomCopyMove, RandomInpainting, RandomSplice
 __all__ = [
     'FitWithin',
     'LoadTamperingMask',
+    'Perturb',
     'RandomBrightnessContrast',
     'RandomCopyMove',
     'RandomGaussianBlur',

@@ -1,11 +1,27 @@
 """Global changes of an image that are no tampering: the mask follows geometry alone."""
 
+import hashlib
+from pathlib import Path
+from types import ModuleType
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 
 from ...errors import UserError
+
+
+def _compress(image: np.ndarray, quality: int) -> np.ndarray:
+    _, code = cv2.imencode('.jpg', image, [cv2.IMWRITE_JPEG_QUALITY, quality])
+    return cv2.imdecode(code, cv2.IMREAD_COLOR)
+
+
+def _add_noise(
+    image: np.ndarray, variance: float, rng: np.random.Generator | ModuleType
+) -> np.ndarray:
+    noise = rng.standard_normal(image.shape) * np.sqrt(variance)
+    return np.clip(np.rint(image + noise), 0, 255).astype(np.uint8)
 
 
 class _RandomChange(BaseTransform):
@@ -51,8 +67,7 @@ class RandomJPEG(_RandomChange):
 
     def _change(self, results: dict) -> None:
         quality = int(np.random.randint(self.quality_range[0], self.quality_range[1] + 1))
-        _, code = cv2.imencode('.jpg', results['img'], [cv2.IMWRITE_JPEG_QUALITY, quality])
-        results['img'] = cv2.imdecode(code, cv2.IMREAD_COLOR)
+        results['img'] = _compress(results['img'], quality)
 
 
 @TRANSFORMS.register_module()
@@ -97,9 +112,8 @@ class RandomGaussianNoise(_RandomChange):
         self.variance_range = variance_range
 
     def _change(self, results: dict) -> None:
-        deviation = np.sqrt(np.random.uniform(*self.variance_range))
-        noise = np.random.standard_normal(results['img'].shape) * deviation
-        results['img'] = np.clip(np.rint(results['img'] + noise), 0, 255).astype(np.uint8)
+        variance = np.random.uniform(*self.variance_range)
+        results['img'] = _add_noise(results['img'], variance, np.random)
 
 
 @TRANSFORMS.register_module()
@@ -169,3 +183,57 @@ class RandomRotate90(_RandomChange):
         for key in ('img', 'gt_seg_map'):
             results[key] = cv2.rotate(results[key], code)
         results['img_shape'] = results['img'].shape[:2]
+
+
+@TRANSFORMS.register_module()
+class Perturb(BaseTransform):
+    """Changes every image of a test set by one kind and level, the same for every model.
+
+    Place it between loading and resizing the image, before ``LoadTamperingMask``: the mask stays
+    as it is, but for 'resize', where image and mask are scored at the new size.
+
+    Args:
+        kind (str): 'jpeg', 'blur', 'noise' or 'resize'.
+        level (float): Quality 1..100; odd size of the Gaussian kernel in pixels; variance in
+            squared units of 0..255; factor of both sides above 0.
+        seed (int): Of the noise, which depends on it and the image's file name alone. Defaults
+            to 0.
+
+    Raises:
+        UserError: If the kind is unknown or its level lies outside the range.
+    """
+
+    _RANGES = {
+        'jpeg': lambda level: level == int(level) and 1 <= level <= 100,
+        'blur': lambda level: level == int(level) and level >= 1 and level % 2 == 1,
+        'noise': lambda level: level >= 0,
+        'resize': lambda level: 0 < level <= 4,
+    }
+
+    def __init__(self, kind: str, level: float, seed: int = 0) -> None:
+        if kind not in self._RANGES:
+            raise UserError(f'Perturb kind must be one of {", ".join(self._RANGES)}, got {kind!r}')
+        if not self._RANGES[kind](level):
+            raise UserError(f'Perturb level {level} lies outside the range of {kind!r}')
+        self.kind = kind
+        self.level = level
+        self.seed = seed
+
+    def transform(self, results: dict) -> dict:
+        """Change the image."""
+        image = results['img']
+        if self.kind == 'jpeg':
+            image = _compress(image, int(self.level))
+        elif self.kind == 'blur':
+            size = (int(self.level), int(self.level))
+            image = cv2.GaussianBlur(image, size, 0)
+        elif self.kind == 'noise':
+            name = f'{self.seed}/{Path(results["img_path"]).name}'.encode()
+            seed = int.from_bytes(hashlib.sha256(name).digest()[:8], 'big')
+            image = _add_noise(image, self.level, np.random.default_rng(seed))
+        else:
+            height, width = (max(round(side * self.level), 1) for side in image.shape[:2])
+            method = cv2.INTER_AREA if self.level < 1 else cv2.INTER_LINEAR
+            image = cv2.resize(image, (width, height), interpolation=method)
+            results |= dict(ori_shape=(height, width), img_shape=(height, width), resize_mask=True)
+        return results | dict(img=image)

@@ -1,0 +1,120 @@
+"""What the rows of a comparison have in common, and what not."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from mmseg.structures import SegDataSample
+from torch.utils.flop_counter import FlopCounterMode
+
+from ..apis import test_set_of
+
+# These may well differ: they are what the rows are about, or follow from it.
+FREE = ('model', 'parameters', 'GFLOPs', 'images/s')
+
+
+def _transforms(pipeline: Sequence[Mapping]) -> str:
+    """Spell a pipeline with its settings."""
+    spelled = []
+    for step in pipeline:
+        settings = ', '.join(f'{k}={v}' for k, v in step.items() if k not in ('type', 'transforms'))
+        spelled.append(f'{step["type"]}({settings})' if settings else step['type'])
+    return ' > '.join(spelled)
+
+
+def _data(dataset: Mapping) -> str:
+    """Spell a data set by its kind and roots."""
+    if 'datasets' in dataset:
+        return f'{dataset["type"]}[{"; ".join(_data(one) for one in dataset["datasets"])}]'
+    return f'{dataset.get("data_root") or dataset.get("ann_file")}'
+
+
+def _pipeline_of(dataset: Mapping) -> Sequence[Mapping]:
+    return dataset['datasets'][0]['pipeline'] if 'datasets' in dataset else dataset['pipeline']
+
+
+def _optimizer(wrapper: Mapping) -> str:
+    own = ', '.join(f'{k}={v}' for k, v in wrapper['optimizer'].items() if k != 'type')
+    found = f'{wrapper["optimizer"]["type"]}({own})'
+    for key in ('clip_grad', 'paramwise_cfg', 'accumulative_counts'):
+        if wrapper.get(key):
+            found += f', {key}={wrapper[key]}'
+    return found
+
+
+def _pretrained(node: object) -> list[str]:
+    """Collect the checkpoints that parts of a model start from."""
+    if isinstance(node, Mapping):
+        init = node.get('init_cfg')
+        own = [init['checkpoint']] if isinstance(init, Mapping) and 'checkpoint' in init else []
+        return own + [found for value in node.values() for found in _pretrained(value)]
+    if isinstance(node, list | tuple):
+        return [found for value in node for found in _pretrained(value)]
+    return []
+
+
+@torch.inference_mode()
+def cost(cfg: Config, shape: tuple[int, int]) -> tuple[float, float]:
+    """Return millions of parameters, and GFLOPs of predicting one image of (H, W) ``shape``."""
+    init_default_scope(cfg.get('default_scope', 'mmseg'))
+    model = MODELS.build(cfg.model).eval()
+    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, img_path='a.png')
+    image = torch.zeros(3, *shape, dtype=torch.uint8)
+    batch = dict(inputs=[image], data_samples=[SegDataSample(metainfo=meta)])
+    with FlopCounterMode(display=False) as counter:
+        model.test_step(batch)
+    parameters = sum(p.numel() for p in model.parameters()) / 1e6
+    return parameters, counter.get_total_flops() / 1e9
+
+
+def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
+    """Describe how a row was trained and tested, field by field.
+
+    Args:
+        cfg (Config): What it was trained with.
+        seeds (Sequence[int]): For which it has been measured.
+        given (bool): Whether the user gave its checkpoints; how those were trained is unknown.
+    """
+    train, test = cfg.train_dataloader['dataset'], test_set_of(cfg)
+    size = cfg.model.get('data_preprocessor', {}).get('size')
+    head = cfg.model.get('decode_head', {})
+    head = head[-1] if isinstance(head, list) else head
+    wrapper = cfg.optim_wrapper
+    known = {
+        'training data': _data(train),
+        'augmentation': _transforms(_pipeline_of(train)),
+        'training input': 'x'.join(map(str, size)) if size else 'of the images',
+        'batch': f'{cfg.train_dataloader["batch_size"]}',
+        'iterations': f'{cfg.train_cfg.get("max_iters") or cfg.train_cfg.get("max_epochs")}',
+        'optimizer': _optimizer(wrapper),
+        'schedule': '; '.join(
+            f'{s["type"]} {s.get("begin", 0)}-{s.get("end", "end")}' for s in cfg.param_scheduler
+        ),
+        'training precision': str(wrapper.get('dtype', 'float16'))
+        if 'Amp' in wrapper['type']
+        else 'float32',
+        'pretrained': ', '.join(sorted(set(_pretrained(cfg.model.to_dict())))) or 'no',
+    }
+    if given:
+        known = {key: 'given checkpoint: not known' for key in known}
+    return known | {
+        'test input': _transforms(test['pipeline']),
+        'test-time augmentation': 'none',
+        'threshold': f'{head.get("threshold", 0.5)}',
+        'seeds': ', '.join(map(str, seeds)),
+    }
+
+
+def differences(rows: Mapping[str, Mapping[str, str]], reference: str) -> list[tuple[str, str]]:
+    """List (field, sentence) wherever a row differs from the reference in what should agree."""
+    found = []
+    for field in rows[reference]:
+        if field in FREE:
+            continue
+        for name, row in rows.items():
+            if row[field] != rows[reference][field]:
+                sentence = f'{name}: {row[field]} instead of {rows[reference][field]}'
+                found.append((field, sentence))
+    return found

@@ -1,0 +1,148 @@
+"""Pictures of a comparison."""
+
+from collections.abc import Mapping, Sequence
+from itertools import cycle
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+
+matplotlib.use('Agg')
+from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
+
+# Okabe and Ito's, which colour-blind readers can tell apart.
+COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
+MARKS = 'osD^vPX*'
+# Readable on white and on near black, since the page has either.
+_GREY = '#7d7d7d'
+_STYLE = {
+    'text.color': _GREY,
+    'axes.labelcolor': _GREY,
+    'axes.edgecolor': _GREY,
+    'axes.titlecolor': _GREY,
+    'xtick.color': _GREY,
+    'ytick.color': _GREY,
+    'grid.color': _GREY,
+    'grid.alpha': 0.3,
+    'legend.framealpha': 0,
+    'svg.fonttype': 'none',
+    'font.size': 10,
+    'axes.prop_cycle': matplotlib.cycler(color=COLOURS),
+    # Else the file would differ from run to run.
+    'svg.hashsalt': 'diffiml',
+}
+
+
+def _panels(count: int, width: float, height: float) -> tuple[plt.Figure, Sequence[plt.Axes]]:
+    figure, axes = plt.subplots(
+        1, count, figsize=(width * count, height), squeeze=False, layout='constrained'
+    )
+    for axis in axes[0]:
+        axis.grid()
+    return figure, axes[0]
+
+
+def _save(figure: plt.Figure, path: Path) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, transparent=True, metadata=dict(Date=None))
+    plt.close(figure)
+
+
+def _styles(names: Sequence[str]) -> list[tuple[str, str, str]]:
+    return list(zip(names, cycle(COLOURS), cycle(MARKS), strict=False))
+
+
+def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> None:
+    """Draw GFLOPs against F1.
+
+    Args:
+        points (Mapping[str, tuple[float, float, float]]): Model -> (GFLOPs, mean F1, deviation).
+        path (Path): SVG to write.
+    """
+    with plt.rc_context(_STYLE):
+        figure, (axis,) = _panels(1, 6.4, 4.0)
+        for name, colour, mark in _styles(list(points)):
+            cost, mean, deviation = points[name]
+            axis.errorbar(cost, mean, deviation, marker=mark, color=colour, capsize=3, ls='')
+            axis.annotate(name, (cost, mean), (7, 5), textcoords='offset points', color=colour)
+        axis.set_xscale('log')
+        axis.margins(x=0.25, y=0.2)
+        axis.set_xlabel('GFLOPs an image')
+        axis.set_ylabel('pixel F1, average over test sets')
+        _save(figure, path)
+
+
+def draw_levels(
+    curves: Mapping[str, Mapping[str, Sequence[float]]],
+    ticks: Mapping[str, Sequence[str]],
+    path: Path,
+) -> None:
+    """Draw F1 under each kind of perturbation.
+
+    Args:
+        curves (Mapping[str, Mapping[str, Sequence[float]]]): Model -> kind -> F1 a level.
+        ticks (Mapping[str, Sequence[str]]): Kind -> names of its levels.
+        path (Path): SVG to write.
+    """
+    with plt.rc_context(_STYLE):
+        figure, axes = _panels(len(ticks), 3.1, 3.2)
+        for axis, (kind, names) in zip(axes, ticks.items(), strict=True):
+            for model, colour, mark in _styles(list(curves)):
+                values = curves[model][kind]
+                axis.plot(range(len(names)), values, marker=mark, color=colour, label=model)
+            axis.set_xticks(range(len(names)), names)
+            axis.set_xlabel(kind)
+            axis.set_ylim(bottom=0)
+            axis.sharey(axes[0])
+        axes[0].set_ylabel('pixel F1')
+        axes[-1].legend(fontsize=8)
+        _save(figure, path)
+
+
+def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Draw how the images' F1 are spread.
+
+    Args:
+        sets (Mapping[str, Mapping[str, np.ndarray]]): Test set -> model -> (N,) F1.
+        path (Path): SVG to write.
+    """
+    with plt.rc_context(_STYLE):
+        figure, axes = _panels(len(sets), 4.6, 3.4)
+        for axis, (title, models) in zip(axes, sets.items(), strict=True):
+            parts = axis.violinplot(list(models.values()), showmeans=True, widths=0.8)
+            for body, colour in zip(parts['bodies'], cycle(COLOURS), strict=False):
+                body.set_facecolor(colour)
+                body.set_alpha(0.5)
+            for key in ('cmeans', 'cmins', 'cmaxes', 'cbars'):
+                parts[key].set_color(_GREY)
+            axis.set_xticks(range(1, len(models) + 1), list(models), rotation=20)
+            axis.set_title(title)
+        axes[0].set_ylabel("an image's pixel F1")
+        _save(figure, path)
+
+
+def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
+    """Draw predicted probability against the share of pixels that are tampered.
+
+    Args:
+        sets (Mapping[str, Mapping[str, np.ndarray]]): Test set -> model -> (3, bins) of
+            ``calibration_counts``.
+        path (Path): SVG to write.
+    """
+    with plt.rc_context(_STYLE):
+        figure, axes = _panels(len(sets), 4.0, 3.6)
+        for axis, (title, models) in zip(axes, sets.items(), strict=True):
+            axis.plot([0, 1], [0, 1], color=_GREY, ls=':')
+            for name, colour, mark in _styles(list(models)):
+                pixels, probability, tampered = models[name]
+                # A bin with few pixels says nothing.
+                known = pixels > 1e-4 * pixels.sum()
+                axis.plot(
+                    probability[known] / pixels[known], tampered[known] / pixels[known],
+                    color=colour, marker=mark, markersize=4, label=name,
+                )  # fmt: skip
+            axis.set_title(title)
+            axis.set_xlabel('predicted probability')
+        axes[0].set_ylabel('share of pixels that are tampered')
+        axes[0].legend(fontsize=8)
+        _save(figure, path)

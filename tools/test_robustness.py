@@ -1,0 +1,119 @@
+"""Score a model on test sets as they are and under perturbations: curves and table.
+
+    python tools/test_robustness.py configs/diffiml_demo.py CHECKPOINT --out work_dirs/robustness
+
+Any mmseg model. The grid is the field's: JPEG quality 100..50, Gaussian blur of 3..23 pixels,
+Gaussian noise of variance 3..23, resizing by 0.78, 0.5 and 0.25. The perturbation hits the
+original image before the network's resize and is the same for every model. What is in --out
+already is not measured again.
+"""
+
+import argparse
+from pathlib import Path
+
+import mmseg.models  # noqa: F401  registers the baselines
+import torch
+from mmengine.config import DictAction
+from rich.console import Console
+from rich.table import Table
+
+from diffiml_plugin.apis import GRID, Condition, conditions, load_model, test_grid, test_set_of
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.visualization import draw_robustness
+
+FIGURES = {'pixel_f1': 'F1', 'pixel_auc': 'AUC', 'false_alarm_area': 'false alarm'}
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('config', type=Path)
+    parser.add_argument('checkpoint')
+    parser.add_argument('--out', type=Path, required=True)
+    parser.add_argument('--test-set', nargs='+', metavar='NAME=ROOT', help="default: the config's")
+    parser.add_argument(
+        '--grid', nargs='*', metavar='KIND=LEVEL,LEVEL', help="default: the field's grid"
+    )
+    parser.add_argument('--perturbed', nargs='*', metavar='NAME', help='default: all test sets')
+    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    return parser.parse_args()
+
+
+def read_pairs(items: list[str], option: str) -> dict[str, str]:
+    """Read NAME=VALUE words."""
+    pairs = [item.partition('=')[::2] for item in items]
+    for (name, value), item in zip(pairs, items, strict=True):
+        if not (name and value):
+            raise UserError(f'{option} takes NAME=VALUE, got {item!r}')
+    return dict(pairs)
+
+
+def read_grid(items: list[str] | None) -> dict[str, tuple[float, ...]]:
+    """Read the levels of each kind."""
+    if items is None:
+        return GRID
+    found = {}
+    for kind, levels in read_pairs(items, '--grid').items():
+        if kind not in GRID:
+            raise UserError(f'--grid {kind}: the kinds are {", ".join(GRID)}')
+        try:
+            found[kind] = tuple(float(level) for level in levels.split(','))
+        except ValueError:
+            raise UserError(f'--grid {kind}={levels}: levels are numbers') from None
+    return found
+
+
+def write_table(found: dict[Condition, dict], out: Path) -> None:
+    """Write table.md and print it."""
+    header = ['test set', 'perturbation', *FIGURES.values()]
+    lines = []
+    for condition, figures in found.items():
+        kind = f'{condition.kind} {condition.level:g}' if condition.kind else 'none'
+        values = [figures.get(key) for key in FIGURES]
+        shown = ['' if v is None else f'{v:.4f}' for v in values]
+        lines.append([condition.test_set, kind, *shown])
+    table = Table(*header)
+    for line in lines:
+        table.add_row(*line)
+    Console(width=100).print(table)
+    text = [header, ['---'] * len(header), *lines]
+    (out / 'table.md').write_text(''.join(f'| {" | ".join(line)} |\n' for line in text))
+
+
+def main() -> None:
+    args = parse_args()
+    if not args.config.is_file():
+        raise SystemExit(f'config {str(args.config)!r} does not exist')
+    try:
+        grid = read_grid(args.grid)
+        roots = read_pairs(args.test_set or [], '--test-set')
+        checkpoint = check_checkpoint(args.checkpoint)
+        model, cfg = load_model(args.config, checkpoint, args.device, args.cfg_options)
+        roots = roots or dict(test=test_set_of(cfg)['data_root'])
+        perturbed = list(roots) if args.perturbed is None else args.perturbed
+        strangers = sorted(set(perturbed) - set(roots))
+        if strangers:
+            raise UserError(f'--perturbed {strangers[0]}: the test sets are {", ".join(roots)}')
+        wanted = conditions(list(roots), grid, perturbed)
+        print(f'{len(wanted)} conditions', flush=True)
+
+        def report(condition: Condition, figures: dict, done: bool) -> None:
+            said = 'there already' if done else f'{figures["ms"]:.0f} ms an image'
+            print(f'{condition.folder}: F1 {figures["pixel_f1"]:.4f}, {said}', flush=True)
+
+        found = test_grid(model, cfg, roots, wanted, args.out, report)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
+    write_table(found, args.out)
+    curves = {c: f['pixel_f1'] for c, f in found.items()}
+    for name in perturbed if grid else ():
+        picture = args.out / name / 'robustness.png'
+        draw_robustness({args.config.stem: curves}, name, grid, 'pixel F1', picture)
+        print(f'picture: {picture}')
+
+
+if __name__ == '__main__':
+    main()
