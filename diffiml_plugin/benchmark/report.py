@@ -56,7 +56,7 @@ def _main_table(results: BenchmarkResults) -> dict:
         for i, name in enumerate(sets):
             condition = Condition(name)
             versus = None
-            if model != bench.reference and bench.reference in models:
+            if model != results.reference:
                 versus = results.difference(model, condition)._asdict()
             text = _spread(results.values(model, condition, 'pixel_f1'))
             row['cells'].append(dict(text=text, best=best[i] == model, versus=versus))
@@ -119,7 +119,7 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
             'GFLOPs': f'{gflops:.2f} at {shape[0]}x{shape[1]}',
             'images/s': f'{1000 / np.mean(times):.1f}',
         } | record(cfg, seeds, given)
-    reference = bench.reference if bench.reference in rows else next(iter(rows))
+    reference = results.reference
     fields = [dict(name=f, cells=[row[f] for row in rows.values()]) for f in rows[reference]]
     for field in fields:
         field['same'] = len(set(field['cells'])) == 1
@@ -151,9 +151,7 @@ def _environment(command: str) -> dict[str, str]:
 
 def _chosen(results: BenchmarkResults, name: str) -> tuple[list[str], list[str]]:
     """File names of the images of a set to draw: evenly spaced ones, and the worst ones."""
-    model = results.bench.reference
-    if model not in results.models():
-        model = results.models()[0]
+    model = results.reference
     seed = results.seeds_of(model)[0]
     rows = read_results(results.folder(model, seed, Condition(name)) / 'results.csv')
     names = [Path(row['img_path']).name for row in rows if row['tampered']]
@@ -166,15 +164,15 @@ def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> d
     """Draw all pictures; return them by name."""
     bench, models = results.bench, results.models()
     sets = list(bench.test_sets)
-    found = {'cost': out / 'cost.svg', 'distributions': out / 'distributions.svg'}
+    found = {'F1 against cost': out / 'cost.svg', 'spread over images': out / 'distributions.svg'}
     averages = {m: results.average(m) for m in models}
     points = {
         m: (costs[m], averages[m].mean(), averages[m].std(ddof=len(averages[m]) > 1))
         for m in models
     }
-    plots.draw_cost(points, found['cost'])
+    plots.draw_cost(points, found['F1 against cost'])
     spread = {s: {m: results.images(m, Condition(s)).mean(0) for m in models} for s in sets}
-    plots.draw_distributions(spread, found['distributions'])
+    plots.draw_distributions(spread, found['spread over images'])
     found['calibration'] = out / 'calibration.svg'
     counts = {s: {m: results.calibration(m, Condition(s)) for m in models} for s in sets}
     plots.draw_calibration(counts, found['calibration'])
@@ -195,6 +193,7 @@ def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> d
         folder = results.out / m / f'seed{seed}'
         given = entries[m].checkpoints.get(seed)
         weights[m] = (folder / 'config.py', checkpoint_of(folder, given))
+    words = dict(examples='examples', worst=f'worst of {results.reference}')
     for name in sets:
         for title, chosen in zip(('examples', 'worst'), _chosen(results, name), strict=True):
             path = out / f'{title}-{name}.jpg'
@@ -205,7 +204,7 @@ def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> d
             # A tenth of the size.
             cv2.imwrite(str(path), cv2.imread(str(drawn)), [cv2.IMWRITE_JPEG_QUALITY, 85])
             drawn.unlink()
-            found[f'{title} of {name}'] = path
+            found[f'{words[title]}: {name}'] = path
     return found
 
 
@@ -241,7 +240,7 @@ def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]
     pictures = _draw(results, fairness['costs'], out)
     context = dict(
         title=results.bench.title,
-        reference=results.bench.reference,
+        reference=results.reference,
         seeds=results.bench.seeds,
         main=_main_table(results),
         tables=_figure_tables(results),

@@ -44,6 +44,12 @@ class BenchmarkResults:
         """Names of the models that have a seed, in the benchmark's order."""
         return [entry.name for entry in self.bench.models if self.seeds_of(entry.name)]
 
+    @property
+    def reference(self) -> str:
+        """The benchmark's reference, or the first model if that has not finished."""
+        models = self.models()
+        return self.bench.reference if self.bench.reference in models else models[0]
+
     def values(self, model: str, condition: Condition, figure: str) -> np.ndarray:
         """A figure, one a seed; ``nan`` where it is not known."""
         found = []
@@ -76,5 +82,5 @@ class BenchmarkResults:
 
     def difference(self, model: str, condition: Condition) -> Interval:
         """F1 of the reference less the model's, images and seeds resampled."""
-        ours, theirs = (self.images(name, condition) for name in (self.bench.reference, model))
+        ours, theirs = (self.images(name, condition) for name in (self.reference, model))
         return seeded_difference(ours, theirs)

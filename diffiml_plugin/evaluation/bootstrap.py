@@ -88,7 +88,7 @@ def paired_difference(
     value = difference.mean()
     means = _resampled_means(difference, rounds, seed)
     low, high = np.quantile(means, (0.025, 0.975))
-    extreme = np.count_nonzero(np.abs(means - value) >= abs(value))
+    extreme = int(np.count_nonzero(np.abs(means - value) >= abs(value)))
     # The observed data are one draw too: no p-value is 0.
     return Interval(float(value), float(low), float(high), (extreme + 1) / (rounds + 1))
 
@@ -115,5 +115,5 @@ def seeded_difference(
         means[index] = first[ours][:, images].mean() - second[others][:, images].mean()
     value = float(first.mean() - second.mean())
     low, high = np.quantile(means, (0.025, 0.975))
-    extreme = np.count_nonzero(np.abs(means - means.mean()) >= abs(value))
+    extreme = int(np.count_nonzero(np.abs(means - means.mean()) >= abs(value)))
     return Interval(value, float(low), float(high), (extreme + 1) / (rounds + 1))

@@ -135,12 +135,14 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     run_tool(
         f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, checkpoint,
         '--test-set', f'seen={demo_data}/test_seen', '--num', 2, '--solvers', 'DDIM', 'UniPC',
-        '--steps', 1, 2, '--members', 1, 2, '--out', tmp_path,
+        '--steps', 1, 2, '--members', 1, 2, '--noise-scales', 1, 0, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
         rows = {row['setting']: row for row in csv.DictReader(file)}
-    # The published one; one step of one solver; two steps of two; each with and without flip.
-    assert len(rows) == 1 + 4 + 2 * 4
+    # The published one; one step of one solver; two steps of two; each with and without flip; and
+    # the same without noise, where one member is as good as two.
+    assert len(rows) == 1 + 4 + 2 * 4 + 2 + 2 * 2
+    assert 'DDIM, 1 x 1, noise 0' in rows and 'DDIM, 1 x 2, noise 0' not in rows
     assert rows['DDIM leading, 8 x 5 + flip']['evaluations'] == '80'
     costs = [float(rows[f'DDIM, {name}']['gflops']) for name in ('1 x 1', '1 x 2', '2 x 2')]
     assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]))
@@ -156,8 +158,8 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
 def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, run_tool):
     run_tool(
         f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, '--steps', 1,
-        '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 3,
-        '--num', 4, '--out', tmp_path,
+        '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 2,
+        '--noise-scales', 0.25, '--num', 4, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
         rows = {row['setting']: row for row in csv.DictReader(file)}
@@ -165,4 +167,5 @@ def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, 
     root = f'{demo_data}/test_seen'
     dataset = dict(cfg.test_dataloader.dataset, data_root=root, indices=4)
     figures, _, _ = evaluate(model, dataset)
-    assert float(rows['DDIM, 1 x 3']['seen F1']) == pytest.approx(figures['pixel_f1'], abs=1e-3)
+    ours = float(rows['DDIM, 1 x 2, noise 0.25']['seen F1'])
+    assert ours == pytest.approx(figures['pixel_f1'], rel=1e-3) and ours > 0
