@@ -60,11 +60,9 @@ def draw_pareto(
         axis.scatter(*zip(*((x, y) for x, y, _ in points), strict=True), s=14, color='0.6')
         axis.plot([p[0] for p in best], [p[1] for p in best], marker='o')
         for index, (cost, quality, name) in enumerate(best):
-            # To the right below and to the left above in turns, since neighbours lie close.
-            place, side = ((4, -11), 'left') if index % 2 else ((-4, 6), 'right')
-            axis.annotate(
-                name, (cost, quality), place, textcoords='offset points', fontsize=7, ha=side
-            )
+            # Above and below in turns, since neighbours lie close.
+            place = (7, 5 if index % 2 else -11)
+            axis.annotate(name, (cost, quality), place, textcoords='offset points', fontsize=7)
         axis.set_xscale('log')
         axis.set_xlabel(xlabel)
         axis.set_ylabel(ylabel)
