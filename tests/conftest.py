@@ -64,6 +64,7 @@ def random_checkpoint(tmp_path_factory):
 
     def _save(config: str) -> Path:
         init_default_scope('mmseg')
+        torch.manual_seed(0)
         model = MODELS.build(Config.fromfile(ROOT / config).model)
         path = tmp_path_factory.mktemp('weights') / 'random.pth'
         save_checkpoint(dict(state_dict=model.state_dict(), meta={}), str(path))
