@@ -2,6 +2,8 @@
 _base_ = '../diffiml_casia.py'
 norm_cfg = dict(type='BN')
 loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+one_channel = dict(
+    num_classes=2, out_channels=1, threshold=0.5, norm_cfg=norm_cfg, align_corners=False)
 model = dict(
     _delete_=True,
     type='EncoderDecoder',
@@ -23,12 +25,8 @@ model = dict(
         c1_in_channels=256,
         c1_channels=48,
         dropout_ratio=0.1,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=loss),
+        loss_decode=loss,
+        **one_channel),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=1024,
@@ -37,11 +35,7 @@ model = dict(
         num_convs=1,
         concat_input=False,
         dropout_ratio=0.1,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=loss | dict(loss_weight=0.4)),
+        loss_decode=loss | dict(loss_weight=0.4),
+        **one_channel),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -3,6 +3,8 @@ _base_ = '../diffiml_casia.py'
 checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/swin_tiny_patch4_window7_224_20220317-1cdeb081.pth'  # noqa
 norm_cfg = dict(type='BN')
 loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
+one_channel = dict(
+    num_classes=2, out_channels=1, threshold=0.5, norm_cfg=norm_cfg, align_corners=False)
 model = dict(
     _delete_=True,
     type='EncoderDecoder',
@@ -22,12 +24,8 @@ model = dict(
         pool_scales=(1, 2, 3, 6),
         channels=512,
         dropout_ratio=0.1,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=loss),
+        loss_decode=loss,
+        **one_channel),
     auxiliary_head=dict(
         type='FCNHead',
         in_channels=384,
@@ -36,11 +34,7 @@ model = dict(
         num_convs=1,
         concat_input=False,
         dropout_ratio=0.1,
-        num_classes=2,
-        out_channels=1,
-        threshold=0.5,
-        norm_cfg=norm_cfg,
-        align_corners=False,
-        loss_decode=loss | dict(loss_weight=0.4)),
+        loss_decode=loss | dict(loss_weight=0.4),
+        **one_channel),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))

@@ -71,7 +71,11 @@ def test_set_of(cfg: Config) -> dict:
 
 @torch.inference_mode()
 def evaluate(
-    model: nn.Module, dataset: dict, keep: Sequence[int] = (), threshold: float = 0.5
+    model: nn.Module,
+    dataset: dict,
+    keep: Sequence[int] = (),
+    threshold: float = 0.5,
+    metric: IMLMetric | None = None,
 ) -> tuple[dict[str, float], list[SegDataSample], list[dict]]:
     """Score a model on a data set, an image at a time.
 
@@ -80,13 +84,14 @@ def evaluate(
         dataset (dict): Config of the data set with its pipeline.
         keep (Sequence[int]): Indices of the predictions to return.
         threshold (float): Of :class:`IMLMetric`. Defaults to 0.5.
+        metric (IMLMetric, optional): Another one than the default with that threshold.
 
     Returns:
         tuple: The figures with ``ms`` (milliseconds of prediction an image, data loading
         excluded), the kept predictions, and every image's own figures.
     """
     data = DATASETS.build(dataset)
-    metric = IMLMetric(threshold=threshold)
+    metric = metric or IMLMetric(threshold=threshold)
     kept, seconds = [], 0.0
     for index in range(len(data)):
         batch = pseudo_collate([data[index]])

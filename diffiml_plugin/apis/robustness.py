@@ -1,20 +1,16 @@
 """Scoring under perturbations of the test images."""
 
 import json
-import time
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-import torch
 from mmengine.config import Config
-from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS
 from torch import nn
 
 from ..errors import UserError
 from ..evaluation import IMLMetric
-from .evaluate import test_set_of
+from .evaluate import evaluate, test_set_of
 
 # The field's protocol: levels of each kind, mildest first.
 GRID: dict[str, tuple[float, ...]] = dict(
@@ -68,8 +64,7 @@ def perturbed_dataset(dataset: dict, condition: Condition) -> dict:
     return dataset | dict(pipeline=pipeline)
 
 
-@torch.inference_mode()
-def measure(model: nn.Module, dataset: dict, out_dir: Path, threshold: float = 0.5) -> dict:
+def measure(model: nn.Module, dataset: dict, out_dir: Path) -> dict:
     """Score a model on one data set by :class:`IMLMetric` and write its files.
 
     Args:
@@ -77,23 +72,12 @@ def measure(model: nn.Module, dataset: dict, out_dir: Path, threshold: float = 0
         dataset (dict): Config of the data set with its pipeline.
         out_dir (Path): For the metric's ``results.csv``, ``summary.json`` and ``summary.md``, and
             at last for ``figures.json``, which says that all is there.
-        threshold (float): Of the metric. Defaults to 0.5.
 
     Returns:
-        dict: The figures, and ``ms``: milliseconds of prediction an image, data loading excluded.
+        dict: The figures of :func:`evaluate`.
     """
-    data = DATASETS.build(dataset)
-    metric = IMLMetric(pixel=PIXEL, image=IMAGE, threshold=threshold, out_dir=str(out_dir))
-    seconds = 0.0
-    for index in range(len(data)):
-        batch = pseudo_collate([data[index]])
-        start = time.perf_counter()
-        sample = model.test_step(batch)[0]
-        seconds += time.perf_counter() - start
-        metric.process(batch, [sample.to_dict()])
-    figures = metric.evaluate(len(data))
-    figures = {key.removeprefix('iml/'): value for key, value in figures.items()}
-    figures['ms'] = 1000 * seconds / len(data)
+    metric = IMLMetric(pixel=PIXEL, image=IMAGE, out_dir=str(out_dir))
+    figures, _, _ = evaluate(model, dataset, metric=metric)
     (out_dir / 'figures.json').write_text(json.dumps(figures))
     return figures
 
