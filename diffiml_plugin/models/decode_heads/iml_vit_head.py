@@ -14,6 +14,9 @@ from .forensic_head import ForensicHead
 class IMLViTHead(ForensicHead):
     """Fuses all levels of a pyramid at 1/4 by 1x1 convolutions; pixels near edges weigh more.
 
+    With ``WindowedViT`` for 1024 pixels and ``SimpleFeaturePyramid`` 91.78 M parameters, as
+    IMDL-BenCo reports.
+
     Args:
         edge_weight (float): Weight of the cross entropy within the edge band, taken as the mean
             over all pixels. Published and default: 20.

@@ -97,7 +97,7 @@ class PSCCHead(ForensicHead):
 
     HRNet's scales are enlarged to the image's own size, its half, quarter and eighth. All four
     masks are supervised, each with tampered and authentic pixels weighing the same; give
-    ``loss_decode=[]``.
+    ``loss_decode=[]``. With the small HRNet-W18 3.67 M parameters, as IMDL-BenCo reports.
 
     Args:
         reductions (Sequence[int]): Of the correlation at each scale, finest first. Defaults to

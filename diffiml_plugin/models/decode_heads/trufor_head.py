@@ -37,7 +37,8 @@ class TruForHead(ForensicHead):
     the others' but reach neither backbone nor anomaly decoder, which comes to the same.
 
     Published pixel loss: 0.3 of a cross entropy in which authentic pixels weigh 0.5 and tampered
-    ones 2.5, and 0.7 of a squared Dice; give them to ``loss_decode``.
+    ones 2.5, and 0.7 of a squared Dice; give them to ``loss_decode``. With two MiT-B2 and
+    DnCNN 68.70 M parameters, as IMDL-BenCo reports.
 
     Args:
         confidence_weight (float): Of the confidence's squared error. Published and default: 1.
