@@ -88,8 +88,10 @@ def main() -> None:
             *cfg.get('custom_hooks', []),
             dict(type='SaveMasksHook', out_dir=args.out),
         ]
-    if args.amp or args.compile:
-        accelerate(cfg, amp=args.amp, compile=args.compile)
+    # What is not asked for stays as the config has it.
+    options = {k: v for k, v in dict(amp=args.amp, compile=args.compile).items() if v}
+    if options:
+        accelerate(cfg, **options)
     if args.results:
         write_results_to(cfg, args.results)
     if args.tta:

@@ -17,10 +17,18 @@ from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
 
-from diffiml_plugin.apis import GRID, Condition, conditions, load_model, test_grid, test_set_of
+from diffiml_plugin.apis import (
+    GRID,
+    Condition,
+    conditions,
+    fingerprint,
+    load_model,
+    test_grid,
+    test_set_of,
+)
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.visualization import draw_robustness
+from diffiml_plugin.visualization import draw_levels
 
 FIGURES = {'pixel_f1': 'F1', 'pixel_auc': 'AUC', 'false_alarm_area': 'false alarm'}
 
@@ -104,14 +112,17 @@ def main() -> None:
             said = 'there already' if done else f'{figures["ms"]:.0f} ms an image'
             print(f'{condition.folder}: F1 {figures["pixel_f1"]:.4f}, {said}', flush=True)
 
-        found = test_grid(model, cfg, roots, wanted, args.out, report)
+        identity = fingerprint(args.config, checkpoint, args.cfg_options)
+        found = test_grid(model, cfg, roots, wanted, args.out, identity, report)
     except UserError as error:
         raise SystemExit(str(error)) from None
     write_table(found, args.out)
-    curves = {c: f['pixel_f1'] for c, f in found.items()}
+    ticks = {kind: ['none', *(f'{level:g}' for level in levels)] for kind, levels in grid.items()}
     for name in perturbed if grid else ():
+        places = {k: conditions([name], {k: grid[k]}, [name]) for k in grid}
+        curves = {k: [found[place]['pixel_f1'] for place in line] for k, line in places.items()}
         picture = args.out / name / 'robustness.png'
-        draw_robustness({args.config.stem: curves}, name, grid, 'pixel F1', picture)
+        draw_levels({args.config.stem: curves}, ticks, picture)
         print(f'picture: {picture}')
 
 

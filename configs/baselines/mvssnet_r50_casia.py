@@ -1,6 +1,7 @@
 # MVSS-Net (Chen et al. 2021) with the generalized mean of MVSS-Net++ as image score, on the data,
 # schedule and evaluators of diffiml_casia.py.
 _base_ = '../diffiml_casia.py'
+checkpoint = 'https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'  # noqa
 resnet = dict(
     type='ResNet',
     depth=50,
@@ -9,7 +10,7 @@ resnet = dict(
     dilations=(1, 1, 1, 1),
     multi_grid=(1, 2, 4),
     norm_cfg=dict(type='BN'),
-    init_cfg=dict(type='Pretrained', checkpoint='torchvision://resnet50'))
+    init_cfg=dict(type='Pretrained', checkpoint=checkpoint, prefix='backbone.'))
 model = dict(
     _delete_=True,
     type='Localizer',

@@ -8,5 +8,5 @@ test_sets = dict(
     **{
         name: f'data/{name}'
         for name in ('CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'DEFACTO-12k', 'DSO-1', 'Korus',
-                     'AutoSplice', 'CocoGlide')
+                     'AutoSplice', 'CocoGlide', 'OpenSDID')
     })

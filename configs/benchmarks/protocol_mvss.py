@@ -21,7 +21,7 @@ seeds = [0, 1, 2]
 test_sets = {
     name: f'data/{name}'
     for name in ('CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1',
-                 'Korus', 'AutoSplice', 'CocoGlide')
+                 'Korus', 'AutoSplice', 'CocoGlide', 'OpenSDID')
 }
 # The field's grid, on the set that it is published for.
 perturbations = dict(

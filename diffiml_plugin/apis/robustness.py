@@ -1,5 +1,6 @@
 """Scoring under perturbations of the test images."""
 
+import hashlib
 import json
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -50,7 +51,7 @@ def perturbed_dataset(dataset: dict, condition: Condition) -> dict:
     """Put the perturbation behind the loading of the image.
 
     Raises:
-        UserError: If the pipeline loads no image, or the mask before a resize.
+        UserError: If the pipeline loads no image.
     """
     if not condition.kind:
         return dataset
@@ -64,22 +65,35 @@ def perturbed_dataset(dataset: dict, condition: Condition) -> dict:
     return dataset | dict(pipeline=pipeline)
 
 
-def measure(model: nn.Module, dataset: dict, out_dir: Path) -> dict:
-    """Score a model on one data set by :class:`IMLMetric` and write its files.
+def fingerprint(config: Path, checkpoint: str | Path, changes: dict | None = None) -> str:
+    """Hash what a model's figures depend on: its weights, its config and its test pipeline.
 
     Args:
-        model (nn.Module): Any mmseg segmentor.
-        dataset (dict): Config of the data set with its pipeline.
-        out_dir (Path): For the metric's ``results.csv``, ``summary.json`` and ``summary.md``, and
-            at last for ``figures.json``, which says that all is there.
-
-    Returns:
-        dict: The figures of :func:`evaluate`.
+        config (Path): Config file.
+        checkpoint (str | Path): A file, or an address, which stands for itself.
+        changes (dict, optional): Overrides of the config by dotted keys.
     """
-    metric = IMLMetric(pixel=PIXEL, image=IMAGE, out_dir=str(out_dir))
-    figures, _, _ = evaluate(model, dataset, metric=metric)
-    (out_dir / 'figures.json').write_text(json.dumps(figures))
-    return figures
+    cfg = Config.fromfile(config)
+    cfg.merge_from_dict(changes or {})
+    digest = hashlib.sha256()
+    path = Path(checkpoint)
+    if path.is_file():
+        with path.open('rb') as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
+    else:
+        digest.update(str(checkpoint).encode())
+    known = dict(model=cfg.model.to_dict(), pipeline=test_set_of(cfg)['pipeline'])
+    digest.update(json.dumps(known, sort_keys=True, default=str).encode())
+    return digest.hexdigest()
+
+
+def read_figures(folder: Path, root: str, identity: str) -> dict | None:
+    """Read the figures of one condition, if they are there and of this data and this model."""
+    path = folder / 'figures.json'
+    found = json.loads(path.read_text()) if path.is_file() else {}
+    same = (found.get('data_root'), found.get('fingerprint')) == (root, identity)
+    return found if same else None
 
 
 def test_grid(
@@ -88,9 +102,13 @@ def test_grid(
     roots: Mapping[str, str],
     wanted: Sequence[Condition],
     out_dir: Path,
+    identity: str,
     report: Callable[[Condition, dict, bool], None] | None = None,
 ) -> dict[Condition, dict]:
-    """Score a model under all conditions; what is there already is read.
+    """Score a model under all conditions by :class:`IMLMetric`; what is there already is read.
+
+    Each condition's folder gets the metric's ``results.csv``, ``summary.json`` and ``summary.md``,
+    and at last ``figures.json``, which says that all is there, and of what.
 
     Args:
         model (nn.Module): Any mmseg segmentor.
@@ -98,17 +116,22 @@ def test_grid(
         roots (Mapping[str, str]): ``data_root`` of each test set.
         wanted (Sequence[Condition]): What to score.
         out_dir (Path): A folder for each condition is made in it.
+        identity (str): Of :func:`fingerprint`. Figures of another model are measured again.
         report (Callable, optional): Called with a condition, its figures and whether they were
             there already.
     """
     found = {}
     for condition in wanted:
-        folder = out_dir / condition.folder
-        done = (folder / 'figures.json').is_file()
+        folder, root = out_dir / condition.folder, roots[condition.test_set]
+        figures = read_figures(folder, root, identity)
+        done = figures is not None
         if not done:
-            dataset = test_set_of(cfg) | dict(data_root=roots[condition.test_set])
-            measure(model, perturbed_dataset(dataset, condition), folder)
-        found[condition] = json.loads((folder / 'figures.json').read_text())
+            dataset = perturbed_dataset(test_set_of(cfg) | dict(data_root=root), condition)
+            metric = IMLMetric(pixel=PIXEL, image=IMAGE, out_dir=str(folder))
+            figures, _, _ = evaluate(model, dataset, metric=metric)
+            figures |= dict(data_root=root, fingerprint=identity)
+            (folder / 'figures.json').write_text(json.dumps(figures))
+        found[condition] = figures
         if report:
-            report(condition, found[condition], done)
+            report(condition, figures, done)
     return found

@@ -13,6 +13,10 @@ from ..apis import test_set_of
 
 # These may well differ: they are what the rows are about, or follow from it.
 FREE = ('model', 'parameters', 'GFLOPs', 'images/s')
+TRAINING = (
+    'training data', 'augmentation', 'training input', 'batch', 'iterations', 'optimizer',
+    'schedule', 'training precision', 'pretrained',
+)  # fmt: skip
 
 
 def _transforms(pipeline: Sequence[Mapping]) -> str:
@@ -69,6 +73,28 @@ def cost(cfg: Config, shape: tuple[int, int]) -> tuple[float, float]:
     return parameters, counter.get_total_flops() / 1e9
 
 
+def _training(cfg: Config) -> dict[str, str]:
+    """Describe how a model was trained."""
+    train, wrapper = cfg.train_dataloader['dataset'], cfg.optim_wrapper
+    size = cfg.model.get('data_preprocessor', {}).get('size')
+    schedulers = cfg.get('param_scheduler') or []
+    schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
+    spans = [f'{s["type"]} {s.get("begin", 0)}-{s.get("end", "end")}' for s in schedulers]
+    mixed = 'Amp' in wrapper['type']
+    values = (
+        _data(train),
+        _transforms(_pipeline_of(train)),
+        'x'.join(map(str, size)) if size else 'of the images',
+        f'{cfg.train_dataloader["batch_size"]}',
+        f'{cfg.train_cfg.get("max_iters") or cfg.train_cfg.get("max_epochs")}',
+        _optimizer(wrapper),
+        '; '.join(spans) or 'constant',
+        str(wrapper.get('dtype', 'float16')) if mixed else 'float32',
+        ', '.join(sorted(set(_pretrained(cfg.model.to_dict())))) or 'no',
+    )
+    return dict(zip(TRAINING, values, strict=True))
+
+
 def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
     """Describe how a row was trained and tested, field by field.
 
@@ -77,30 +103,11 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
         seeds (Sequence[int]): For which it has been measured.
         given (bool): Whether the user gave its checkpoints; how those were trained is unknown.
     """
-    train, test = cfg.train_dataloader['dataset'], test_set_of(cfg)
-    size = cfg.model.get('data_preprocessor', {}).get('size')
+    known = dict.fromkeys(TRAINING, 'given checkpoint: not known') if given else _training(cfg)
     head = cfg.model.get('decode_head', {})
     head = head[-1] if isinstance(head, list) else head
-    wrapper = cfg.optim_wrapper
-    known = {
-        'training data': _data(train),
-        'augmentation': _transforms(_pipeline_of(train)),
-        'training input': 'x'.join(map(str, size)) if size else 'of the images',
-        'batch': f'{cfg.train_dataloader["batch_size"]}',
-        'iterations': f'{cfg.train_cfg.get("max_iters") or cfg.train_cfg.get("max_epochs")}',
-        'optimizer': _optimizer(wrapper),
-        'schedule': '; '.join(
-            f'{s["type"]} {s.get("begin", 0)}-{s.get("end", "end")}' for s in cfg.param_scheduler
-        ),
-        'training precision': str(wrapper.get('dtype', 'float16'))
-        if 'Amp' in wrapper['type']
-        else 'float32',
-        'pretrained': ', '.join(sorted(set(_pretrained(cfg.model.to_dict())))) or 'no',
-    }
-    if given:
-        known = {key: 'given checkpoint: not known' for key in known}
     return known | {
-        'test input': _transforms(test['pipeline']),
+        'test input': _transforms(test_set_of(cfg)['pipeline']),
         'test-time augmentation': 'none',
         'threshold': f'{head.get("threshold", 0.5)}',
         'seeds': ', '.join(map(str, seeds)),

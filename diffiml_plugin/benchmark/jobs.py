@@ -5,13 +5,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import Queue
 
 import torch
+from mmengine.config import Config
 
-from ..apis import Condition, latest_checkpoint
+from ..apis import fingerprint, latest_checkpoint, read_figures
 from ..errors import UserError
 from .spec import Benchmark, ModelEntry
 
@@ -58,18 +59,33 @@ def run_model(
     folder = out / entry.name / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
     cfg, done = bench.config_of(entry, seed), []
-    dumped = folder / 'config.py'
-    cfg.dump(dumped)
+    # Training dumps what it runs with into its own folder; this one stays as it is.
+    dumped, work_dir = folder / 'config.py', folder / 'train'
     checkpoint = entry.checkpoints.get(seed)
+    if (
+        checkpoint is None
+        and dumped.is_file()
+        and Config.fromfile(dumped).to_dict() != cfg.to_dict()
+    ):
+        raise UserError(
+            f'{folder} was trained with another config than it has now: remove the folder, or give '
+            'the model another name'
+        )
+    cfg.dump(dumped)
     if checkpoint is None:
         if not (folder / 'done').is_file():
             start = time.time()
-            command = [tools / 'train.py', dumped, '--work-dir', folder, '--resume']
+            command = [tools / 'train.py', dumped, '--work-dir', work_dir, '--resume']
             _run(command, folder / 'train.log', device)
             (folder / 'done').touch()
             done.append(f'trained in {_spell(time.time() - start)}')
-        checkpoint = latest_checkpoint(folder)
-    wanted = [c for c in bench.conditions() if not _measured(folder, c)]
+        checkpoint = latest_checkpoint(work_dir)
+    identity = fingerprint(dumped, checkpoint)
+    wanted = [
+        c
+        for c in bench.conditions()
+        if not read_figures(folder / 'test' / c.folder, bench.test_sets[c.test_set], identity)
+    ]
     if wanted:
         start = time.time()
         command = [tools / 'test_robustness.py', dumped, checkpoint, '--out', folder / 'test']
@@ -82,10 +98,6 @@ def run_model(
         _run(command, folder / 'test.log', device)
         done.append(f'{len(wanted)} conditions tested in {_spell(time.time() - start)}')
     return done or ['there already']
-
-
-def _measured(folder: Path, condition: Condition) -> bool:
-    return (folder / 'test' / condition.folder / 'figures.json').is_file()
 
 
 def _spell(seconds: float) -> str:
@@ -124,13 +136,16 @@ def run_all(
         device = free.get()
         try:
             said = ', '.join(run_model(bench, entry, seed, out, device, tools))
-        except UserError as error:
-            failed[entry.name, seed] = said = f'FAILED: {error}'
+        except Exception as error:  # one model must not stop the others, whatever it is
+            kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
+            failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
         finally:
             free.put(device)
         return entry, seed, said
 
     with ThreadPoolExecutor(len(devices)) as pool:
-        for number, (entry, seed, said) in enumerate(pool.map(work, jobs), 1):
+        running = [pool.submit(work, job) for job in jobs]
+        for number, finished in enumerate(as_completed(running), 1):
+            entry, seed, said = finished.result()
             report(number, len(jobs), entry.name, seed, said)
     return failed

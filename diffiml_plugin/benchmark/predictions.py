@@ -7,7 +7,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 
-from ..apis import latest_checkpoint, load_model, test_set_of
+from ..apis import load_model, test_set_of
 from ..visualization import draw_grid, panels_of
 
 
@@ -40,8 +40,3 @@ def draw_models(
             row += [found[title] for title in titles] if not row else []
             row.append(found['probability'])
     draw_grid(rows, [*titles, *models], labels, path)
-
-
-def checkpoint_of(folder: Path, given: str | None) -> Path:
-    """Return the checkpoint that the user gave, or else the one trained in the folder."""
-    return Path(given) if given else latest_checkpoint(folder)

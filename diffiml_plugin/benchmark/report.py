@@ -1,7 +1,6 @@
 """The report: one HTML page, one Markdown file, a LaTeX table, all from the same figures."""
 
 import base64
-import importlib.metadata
 import json
 import platform
 import subprocess
@@ -15,11 +14,12 @@ import numpy as np
 import torch
 from mmengine.config import Config
 
-from ..apis import Condition
+from .. import __version__
+from ..apis import Condition, latest_checkpoint
 from ..evaluation.results import read_results
-from . import plots
+from ..visualization import draw_calibration, draw_cost, draw_distributions, draw_levels
 from .fairness import cost, differences, record
-from .predictions import checkpoint_of, draw_models
+from .predictions import draw_models
 from .results import BenchmarkResults
 
 # Key of figures.json, title, whether more is better.
@@ -142,7 +142,7 @@ def _environment(command: str) -> dict[str, str]:
     return {
         'command': command,
         'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
-        'plugin': f'{importlib.metadata.version("diffiml_plugin")}, commit {done.stdout.strip()}',
+        'plugin': f'{__version__}, commit {done.stdout.strip()}',
         'packages': ', '.join(versions),
         'device': f'{device}, {torch.get_num_threads()} threads',
         'Python': platform.python_version(),
@@ -170,12 +170,12 @@ def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> d
         m: (costs[m], averages[m].mean(), averages[m].std(ddof=len(averages[m]) > 1))
         for m in models
     }
-    plots.draw_cost(points, found['F1 against cost'])
+    draw_cost(points, found['F1 against cost'])
     spread = {s: {m: results.images(m, Condition(s)).mean(0) for m in models} for s in sets}
-    plots.draw_distributions(spread, found['spread over images'])
+    draw_distributions(spread, found['spread over images'])
     found['calibration'] = out / 'calibration.svg'
     counts = {s: {m: results.calibration(m, Condition(s)) for m in models} for s in sets}
-    plots.draw_calibration(counts, found['calibration'])
+    draw_calibration(counts, found['calibration'])
     for name in bench.perturbed:
         curves, ticks = {}, {}
         for kind, levels in bench.perturbations.items():
@@ -185,14 +185,17 @@ def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> d
                 line = [results.values(m, place, 'pixel_f1').mean() for place in places]
                 curves.setdefault(m, {})[kind] = line
         found[f'robustness on {name}'] = out / f'robustness-{name}.svg'
-        plots.draw_levels(curves, ticks, found[f'robustness on {name}'])
+        draw_levels(curves, ticks, found[f'robustness on {name}'])
     entries = {entry.name: entry for entry in bench.models}
     weights = {}
     for m in models:
         seed = results.seeds_of(m)[0]
         folder = results.out / m / f'seed{seed}'
         given = entries[m].checkpoints.get(seed)
-        weights[m] = (folder / 'config.py', checkpoint_of(folder, given))
+        weights[m] = (
+            folder / 'config.py',
+            Path(given) if given else latest_checkpoint(folder / 'train'),
+        )
     words = dict(examples='examples', worst=f'worst of {results.reference}')
     for name in sets:
         for title, chosen in zip(('examples', 'worst'), _chosen(results, name), strict=True):

@@ -79,7 +79,9 @@ class AccelerationHook(Hook):
 def fuse_attention(model: nn.Module) -> None:
     """Let each ``nn.MultiheadAttention`` of a model compute no matrix of weights."""
     for module in model.modules():
-        if isinstance(module, nn.MultiheadAttention) and not module._forward_pre_hooks:
+        if not isinstance(module, nn.MultiheadAttention):
+            continue
+        if _without_weights not in module._forward_pre_hooks.values():
             module.register_forward_pre_hook(_without_weights, with_kwargs=True)
 
 

@@ -1,7 +1,17 @@
 """Pictures."""
 
-from .curves import draw_curves, draw_pareto, draw_robustness
+from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels
+from .curves import draw_curves, draw_pareto
 from .grid import draw_grid
 from .panels import panels_of
 
-__all__ = ['draw_curves', 'draw_grid', 'draw_pareto', 'draw_robustness', 'panels_of']
+__all__ = [
+    'draw_calibration',
+    'draw_cost',
+    'draw_curves',
+    'draw_distributions',
+    'draw_grid',
+    'draw_levels',
+    'draw_pareto',
+    'panels_of',
+]

@@ -1,7 +1,6 @@
 """Line plots and scatter plots."""
 
 from collections.abc import Mapping, Sequence
-from itertools import cycle
 from pathlib import Path
 
 import matplotlib
@@ -76,45 +75,6 @@ def _beats(first: tuple[float, float, str], second: tuple[float, float, str]) ->
     """Whether the first costs no more and is better, or costs less and is as good."""
     no_worse = first[0] <= second[0] and first[1] >= second[1]
     return no_worse and first[:2] != second[:2]
-
-
-def draw_robustness(
-    models: Mapping[str, Mapping[tuple, float]],
-    test_set: str,
-    grid: Mapping[str, Sequence[float]],
-    ylabel: str,
-    path: Path,
-) -> None:
-    """Draw a figure against the level of each kind of perturbation, the mildest first.
-
-    Args:
-        models (Mapping[str, Mapping[tuple, float]]): Name -> (test set, kind, level) -> figure;
-            ``(test_set, '', 0)`` is that of the set as it is.
-        test_set (str): Which of them to draw.
-        grid (Mapping[str, Sequence[float]]): Levels of each kind.
-        ylabel (str): Name of the figure.
-        path (Path): Picture to write; its ending says of which kind.
-    """
-    figure, axes = plt.subplots(
-        1, len(grid), figsize=(3.4 * len(grid), 3.2), squeeze=False, sharey=True,
-        layout='constrained',
-    )  # fmt: skip
-    for axis, (kind, levels) in zip(axes[0], grid.items(), strict=True):
-        for (name, values), mark in zip(models.items(), cycle('osD^vPX*'), strict=False):
-            line = [
-                values.get((test_set, '', 0)),
-                *(values.get((test_set, kind, x)) for x in levels),
-            ]
-            # What has not been measured is a gap.
-            line = [float('nan') if value is None else value for value in line]
-            axis.plot(range(len(line)), line, marker=mark, markersize=5, label=name)
-        axis.set_xticks(range(len(levels) + 1), ['none', *(f'{x:g}' for x in levels)])
-        axis.set_xlabel(kind)
-        axis.grid(alpha=0.3)
-    axes[0, 0].set_ylabel(ylabel)
-    axes[0, 0].set_ylim(bottom=0)
-    axes[0, -1].legend(fontsize=8)
-    save(figure, path)
 
 
 def save(figure: plt.Figure, path: Path) -> None:

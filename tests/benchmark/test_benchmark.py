@@ -109,6 +109,16 @@ def test_nothing_is_measured_twice(comparison, finished, run_tool):
     assert times == {p: p.stat().st_mtime_ns for p in (folder / 'out').rglob('figures.json')}
 
 
+def test_a_changed_config_is_not_passed_off_as_the_trained_one(comparison, finished, run_tool):
+    folder, config = comparison
+    changed = folder / 'changed.py'
+    changed.write_text(config.read_text().replace("max_iters': 1", "max_iters': 2"))
+    printed = run_tool('tools/compare.py', changed, '--out', folder / 'out', '--shape', 64, 64,
+                       status=1)  # fmt: skip
+    assert 'trained, seed 0: FAILED' in printed and 'trained with another config' in printed
+    assert 'DiffIML, seed 0: there already' in printed
+
+
 def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
     entries = {name: dict(config=TWIN) for name in 'abcd'}
     path = write(tmp_path / 'bench.py', models=entries, test_sets=dict(x='y'), seeds=[0, 1])
@@ -121,14 +131,18 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
         busy.remove(device)
         if entry.name == 'b':
             raise UserError('no luck')
+        if entry.name == 'c':
+            raise ZeroDivisionError('of its own')
         return ['done']
 
     monkeypatch.setattr('diffiml_plugin.benchmark.jobs.run_model', work)
     said = []
     failed = run_all(bench, tmp_path, ['cuda:0', 'cuda:1'], tmp_path, lambda *a: said.append(a))
     assert set(used) <= {'cuda:0', 'cuda:1'} and len(used) == 8
-    assert set(failed) == {('b', 0), ('b', 1)} and len(said) == 8
-    assert said[1][2:] == ('b', 0, 'FAILED: no luck')
+    assert set(failed) == {(name, seed) for name in 'bc' for seed in (0, 1)} and len(said) == 8
+    assert [row[0] for row in said] == list(range(1, 9))
+    assert ('b', 0, 'FAILED: no luck') in [row[2:] for row in said]
+    assert failed['c', 1] == 'FAILED: ZeroDivisionError: of its own'
 
 
 @pytest.mark.parametrize(
@@ -194,6 +208,15 @@ def test_differences_are_flagged():
     found = dict(differences(rows, 'a'))
     assert set(found) == {'iterations', 'augmentation', 'threshold', 'seeds'}
     assert found['iterations'] == 'b: 7 instead of 1000'
+
+
+def test_of_a_given_checkpoint_only_the_test_is_known():
+    whole = Config.fromfile(TWIN).to_dict()
+    # A config to test with may lack all about training.
+    cfg = Config({k: whole[k] for k in ('model', 'test_dataloader')})
+    row = record(cfg, [0], given=True)
+    assert row['iterations'] == row['optimizer'] == 'given checkpoint: not known'
+    assert row['threshold'] == '0.5' and 'PackSegInputs' in row['test input']
 
 
 def test_cost_counts_the_whole_prediction(build):

@@ -284,10 +284,19 @@ def batch(size: tuple[int, int]) -> list[SegDataSample]:
     return samples
 
 
+def start(model: torch.nn.Module) -> None:
+    """Initialize as a runner does, without the downloads."""
+    for module in model.modules():
+        if 'checkpoint' in str(getattr(module, 'init_cfg', None)):
+            module.init_cfg = None
+    model.init_weights()
+
+
 @pytest.mark.parametrize('size', [(96, 96), (83, 70)], ids=str)
 @pytest.mark.parametrize('name', SMALL)
 def test_models_train_and_predict(name, size):
     model = small(name)
+    start(model)
     images = torch.randn(2, 3, *size)
     losses = model.train().loss(images, batch(size))
     sum(v for k, v in losses.items() if 'loss' in k).backward()
@@ -332,6 +341,37 @@ def test_weights_for_rgb_fit_an_extended_first_convolution():
     assert torch.equal(again.backbone.layers[0][0].projection.weight, found)
 
 
+def test_weights_as_mae_publishes_them(tmp_path):
+    cfg = dict(
+        type='WindowedViT', img_size=64, embed_dims=16, num_layers=2, num_heads=2, window_size=2
+    )
+    source = MODELS.build(cfg)
+    state = {k: v for k, v in source.state_dict().items() if 'rel_pos' not in k}
+    torch.save(dict(model=state), tmp_path / 'mae.pth')
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'mae.pth'))
+    model = MODELS.build(cfg | dict(init_cfg=init))
+    assert not torch.equal(model.blocks[1].mlp.fc1.weight, source.blocks[1].mlp.fc1.weight)
+    model.init_weights()
+    for key, value in state.items():
+        assert torch.equal(model.state_dict()[key], value), key
+
+
+def test_pretrained_streams_start_from_their_checkpoints(tmp_path):
+    plain = MODELS.build(MIT)
+    torch.save(dict(state_dict=plain.state_dict()), tmp_path / 'mit.pth')
+    init = dict(type='Pretrained', checkpoint=str(tmp_path / 'mit.pth'))
+    stream = dict(
+        type='FilteredBackbone', filters=[HIGH], backbone=MIT | dict(in_channels=6, init_cfg=init)
+    )
+    model = MODELS.build(dict(type='ParallelBackbone', streams=[stream]))
+    model.init_weights()
+    found, expected = model.streams[0].backbone.state_dict(), plain.state_dict()
+    first = 'layers.0.0.projection.weight'
+    assert torch.equal(found.pop(first)[:, :3], expected.pop(first))
+    for key, value in expected.items():
+        assert torch.equal(found[key], value), key
+
+
 def test_localizer_names_a_head_that_cannot():
     cfg = Config.fromfile('configs/baselines/segformer_demo.py').model
     with pytest.raises(UserError, match="'SegformerHead'"):
@@ -352,6 +392,7 @@ def test_localizer_names_a_head_that_cannot():
 def test_mmseg_s_models_train_and_predict(name):
     cfg = Config.fromfile(f'configs/baselines/{name}_casia.py')
     model = MODELS.build(cfg.model)
+    start(model)
     images = torch.randn(2, 3, 96, 96)
     losses = model.train().loss(images, batch((96, 96)))
     assert all(v.isfinite() for k, v in losses.items() if 'loss' in k)

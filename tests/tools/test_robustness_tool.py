@@ -4,6 +4,7 @@ import json
 
 import cv2
 import pytest
+import torch
 
 from diffiml_plugin.apis import GRID
 
@@ -41,6 +42,17 @@ def test_grid_goes_on_where_it_stopped(checkpoint, demo_data, tmp_path, run_tool
     again = run_tool(TOOL, *args)
     assert again.count('there already') == 3 and 'seen/jpeg_50: F1' in again
     assert json.loads((tmp_path / 'seen/jpeg_50/figures.json').read_text())['pixel_auc'] == jpeg
+    # Figures of other weights, another data set or other settings are not taken for these.
+    saved = torch.load(checkpoint, weights_only=False)
+    saved['state_dict']['decode_head.conv_seg.bias'] += 1
+    torch.save(saved, tmp_path / 'other.pth')
+    other = [CONFIG, tmp_path / 'other.pth', *args[2:]]
+    assert 'there already' not in run_tool(TOOL, *other)
+    assert run_tool(TOOL, *other).count('there already') == 4
+    moved = [str(word).replace('test_unseen', 'test_seen') for word in other]
+    assert run_tool(TOOL, *moved).count('there already') == 3
+    changed = [*other, '--cfg-options', 'model.decode_head.threshold=0.4']
+    assert 'there already' not in run_tool(TOOL, *changed)
 
 
 def test_default_grid_is_the_field_s():

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 import torch
-from mmengine.model import BaseModule
+from mmengine.model import BaseModule, ModuleList
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -19,7 +19,8 @@ class ParallelBackbone(BaseModule):
 
     def __init__(self, streams: Sequence[dict], init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        self.streams = nn.ModuleList(MODELS.build(stream) for stream in streams)
+        # MMEngine's own list: torch's passes no `init_weights` on, and so no checkpoint.
+        self.streams = ModuleList(MODELS.build(stream) for stream in streams)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the stages of the first stream, then of the second, ... for (B, 3, H, W)."""
@@ -48,7 +49,7 @@ class FilteredBackbone(BaseModule):
         init_cfg: dict | None = None,
     ) -> None:
         super().__init__(init_cfg)
-        self.filters = nn.ModuleList(MODELS.build(cfg) for cfg in filters)
+        self.filters = ModuleList(MODELS.build(cfg) for cfg in filters)
         self.backbone = MODELS.build(backbone)
         self.keep_image = keep_image
         if keep_image:

@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from mmcv.cnn.bricks import DropPath
 from mmengine.model import BaseModule
 from mmengine.model.weight_init import trunc_normal_
+from mmengine.runner.checkpoint import CheckpointLoader, load_state_dict
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
@@ -91,7 +92,8 @@ class WindowedBlock(nn.Module):
 class WindowedViT(BaseModule):
     """ViT-B/16 whose blocks attend in windows, but for some that attend globally.
 
-    Names are those of MAE's checkpoints, which fit but for the relative positions.
+    MAE's checkpoints fit but for the relative positions; ``init_cfg`` of type 'Pretrained' takes
+    them as they are published, below the key ``model``.
 
     Args:
         img_size (int): Side of the input for which relative positions of the global blocks are
@@ -141,6 +143,16 @@ class WindowedViT(BaseModule):
             )
             for index, rate in enumerate(rates)
         )
+
+    def init_weights(self) -> None:
+        """Load the checkpoint of ``init_cfg``."""
+        if (self.init_cfg or {}).get('type') != 'Pretrained':
+            super().init_weights()
+            return
+        found = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], map_location='cpu')
+        # MMEngine looks for 'state_dict' alone, and of this would load nothing.
+        found = found.get('model', found.get('state_dict', found))
+        load_state_dict(self, found, strict=False, logger='current')
 
     def _positions(self, height: int, width: int) -> Tensor:
         grid = self.pos_embed[:, 1:]

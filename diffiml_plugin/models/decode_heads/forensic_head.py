@@ -37,6 +37,12 @@ class ForensicHead(BaseDecodeHead):
         super().__init__(**kwargs)
         self.edge_width = edge_width
 
+    def drop_classifier(self) -> None:
+        """Take away the base class's 1x1 classifier, which a head of its own has no use for."""
+        # A parameter without a gradient otherwise, and its initialization without a layer.
+        self.conv_seg = None
+        self.init_cfg = None
+
     def localize_features(self, features: Sequence[Tensor]) -> Localization:
         """Localize from the selected stages."""
         raise NotImplementedError

@@ -28,7 +28,7 @@ class MesorchHead(ForensicHead):
         kwargs.setdefault('dropout_ratio', 0)
         super().__init__(in_channels=in_channels, channels=1, **kwargs)
         # The stages' own 1x1 convolutions take its place.
-        self.conv_seg = None
+        self.drop_classifier()
         *widths, _ = in_channels
         half = len(widths) // 2
         self.paths = nn.ModuleList()

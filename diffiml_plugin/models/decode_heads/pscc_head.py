@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmseg.registry import MODELS
+from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ..localization import Localization
@@ -118,7 +119,7 @@ class PSCCHead(ForensicHead):
     ) -> None:
         kwargs.setdefault('loss_decode', [])
         super().__init__(channels=1, **kwargs)
-        self.conv_seg = None
+        self.drop_classifier()
         self.enlarge_by = enlarge_by
         self.score_weight = score_weight
         self.correlations = nn.ModuleList(
@@ -145,7 +146,7 @@ class PSCCHead(ForensicHead):
         masks, score = self._masks_and_score(features)
         return Localization(logits=masks[0], score=score)
 
-    def loss(self, inputs, batch_data_samples, train_cfg) -> dict[str, Tensor]:
+    def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute the losses of the four masks and of the image score."""
         predicted, score = self._masks_and_score(self._transform_inputs(inputs))
         masks = (self._stack_batch_gt(batch_data_samples) == 1).to(score)

@@ -50,7 +50,7 @@ class TruForHead(ForensicHead):
 
     def __init__(self, confidence_weight: float = 1.0, score_weight: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
-        self.conv_seg = None
+        self.drop_classifier()
         self.confidence_weight = confidence_weight
         self.score_weight = score_weight
         settings = dict(

@@ -63,8 +63,6 @@ class IMDLBenCoModel(BaseSegmentor):
         threshold: float = 0.5,
         data_preprocessor: dict | None = None,
         init_cfg: dict | None = None,
-        train_cfg: dict | None = None,
-        test_cfg: dict | None = None,
         **kwargs,
     ) -> None:
         super().__init__(data_preprocessor, init_cfg)

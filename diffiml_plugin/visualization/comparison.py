@@ -1,4 +1,4 @@
-"""Pictures of a comparison."""
+"""Plots of a comparison of models."""
 
 from collections.abc import Mapping, Sequence
 from itertools import cycle
@@ -44,7 +44,11 @@ def _panels(count: int, width: float, height: float) -> tuple[plt.Figure, Sequen
 
 def _save(figure: plt.Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, transparent=True, metadata=dict(Date=None))
+    if path.suffix == '.svg':
+        # For a page that has the background, and without a date, which would make files differ.
+        figure.savefig(path, transparent=True, metadata=dict(Date=None))
+    else:
+        figure.savefig(path, dpi=90)
     plt.close(figure)
 
 
@@ -82,7 +86,7 @@ def draw_levels(
     Args:
         curves (Mapping[str, Mapping[str, Sequence[float]]]): Model -> kind -> F1 a level.
         ticks (Mapping[str, Sequence[str]]): Kind -> names of its levels.
-        path (Path): SVG to write.
+        path (Path): SVG or PNG to write.
     """
     with plt.rc_context(_STYLE):
         figure, axes = _panels(len(ticks), 3.1, 3.2)
