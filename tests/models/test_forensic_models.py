@@ -86,6 +86,9 @@ def test_dct_pass_against_numpy(band, share):
     expected = (kept - kept.min()) / (kept.max() - kept.min())
     found = DCTPass(band, share)(torch.tensor(image, dtype=torch.float32)[None, None])
     assert np.allclose(found[0, 0].numpy(), expected, atol=1e-4)
+    with torch.autocast('cpu', torch.bfloat16):
+        mixed = DCTPass(band, share)(torch.tensor(image, dtype=torch.float32)[None, None])
+    assert torch.equal(mixed, found)
 
 
 def test_dct_pass_of_a_constant_and_wrong_settings():

@@ -139,10 +139,15 @@ class DCTPass(nn.Module):
 
     def forward(self, images: Tensor) -> Tensor:
         """Filter (B, C, H, W) images; the size stays."""
-        down, right = (_dct_matrix(side, images) for side in images.shape[-2:])
+        # Half precision would leave little of the faint band beside the strong one.
+        with torch.autocast(images.device.type, enabled=False):
+            return self._filter(images.float())
+
+    def _filter(self, images: Tensor) -> Tensor:
+        down, right = (_dct_matrix(side, images.device) for side in images.shape[-2:])
         spectrum = down @ images @ right.T
         height, width = (int(self.share * side) for side in images.shape[-2:])
-        mask = torch.ones(images.shape[-2:], device=images.device, dtype=images.dtype)
+        mask = torch.ones(images.shape[-2:], device=images.device)
         if self.band == 'high':
             mask[:height, :width] = 0
         else:
@@ -152,12 +157,12 @@ class DCTPass(nn.Module):
         return (kept - low) / (high - low).clamp_min(1e-6)
 
 
-def _dct_matrix(side: int, like: Tensor) -> Tensor:
+def _dct_matrix(side: int, device: torch.device) -> Tensor:
     """Orthonormal matrix of the DCT-II, (side, side)."""
-    index = torch.arange(side, device=like.device, dtype=torch.float32)
+    index = torch.arange(side, device=device, dtype=torch.float32)
     matrix = torch.cos(math.pi / side * index.unsqueeze(1) * (index + 0.5)) * (2 / side) ** 0.5
     matrix[0] = side**-0.5
-    return matrix.to(like.dtype)
+    return matrix
 
 
 class GeMPool(nn.Module):
