@@ -1,5 +1,6 @@
 """Scoring of a model on a data set, without a runner."""
 
+import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,12 +8,14 @@ from pathlib import Path
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
+from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
+from ..engine.checkpoint import read_weights
 from ..errors import UserError
 from ..evaluation import IMLMetric
 
@@ -30,25 +33,33 @@ def latest_checkpoint(work_dir: Path) -> Path:
 
 
 def load_model(
-    config: Path, checkpoint: Path, device: str = 'cpu', changes: dict | None = None
+    config: Path | Config, checkpoint: str | Path, device: str = 'cpu', changes: dict | None = None
 ) -> tuple[nn.Module, Config]:
     """Build the config's model with the checkpoint's weights, ready to predict.
 
     Args:
-        config (Path): Config file.
-        checkpoint (Path): Checkpoint file; it must hold every weight of the model.
+        config (Path | Config): Config file, or what it holds.
+        checkpoint (str | Path): Checkpoint or safetensors file, or the address of a checkpoint; it
+            must hold every weight of the model. Files are read without running code in them.
         device (str): Defaults to 'cpu'.
         changes (dict, optional): Overrides of the config by dotted keys.
 
     Raises:
-        UserError: If the checkpoint is of another model.
+        UserError: If the checkpoint is of another model, or cannot be read.
     """
-    cfg = Config.fromfile(config)
+    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(config)
     cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = MODELS.build(cfg.model)
-    state = load_checkpoint(model, str(checkpoint), map_location='cpu')
-    state = state.get('state_dict', state)
+    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    if str(checkpoint).startswith(('http://', 'https://')):
+        state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
+        state = state.get('state_dict', state)
+    else:
+        state = read_weights(Path(checkpoint))
+    # What distributed training and DiffIMLPipeline put before all names.
+    for prefix in ('module.', 'network.'):
+        if all(name.startswith(prefix) for name in state):
+            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
     own = model.state_dict()
     missing, others = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     misshapen = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
@@ -59,7 +70,8 @@ def load_model(
             for fault, names in faults.items()
             if names
         )
-        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
+        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {cfg.filename!r}: {said}')
+    model.load_state_dict(state)
     return model.to(device).eval(), cfg
 
 
@@ -67,6 +79,12 @@ def test_set_of(cfg: Config) -> dict:
     """Return the config of the test set, of the first one where there are several."""
     loader = cfg.test_dataloader
     return dict((loader[0] if isinstance(loader, list) else loader)['dataset'])
+
+
+def settings_of(cfg: Config) -> str:
+    """Write down what a model's predictions depend on beside its weights, as JSON."""
+    known = dict(model=cfg.model.to_dict(), pipeline=test_set_of(cfg)['pipeline'])
+    return json.dumps(known, sort_keys=True, default=str)
 
 
 @torch.inference_mode()

@@ -9,9 +9,10 @@ from typing import NamedTuple
 from mmengine.config import Config
 from torch import nn
 
+from ..engine.checkpoint import sha256_of
 from ..errors import UserError
 from ..evaluation import IMLMetric
-from .evaluate import evaluate, test_set_of
+from .evaluate import evaluate, settings_of, test_set_of
 
 # The field's protocol: levels of each kind, mildest first.
 GRID: dict[str, tuple[float, ...]] = dict(
@@ -78,13 +79,10 @@ def fingerprint(config: Path, checkpoint: str | Path, changes: dict | None = Non
     digest = hashlib.sha256()
     path = Path(checkpoint)
     if path.is_file():
-        with path.open('rb') as file:
-            while block := file.read(1 << 20):
-                digest.update(block)
+        digest.update(sha256_of(path).encode())
     else:
         digest.update(str(checkpoint).encode())
-    known = dict(model=cfg.model.to_dict(), pipeline=test_set_of(cfg)['pipeline'])
-    digest.update(json.dumps(known, sort_keys=True, default=str).encode())
+    digest.update(settings_of(cfg).encode())
     return digest.hexdigest()
 
 

@@ -1,12 +1,35 @@
 """Weights of a checkpoint, without running what else is in it."""
 
+import hashlib
+import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
 from torch import Tensor
 
-from .launch import check_checkpoint
+from ..errors import UserError
+
+
+def sha256_of(path: Path) -> str:
+    """Hash a file, as ``sha256sum`` does."""
+    digest = hashlib.sha256()
+    with path.open('rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def checkpoint_fault(path: str) -> str:
+    """Say in one sentence why ``path`` can be no PyTorch checkpoint; nothing if it can."""
+    if not Path(path).is_file():
+        return f'checkpoint {path!r} does not exist'
+    # PyTorch's format since 1.6 is a zip archive; MMEngine has written no other.
+    if not zipfile.is_zipfile(path):
+        return f'checkpoint {path!r} is no PyTorch checkpoint, or is truncated'
+    return ''
 
 
 class _Ignored:
@@ -34,21 +57,42 @@ _HISTORY = (
 def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     """Read the tensors under ``key`` of a PyTorch checkpoint, with ``weights_only=True``.
 
+    A safetensors file, or a checkpoint of nothing but tensors, has them without a key. Half
+    precision, which files may have to be small, becomes single.
+
     Raises:
-        SystemExit: With one sentence, if it does not exist, is no PyTorch file, holds objects
+        UserError: If it does not exist, is no PyTorch file, holds objects
             other than tensors, plain data and MMEngine's log history, or lacks the key.
     """
-    check_checkpoint(str(path))
+    if Path(path).suffix == '.safetensors':
+        return _as_single(_read_safetensors(Path(path)))
+    if fault := checkpoint_fault(str(path)):
+        raise UserError(fault)
     try:
         # Each name gets a class of its own: the unpickler wants them one to one.
         stand_ins = [(type('_Ignored', (_Ignored,), {}), name) for name in _HISTORY]
         with torch.serialization.safe_globals(stand_ins):
             checkpoint = torch.load(path, map_location='cpu', weights_only=True)
     except Exception as error:
-        raise SystemExit(
+        raise UserError(
             f'checkpoint {str(path)!r} holds more than tensors and plain data, so it is not '
             f'loaded ({str(error).splitlines()[0]})'
         ) from None
+    if isinstance(checkpoint, dict) and all(isinstance(v, Tensor) for v in checkpoint.values()):
+        checkpoint = {key: checkpoint}
     if not isinstance(checkpoint, dict) or not isinstance(checkpoint.get(key), dict):
-        raise SystemExit(f'checkpoint {str(path)!r} has no weights under the key {key!r}')
-    return dict(checkpoint[key])
+        raise UserError(f'checkpoint {str(path)!r} has no weights under the key {key!r}')
+    return _as_single(checkpoint[key])
+
+
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    if not path.is_file():
+        raise UserError(f'weights {str(path)!r} do not exist')
+    try:
+        return load_file(path)
+    except SafetensorError as error:
+        raise UserError(f'weights {str(path)!r} are damaged: {error}') from None
+
+
+def _as_single(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: v.float() if v.dtype == torch.half else v for name, v in state.items()}

@@ -3,7 +3,6 @@
 import argparse
 import os
 import os.path as osp
-import zipfile
 
 import cv2
 import mmseg.models  # noqa: F401  registers the baselines
@@ -13,6 +12,7 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..errors import UserError
+from .checkpoint import checkpoint_fault
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -65,11 +65,8 @@ def check_checkpoint(path: str) -> str:
     """
     if path.startswith(('http://', 'https://')):
         return path
-    if not osp.isfile(path):
-        raise SystemExit(f'checkpoint {path!r} does not exist')
-    # PyTorch's format since 1.6 is a zip archive; MMEngine has written no other.
-    if not zipfile.is_zipfile(path):
-        raise SystemExit(f'checkpoint {path!r} is no PyTorch checkpoint, or is truncated')
+    if fault := checkpoint_fault(path):
+        raise SystemExit(fault)
     return path
 
 

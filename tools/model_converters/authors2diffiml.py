@@ -17,6 +17,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from diffiml_plugin.engine.checkpoint import read_weights
+from diffiml_plugin.errors import UserError
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
 
@@ -152,8 +153,11 @@ def main() -> None:
         raise SystemExit(f'config {str(args.config)!r} does not exist')
     keys = ('model', 'state_dict')
     source, target = keys[::-1] if args.reverse else keys
+    try:
+        weights = read_weights(args.src, source)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
     # The prefix is left by distributed training.
-    weights = read_weights(args.src, source)
     state = {name.removeprefix('module.'): tensor for name, tensor in weights.items()}
     converted, problems = convert(state, expected_shapes(args.config), args.reverse)
     if problems:

@@ -6,6 +6,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from diffiml_plugin.engine.checkpoint import read_weights
+from diffiml_plugin.errors import UserError
 
 PREFIX = 'vae.'
 
@@ -19,7 +20,10 @@ def parse_args() -> argparse.Namespace:
 
 def main() -> None:
     args = parse_args()
-    state = read_weights(args.checkpoint)
+    try:
+        state = read_weights(args.checkpoint)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
     weights = {
         k.removeprefix(PREFIX): v.contiguous() for k, v in state.items() if k.startswith(PREFIX)
     }
