@@ -1,8 +1,15 @@
 """Running: hooks, and set-up of a run from the command line."""
 
 from .acceleration_hook import AccelerationHook
+from .localization_visualization_hook import LocalizationVisualizationHook
 from .multi_test_loop import MultiTestLoop
 from .resume_random_state_hook import ResumeRandomStateHook
 from .save_masks_hook import SaveMasksHook
 
-__all__ = ['AccelerationHook', 'MultiTestLoop', 'ResumeRandomStateHook', 'SaveMasksHook']
+__all__ = [
+    'AccelerationHook',
+    'LocalizationVisualizationHook',
+    'MultiTestLoop',
+    'ResumeRandomStateHook',
+    'SaveMasksHook',
+]

@@ -17,6 +17,9 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 from sklearn import metrics
+from torch import Tensor
+
+from ..errors import UserError
 
 # One count, or an array of counts: one a threshold.
 Count = int | np.ndarray
@@ -35,6 +38,28 @@ class Confusion(NamedTuple):
     fp: Count
     fn: Count
     tn: Count
+
+
+def tampering_probability(logits: Tensor) -> np.ndarray:
+    """Read the probability of tampering out of a predicted sample's ``seg_logits``.
+
+    Args:
+        logits (Tensor): (1, H, W), which mmseg's one-channel heads store as a probability, or
+            (2, H, W) logits.
+
+    Returns:
+        np.ndarray: (H, W) float32 in 0..1.
+
+    Raises:
+        UserError: If there are more channels.
+    """
+    if len(logits) > 2:
+        raise UserError(
+            f'localization needs a head of one or two channels, got {len(logits)}: set '
+            'num_classes=2 (and out_channels=1, threshold=0.5) in decode_head'
+        )
+    prob = logits[0] if len(logits) == 1 else logits.float().softmax(0)[1]
+    return prob.float().cpu().numpy()
 
 
 def confusion(pred: np.ndarray, target: np.ndarray) -> Confusion:

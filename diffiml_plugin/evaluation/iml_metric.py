@@ -27,6 +27,7 @@ from .functional import (
     confusion,
     image_figures,
     rank,
+    tampering_probability,
 )
 from .results import write_results
 
@@ -157,14 +158,7 @@ class IMLMetric(BaseMetric):
 
     def _read(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 probabilities and the (H, W) mask, checked."""
-        logits = sample['seg_logits']['data']
-        if len(logits) > 2:
-            raise UserError(
-                f'IMLMetric needs a head of one or two channels, got {len(logits)}: set '
-                'num_classes=2 (and out_channels=1, threshold=0.5) in decode_head'
-            )
-        prob = logits[0] if len(logits) == 1 else logits.float().softmax(0)[1]
-        prob = prob.float().cpu().numpy()
+        prob = tampering_probability(sample['seg_logits']['data'])
         target = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
         name = sample.get('img_path', 'an image')
         if prob.shape != target.shape:

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import matplotlib
 import numpy as np
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 # Okabe and Ito's, which colour-blind readers can tell apart.
 COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
@@ -33,23 +32,21 @@ _STYLE = {
 }
 
 
-def _panels(count: int, width: float, height: float) -> tuple[plt.Figure, Sequence[plt.Axes]]:
-    figure, axes = plt.subplots(
-        1, count, figsize=(width * count, height), squeeze=False, layout='constrained'
-    )
+def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+    figure = Figure(figsize=(width * count, height), layout='constrained')
+    axes = figure.subplots(1, count, squeeze=False)
     for axis in axes[0]:
         axis.grid()
     return figure, axes[0]
 
 
-def _save(figure: plt.Figure, path: Path) -> None:
+def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.svg':
         # For a page that has the background, and without a date, which would make files differ.
         figure.savefig(path, transparent=True, metadata=dict(Date=None))
     else:
         figure.savefig(path, dpi=90)
-    plt.close(figure)
 
 
 def _styles(names: Sequence[str]) -> list[tuple[str, str, str]]:
@@ -63,7 +60,7 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
         points (Mapping[str, tuple[float, float, float]]): Model -> (GFLOPs, mean F1, deviation).
         path (Path): SVG to write.
     """
-    with plt.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure, (axis,) = _panels(1, 6.4, 4.0)
         for name, colour, mark in _styles(list(points)):
             cost, mean, deviation = points[name]
@@ -88,7 +85,7 @@ def draw_levels(
         ticks (Mapping[str, Sequence[str]]): Kind -> names of its levels.
         path (Path): SVG or PNG to write.
     """
-    with plt.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(ticks), 3.1, 3.2)
         for axis, (kind, names) in zip(axes, ticks.items(), strict=True):
             for model, colour, mark in _styles(list(curves)):
@@ -110,7 +107,7 @@ def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path)
         sets (Mapping[str, Mapping[str, np.ndarray]]): Test set -> model -> (N,) F1.
         path (Path): SVG to write.
     """
-    with plt.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(sets), 4.6, 3.4)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             parts = axis.violinplot(list(models.values()), showmeans=True, widths=0.8)
@@ -133,7 +130,7 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
             ``calibration_counts``.
         path (Path): SVG to write.
     """
-    with plt.rc_context(_STYLE):
+    with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(sets), 4.0, 3.6)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=_GREY, ls=':')

@@ -3,10 +3,7 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import matplotlib
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
+from matplotlib.figure import Figure
 
 
 def draw_curves(
@@ -23,9 +20,8 @@ def draw_curves(
         xlabel (str): Name of the x axis.
         path (Path): PNG to write.
     """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(4.6 * len(panels), 3.4), squeeze=False, layout='constrained'
-    )
+    figure = Figure(figsize=(4.6 * len(panels), 3.4), layout='constrained')
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
         for name, values in curves.items():
             axis.plot(range(len(ticks)), values, marker='o', label=name)
@@ -50,9 +46,8 @@ def draw_pareto(
         ylabel (str): Name of the quality.
         path (Path): PNG to write.
     """
-    figure, axes = plt.subplots(
-        1, len(panels), figsize=(6.4 * len(panels), 4.6), squeeze=False, layout='constrained'
-    )
+    figure = Figure(figsize=(6.4 * len(panels), 4.6), layout='constrained')
+    axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
         best = [p for p in points if not any(_beats(other, p) for other in points)]
         best = sorted(set(best))
@@ -77,8 +72,7 @@ def _beats(first: tuple[float, float, str], second: tuple[float, float, str]) ->
     return no_worse and first[:2] != second[:2]
 
 
-def save(figure: plt.Figure, path: Path) -> None:
+def save(figure: Figure, path: Path) -> None:
     """Write a figure and forget it."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)
-    plt.close(figure)

@@ -1,20 +1,19 @@
 """Grid of images and what models found in them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import BinaryIO
 
-import matplotlib
 import numpy as np
-
-matplotlib.use('Agg')
-from matplotlib import pyplot as plt  # noqa: E402  the backend is chosen first
+from matplotlib.figure import Figure
 
 
 def draw_grid(
     rows: Sequence[Sequence[np.ndarray]],
     titles: Sequence[str],
     labels: Sequence[str],
-    path: Path,
+    path: Path | BinaryIO,
+    metadata: Mapping[str, str] | None = None,
 ) -> None:
     """Draw rows of pictures with a title over each column and a label before each row.
 
@@ -24,15 +23,14 @@ def draw_grid(
             largest standard deviation that a probability can have.
         titles (Sequence[str]): One a column.
         labels (Sequence[str]): One a row.
-        path (Path): PNG to write.
+        path (Path | BinaryIO): PNG to write.
+        metadata (Mapping[str, str], optional): Texts to store in it.
     """
     shape = (len(rows), len(titles))
-    figure, axes = plt.subplots(
-        *shape,
-        figsize=(1.9 * shape[1] + 1, 1.9 * shape[0] + 0.6),
-        squeeze=False,
-        layout='constrained',
-    )
+    size = (1.9 * shape[1] + 1, 1.9 * shape[0] + 1.1)
+    # Not of pyplot, whose backend is the user's affair.
+    figure = Figure(figsize=size, layout='constrained')
+    axes = figure.subplots(*shape, squeeze=False)
     for number, (line, row, label) in enumerate(zip(axes, rows, labels, strict=True)):
         for axis, picture, title in zip(line, row, titles, strict=True):
             top = 0.5 if title.endswith('uncertainty') else 1
@@ -41,12 +39,16 @@ def draw_grid(
             else:
                 shown = axis.imshow(picture, vmin=0, vmax=top, cmap='cividis')
                 if number == len(rows) - 1:
-                    figure.colorbar(shown, ax=axis, location='bottom', shrink=0.9)
+                    ticks = (0, top / 2, top)
+                    # An inset takes no room from its own picture: all of a row stay aligned.
+                    place = axis.inset_axes((0, -0.12, 1, 0.05))
+                    bar = figure.colorbar(shown, place, orientation='horizontal', ticks=ticks)
+                    bar.ax.tick_params(labelsize=7)
             axis.set_xticks([])
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
         line[0].set_ylabel(label, fontsize=8)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90)
-    plt.close(figure)
+    if isinstance(path, Path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+    figure.savefig(path, dpi=90, metadata=metadata)

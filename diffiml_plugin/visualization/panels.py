@@ -4,6 +4,8 @@ import mmcv
 import numpy as np
 from mmseg.structures import SegDataSample
 
+from ..evaluation.functional import tampering_probability
+
 
 def panels_of(sample: SegDataSample) -> dict[str, np.ndarray]:
     """Collect a prediction's pictures by title.
@@ -15,13 +17,12 @@ def panels_of(sample: SegDataSample) -> dict[str, np.ndarray]:
         dict[str, np.ndarray]: 'image' (H, W, 3) uint8 RGB; 'ground truth', 'probability' and,
         where the model gives them, 'edge' and 'uncertainty', (H, W) in 0..1.
     """
-    logits = sample.seg_logits.data
-    # mmseg's one-channel heads store the probability.
-    prob = logits[0] if len(logits) == 1 else logits.float().softmax(0)[1]
     found = {
-        'image': mmcv.imread(sample.img_path, channel_order='rgb'),
+        # As stored: the mask knows nothing of a camera's EXIF rotation. (With this flag mmcv
+        # gives BGR, whatever order is asked for.)
+        'image': mmcv.imread(sample.img_path, 'color_ignore_orientation')[..., ::-1],
         'ground truth': (sample.gt_sem_seg.data[0] == 1).cpu().numpy().astype(float),
-        'probability': prob.cpu().numpy(),
+        'probability': tampering_probability(sample.seg_logits.data),
     }
     for title, field in dict(edge='pred_edge', uncertainty='uncertainty').items():
         if field in sample:

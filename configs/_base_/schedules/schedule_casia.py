@@ -19,4 +19,4 @@ default_hooks = dict(
         save_best='iml/pixel_f1',
         rule='greater'),
     sampler_seed=dict(type='DistSamplerSeedHook'),
-    visualization=dict(type='SegVisualizationHook'))
+    visualization=dict(type='LocalizationVisualizationHook'))

@@ -1,0 +1,35 @@
+"""Maps in colours."""
+
+import cv2
+import numpy as np
+from matplotlib import colormaps
+
+# Blue to yellow, and as bright as it is high: colour-blind readers and grey printers see it too.
+COLOUR_MAP = 'cividis'
+
+
+def colour(values: np.ndarray, top: float = 1.0) -> np.ndarray:
+    """Colour an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
+    # By table: matplotlib's own call makes (H, W, 4) doubles of it.
+    table = colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    levels = cv2.convertScaleAbs(np.clip(values, 0, top), alpha=255 / top)
+    return table[levels]
+
+
+def blend(image: np.ndarray, probability: np.ndarray, opacity: float = 0.6) -> np.ndarray:
+    """Draw a map over an image.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        probability (np.ndarray): (H, W) in 0..1.
+        opacity (float): 0..1, of a probability of 1. Where the probability is lower, the image
+            shows through as much more, and it stays as it is at 0.
+    """
+    result = np.empty_like(image)
+    # By rows: as floats a photograph of 50 megapixels would take gigabytes.
+    for start in range(0, len(image), 256):
+        rows = slice(start, start + 256)
+        share = (opacity * probability[rows].astype(np.float32))[..., None]
+        mixed = image[rows] * (1 - share) + colour(probability[rows]) * share
+        result[rows] = np.rint(mixed)
+    return result
