@@ -1,7 +1,9 @@
 """Diffusion-based decode head."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -18,6 +20,7 @@ from ..samplers.schedulers import (
     NOISE_SCHEDULERS,
     inherit_schedule,
     predicted_clean,
+    registry_config,
     score_from_clean,
     snr_weight,
     training_target,
@@ -364,16 +367,60 @@ class DiffusionHead(BaseDecodeHead):
             self.denoiser.in_channels,
             [image_identity(meta) for meta in batch_img_metas],
         )
-        size = self._input_size(batch_img_metas[0])
-        factor = self.vae.downsample_factor
-        decoded = (members.shape[-2] * factor, members.shape[-1] * factor)
-        # A crop of less than one latent pixel is padding by the strides; more is a real resize.
-        crop = tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))
-        maps = self._merge_members(members, crop)
-        if crop != size:
-            maps = [resize(m, size=size, mode='bilinear', align_corners=False) for m in maps]
+        crop, size = self._output_sizes(condition, batch_img_metas[0])
+        maps = self._to_input_size(self._merge_members(members, crop), size)
         counts = self._known(members).sum(0).view(-1, 1, 1, 1)
         return Localization(*maps, counts.to(maps[0]).expand_as(maps[0]))
+
+    @contextmanager
+    def solving(self, **settings: Any) -> Iterator[None]:
+        """Solve with other settings of the sampler for a while.
+
+        Args:
+            **settings: Of :class:`DiffusionSampler`; its ``scheduler`` inherits the training
+                schedule where it does not give its own settings.
+
+        Raises:
+            UserError: As the sampler.
+        """
+        if 'scheduler' in settings:
+            training = self.noise_scheduler
+            training = registry_config(type(training).__name__, training.config)
+            settings['scheduler'] = inherit_schedule(training, settings['scheduler'])
+        usual, self.solver = self.solver, self.solver.changed(**settings)
+        try:
+            yield
+        finally:
+            self.solver = usual
+
+    def trajectory(
+        self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]
+    ) -> list[list[Tensor]]:
+        """Decode the first member's latents wherever the solver evaluates the denoiser.
+
+        Args:
+            inputs (Sequence[Tensor]): The backbone's stages.
+            batch_img_metas (Sequence[dict]): As of :meth:`localize`.
+
+        Returns:
+            list[list[Tensor]]: Mask and edge logits at the size of the network's input, from the
+            noise at first to the solution at last.
+        """
+        visited = []
+
+        def recorded(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+            visited.append(latents)
+            return self.denoise(latents, timestep, condition, projected=True)
+
+        condition = self.denoiser.project(self.condition(inputs))
+        crop, size = self._output_sizes(condition, batch_img_metas[0])
+        names = [image_identity(meta) for meta in batch_img_metas]
+        with self.solving(ensemble_size=1, max_batch=None):
+            solved = self.solver.sample(recorded, condition, self.denoiser.in_channels, names)
+        return [
+            self._to_input_size(self.decode_latents(latents, crop), size)
+            for latents in [*visited, solved[0]]
+        ]
 
     def _known(self, members: Tensor) -> Tensor:
         """Tell which of (N, B, 8, h, w) members there are, (N, B) boolean."""
@@ -409,6 +456,26 @@ class DiffusionHead(BaseDecodeHead):
         slides = isinstance(meta['img_shape'], torch.Size)
         shape = meta['img_shape'] if slides else meta.get('pad_shape', meta['img_shape'])
         return tuple(shape[:2])
+
+    def _output_sizes(
+        self, condition: Tensor, meta: dict
+    ) -> tuple[tuple[int, int], tuple[int, int]]:
+        """Return to what size decoded maps are cropped, and that of the network's input."""
+        size = self._input_size(meta)
+        factor = self.vae.downsample_factor
+        decoded = (factor * side for side in condition.shape[-2:])
+        # A crop of less than one latent pixel is padding by the strides; more is a real resize.
+        crop = tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))
+        return crop, size
+
+    @staticmethod
+    def _to_input_size(maps: Sequence[Tensor], size: tuple[int, int]) -> list[Tensor]:
+        return [
+            m
+            if m.shape[-2:] == size
+            else resize(m, size=size, mode='bilinear', align_corners=False)
+            for m in maps
+        ]
 
     def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg) -> Tensor:
         """Return (B, 1, H, W) logits of tampering."""

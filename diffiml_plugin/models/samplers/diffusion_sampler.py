@@ -4,6 +4,7 @@ import hashlib
 import inspect
 from collections.abc import Callable, Sequence
 from itertools import product
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
@@ -100,6 +101,24 @@ class DiffusionSampler:
         scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
         # A few of diffusers' solvers take noise only and have no such setting.
         self._prediction_type = scheduler.config.get('prediction_type', 'epsilon')
+
+    def changed(self, **settings: Any) -> 'DiffusionSampler':
+        """Return a sampler with other settings; those that are not named stay as they are.
+
+        Raises:
+            UserError: As on construction.
+        """
+        known = dict(
+            scheduler=self.scheduler_cfg,
+            num_inference_steps=self.num_inference_steps,
+            ensemble_size=self.ensemble_size,
+            max_members=self.max_members,
+            tolerance=self.tolerance,
+            noise_scale=self.noise_scale,
+            seed=self.seed,
+            max_batch=self.max_batch,
+        )
+        return type(self)(**(known | settings))
 
     def timesteps(self) -> Tensor:
         """Return the integer timesteps at which the solver evaluates the denoiser."""

@@ -1,5 +1,6 @@
 """diffusers' noise schedulers by class name."""
 
+from collections.abc import Mapping
 from typing import Any
 
 import diffusers
@@ -24,6 +25,19 @@ def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
     if unknown:
         raise UserError(f'{name} has no setting {", ".join(map(repr, sorted(unknown)))}')
     return cls(**cfg)
+
+
+def registry_config(name: str, settings: Mapping[str, Any]) -> dict:
+    """Turn a diffusers scheduler's saved config into one of the registry.
+
+    Args:
+        name (str): Class of the scheduler.
+        settings (Mapping[str, Any]): Its ``config``, which also keeps what another class that it
+            was made from had, and notes of diffusers' own.
+    """
+    cls = getattr(diffusers, name, None)
+    known = cls._get_init_keys(cls) if cls is not None else settings.keys()
+    return dict(type=name) | {k: v for k, v in settings.items() if k in known}
 
 
 NOISE_SCHEDULERS = Registry('noise_scheduler', build_func=_build)

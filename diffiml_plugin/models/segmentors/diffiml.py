@@ -2,6 +2,7 @@
 
 import hashlib
 
+import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
@@ -29,10 +30,32 @@ class DiffIML(Localizer):
             meta = dict(ori_shape=(height, width), img_shape=(height, width))
             data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
         for image, sample in zip(inputs, data_samples, strict=True):
-            if not sample.metainfo.get('img_path'):
+            known = sample.metainfo
+            if not (known.get('img_path') or known.get('noise_id')):
                 pixels = image.detach().cpu().contiguous().numpy().tobytes()
                 sample.set_metainfo(dict(noise_id=hashlib.sha256(pixels).hexdigest()))
         return super().predict(inputs, data_samples)
+
+    def trajectory(
+        self, inputs: Tensor, data_samples: list[SegDataSample]
+    ) -> list[list[SegDataSample]]:
+        """Show how the solver comes from noise to the mask, by the ensemble's first member.
+
+        Args:
+            inputs (Tensor): (B, 3, H, W) normalized images.
+            data_samples (list[SegDataSample]): With their metas.
+
+        Returns:
+            list[list[SegDataSample]]: At each evaluation of the denoiser, and at last for the
+            solution, a predicted sample an image; ``uncertainty`` is 0.
+        """
+        metas = [sample.metainfo for sample in data_samples]
+        frames = []
+        for mask, edge in self.decode_head.trajectory(self.extract_feat(inputs), metas):
+            maps = [mask, edge, torch.zeros_like(mask), torch.ones_like(mask)]
+            samples = [SegDataSample(metainfo=meta) for meta in metas]
+            frames.append(self.postprocess_result(torch.cat(maps, dim=1), samples))
+        return frames
 
     def score(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
         """Return the learned grad log p_t(y_t | x); see :meth:`DiffusionHead.score`."""
