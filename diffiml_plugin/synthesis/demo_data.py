@@ -38,6 +38,8 @@ PHOTOGRAPHS = {
     'train': [*(_SKIMAGE / name for name in _TRAIN), _SKLEARN / 'china.jpg'],
     'test': [*(_SKIMAGE / name for name in _TEST), _SKLEARN / 'flower.jpg'],
 }
+# Longer sides at which photographs of one's own are used.
+_SIDES = (2048, 1024, 512)
 SEEN = ('splice', 'removal', 'noise', 'blur')
 # Grey levels that a region must change by on average: the blur of a black sky is no tampering.
 MIN_CHANGE = 4.0
@@ -143,7 +145,40 @@ def write_folder(
             cv2.imwrite(str(out / 'Gt' / f'{stem}.png'), region)
 
 
-def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> None:
+def read_own_photographs(folder: Path) -> list[np.ndarray]:
+    """Read a folder of photographs, each at up to three sizes, (H, W, 3) uint8 BGR.
+
+    Photographs are published at all sizes, and a trace looks different in each.
+
+    Raises:
+        UserError: If there is none, or one cannot be read.
+    """
+    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))
+    if not paths:
+        raise UserError(f'the folder {str(folder)!r} holds no photograph (.jpg, .png)')
+    found = []
+    for photograph in read_photographs(paths):
+        longest = max(photograph.shape[:2])
+        for side in _SIDES:
+            factor = side / longest
+            if factor < 1:
+                found.append(
+                    cv2.resize(photograph, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+                )
+        if longest <= _SIDES[0]:
+            found.append(photograph)
+    return found
+
+
+def make_demo_data(
+    out: Path,
+    num_train: int,
+    num_test: int,
+    seed: int = 0,
+    own: Path | None = None,
+    kinds: Sequence[str] = SEEN,
+    authentic_share: float = 0.15,
+) -> None:
     """Write ``train`` and four test folders.
 
     ``test_seen`` has the manipulations of training, ``test_unseen`` others; ``test_jpeg`` (seen
@@ -155,14 +190,26 @@ def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> N
         num_train (int): Images to train on.
         num_test (int): Images of each test set.
         seed (int): The same seed gives the same files. Defaults to 0.
+        own (Path, optional): Folder of photographs to train on beside the embedded ones.
+        kinds (Sequence[str]): Manipulations to train on, keys of ``TAMPERINGS``.
+        authentic_share (float): Of the training images, 0 to below 1. Defaults to 0.15.
 
     Raises:
-        UserError: If a number is below 1 or a photograph is missing.
+        UserError: If a setting lies outside its range or a photograph is missing.
     """
     if min(num_train, num_test) < 1:
         raise UserError(f'demo data needs at least one image a set, got {num_train} and {num_test}')
+    unknown = set(kinds) - set(TAMPERINGS)
+    if unknown or not kinds:
+        raise UserError(
+            f'unknown manipulations {", ".join(sorted(unknown))}: there are {", ".join(TAMPERINGS)}'
+        )
+    if not 0 <= authentic_share < 1:
+        raise UserError(f'the share of authentic images must lie in 0..1, got {authentic_share}')
     photographs = {split: read_photographs(paths) for split, paths in PHOTOGRAPHS.items()}
-    write_folder(out / 'train', photographs['train'], SEEN, num_train, (seed, 0))
+    if own is not None:
+        photographs['train'] += read_own_photographs(own)
+    write_folder(out / 'train', photographs['train'], kinds, num_train, (seed, 0), authentic_share)
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))
     strong = dict(qualities=(50, 70), png_share=0.0)
