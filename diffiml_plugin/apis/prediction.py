@@ -1,0 +1,82 @@
+"""What a model says of one photograph."""
+
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from ..visualization import blend
+
+
+@dataclass
+class Prediction:
+    """A model's finding in one photograph, at its own size and the way a viewer turns it.
+
+    Attributes:
+        name (str): The photograph's file name, or a number for one from memory.
+        image (np.ndarray): (H, W, 3) uint8 RGB.
+        probability (np.ndarray): (H, W) float32 in 0..1, of tampering.
+        mask (np.ndarray): (H, W) uint8, 1 where the probability is above ``threshold``.
+        score (float): 0..1, that the image is tampered at all.
+        threshold (float): 0..1.
+        edge (np.ndarray, optional): (H, W) float32 in 0..1, of the region's boundary.
+        uncertainty (np.ndarray, optional): (H, W) float32, the ensemble's standard deviation of
+            probability, 0..0.5.
+        confidence (np.ndarray, optional): (H, W) float32 in 0..1, of models that estimate it.
+        provenance (dict): What it depends on; see :class:`DiffIMLInferencer`.
+    """
+
+    name: str
+    image: np.ndarray
+    probability: np.ndarray
+    mask: np.ndarray
+    score: float
+    threshold: float
+    edge: np.ndarray | None = None
+    uncertainty: np.ndarray | None = None
+    confidence: np.ndarray | None = None
+    provenance: dict = field(default_factory=dict)
+
+    def overlay(self, opacity: float = 0.6) -> np.ndarray:
+        """Draw the probability over the image, (H, W, 3) uint8 RGB.
+
+        Args:
+            opacity (float): 0..1, of a probability of 1; lower ones are as much more transparent.
+        """
+        return blend(self.image, self.probability, opacity)
+
+    def panels(self) -> dict[str, np.ndarray]:
+        """Collect what there is to draw by title, for ``draw_grid``."""
+        found = {
+            'image': self.image,
+            'overlay': self.overlay(),
+            'probability': self.probability,
+            'mask': self.mask.astype(np.float32),
+        }
+        for title in ('edge', 'uncertainty', 'confidence'):
+            if getattr(self, title) is not None:
+                found[title] = getattr(self, title)
+        return found
+
+    def record(self) -> dict:
+        """Say it in numbers and words alone, ready for JSON."""
+        height, width = self.mask.shape
+        return dict(
+            name=self.name,
+            width=width,
+            height=height,
+            score=round(self.score, 6),
+            threshold=self.threshold,
+            tampered_share=round(float(self.mask.mean()), 6),
+            mean_uncertainty=(
+                None if self.uncertainty is None else round(float(self.uncertainty.mean()), 6)
+            ),
+            provenance=self.provenance,
+        )
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A photograph of which nothing could be said, and why, in one sentence."""
+
+    name: str
+    reason: str

@@ -1,0 +1,64 @@
+"""Cutting of large photographs into tiles, and blending of what is found in them."""
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+
+from ..errors import UserError
+
+
+class Tile(NamedTuple):
+    """A window of an image and the weights of its rows and columns, which add up to 1."""
+
+    rows: slice
+    columns: slice
+    row_weights: np.ndarray
+    column_weights: np.ndarray
+
+    def add(self, total: np.ndarray, part: np.ndarray) -> None:
+        """Add the tile's (h, w) ``part`` to its place in the (H, W) ``total``."""
+        weighted = part * self.row_weights[:, None]
+        weighted *= self.column_weights
+        total[self.rows, self.columns] += weighted
+
+
+def tiles_of(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
+    """Cover an image with tiles of one size, row by row.
+
+    Tiles lie evenly and overlap by at least ``overlap``, over which their weights run linearly
+    from one to the other: no seam shows. An image that is smaller than a tile is one.
+
+    Args:
+        shape (tuple[int, int]): (H, W) in pixels.
+        size (int): Side of a tile in pixels, at least 8.
+        overlap (int): In pixels, 0 to half of ``size``.
+
+    Raises:
+        UserError: If size or overlap lie outside their range.
+    """
+    if size < 8:
+        raise UserError(f'a tile must be at least 8 pixels wide, got {size}')
+    if not 0 <= overlap <= size // 2:
+        raise UserError(f'the overlap of tiles of {size} must lie in 0..{size // 2}, got {overlap}')
+    rows, columns = (_windows(side, size, overlap) for side in shape)
+    for row, row_weights in rows:
+        for column, column_weights in columns:
+            yield Tile(row, column, row_weights, column_weights)
+
+
+def _windows(side: int, size: int, overlap: int) -> list[tuple[slice, np.ndarray]]:
+    if side <= size:
+        return [(slice(0, side), np.ones(side, np.float32))]
+    count = -(-(side - overlap) // (size - overlap))
+    starts = np.linspace(0, side - size, count).round().astype(int)
+    # Rises from both ends; half a pixel off, so that no weight is 0.
+    ramp = np.minimum(np.arange(size) + 0.5, overlap + 0.5)
+    profile = np.minimum(ramp, ramp[::-1])
+    total = np.zeros(side)
+    for start in starts:
+        total[start : start + size] += profile
+    return [
+        (slice(start, start + size), (profile / total[start : start + size]).astype(np.float32))
+        for start in starts.tolist()
+    ]

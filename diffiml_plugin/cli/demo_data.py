@@ -1,0 +1,47 @@
+"""Write images of known manipulation, made from photographs that come with scikit-image."""
+
+import argparse
+import sys
+import time
+from pathlib import Path
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    parser.add_argument('--out', type=Path, default=Path('data/demo'), help='folder to write to')
+    parser.add_argument('--num', type=int, default=6000, help='training images')
+    parser.add_argument('--num-test', type=int, default=200, help='images of each test set')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument(
+        '--photographs', type=Path, metavar='DIR', help='to train on beside the embedded ones'
+    )
+    parser.add_argument(
+        '--kinds', nargs='+', help='manipulations to train on (default: splice removal noise blur)'
+    )
+    parser.add_argument(
+        '--authentic-share', type=float, default=0.15, help='of the training images (0.15)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Write the images."""
+    from ..synthesis.demo_data import SEEN, make_demo_data
+
+    start = time.perf_counter()
+    try:
+        make_demo_data(
+            args.out,
+            args.num,
+            args.num_test,
+            args.seed,
+            args.photographs,
+            args.kinds or SEEN,
+            args.authentic_share,
+        )
+    except OSError as error:
+        print(f'diffiml demo-data: {error}', file=sys.stderr)
+        return 1
+    total = args.num + 4 * args.num_test
+    rate = total / (time.perf_counter() - start)
+    print(f'{total} images in {args.out} ({rate:.0f} a second)')
+    return 0

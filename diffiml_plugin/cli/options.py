@@ -1,0 +1,26 @@
+"""Options that several commands have."""
+
+import argparse
+
+# The names under which the inferencer knows them.
+SOLVER_OPTIONS = ('seed', 'num_inference_steps', 'ensemble_size')
+
+
+def add_model_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the choice of model and device."""
+    parser.add_argument(
+        '--model',
+        metavar='PATH',
+        help='work dir of a training, config file, or folder of DiffIMLPipeline.save_pretrained '
+        '(default: the small model that comes with the package)',
+    )
+    parser.add_argument('--weights', metavar='FILE', help='checkpoint; a config file needs one')
+    parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
+
+
+def whole_number(text: str) -> int:
+    """Read a number of at least 1."""
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
+    return value

@@ -1,0 +1,35 @@
+"""Serve a web page for single images on this machine (needs the extra `web`)."""
+
+import argparse
+
+from ..errors import UserError
+from .options import add_model_arguments
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the command's arguments."""
+    add_model_arguments(parser)
+    parser.add_argument(
+        '--host',
+        default='127.0.0.1',
+        help='address to bind to; anything else lets other machines in (default: %(default)s)',
+    )
+    parser.add_argument('--port', type=int, default=7860, help='(default: %(default)s)')
+    parser.add_argument(
+        '--max-upload', type=int, default=50, metavar='MB', help='of a file (default: %(default)s)'
+    )
+
+
+def run(args: argparse.Namespace) -> int:
+    """Serve until interrupted."""
+    try:
+        from ..web import serve
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[web]"'
+        ) from None
+    from ..apis.inferencer import DiffIMLInferencer
+
+    inferencer = DiffIMLInferencer(args.model, args.weights, args.device, show_progress=False)
+    serve(inferencer, args.host, args.port, args.max_upload)
+    return 0

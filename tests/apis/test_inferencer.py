@@ -1,0 +1,410 @@
+"""The inferencer with the model that comes with the package, and with hand-made ones."""
+
+import hashlib
+import json
+import shutil
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.dataset import pseudo_collate
+from mmengine.structures import PixelData
+from mmseg.registry import MODELS, TRANSFORMS
+from mmseg.structures import SegDataSample
+from PIL import Image
+from torch import nn
+
+from diffiml_plugin.apis import inferencer as module
+from diffiml_plugin.apis.evaluate import load_model
+from diffiml_plugin.apis.evaluate import test_set_of as dataset_of
+from diffiml_plugin.apis.inferencer import DiffIMLInferencer
+from diffiml_plugin.apis.photos import read_photo
+from diffiml_plugin.apis.prediction import Failure, Prediction
+from diffiml_plugin.apis.sources import RELEASE, find_model
+from diffiml_plugin.errors import UserError
+
+
+@pytest.fixture(scope='module')
+def shipped() -> DiffIMLInferencer:
+    return DiffIMLInferencer(device='cpu', show_progress=False)
+
+
+@pytest.fixture(scope='module')
+def photo(demo_data) -> Path:
+    """A spliced image of the demo's test set, whose size is not square-rooted in any stride."""
+    return sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0]
+
+
+def one(inferencer: DiffIMLInferencer, source: object, **kwargs: object) -> Prediction:
+    (found,) = inferencer(source, **kwargs)['predictions']
+    return found
+
+
+def assert_same(first: Prediction, second: Prediction, tolerance: float = 0) -> None:
+    for name in ('probability', 'edge', 'uncertainty', 'mask'):
+        a, b = getattr(first, name), getattr(second, name)
+        assert a.shape == b.shape and np.abs(a.astype(float) - b).max() <= tolerance, name
+    assert abs(first.score - second.score) <= tolerance
+
+
+def test_the_shipped_model_finds_what_was_changed(shipped, demo_data):
+    scores = []
+    for path in sorted((demo_data / 'test_seen/Tp').iterdir()):
+        truth = cv2.imread(str(demo_data / f'test_seen/Gt/{path.stem}.png'), 0) > 127
+        found = one(shipped, path)
+        assert found.mask.shape == truth.shape
+        both = (found.mask > 0) & truth
+        scores.append(2 * both.sum() / (found.mask.sum() + truth.sum()))
+    assert np.mean(scores) > 0.5
+
+
+def test_file_array_pillow_and_a_renamed_copy_give_the_same(shipped, photo, tmp_path):
+    reference = one(shipped, photo)
+    copy = tmp_path / f'other{photo.suffix}'
+    shutil.copy(photo, copy)
+    bgr = read_photo(photo).pixels
+    for source in (str(photo), copy, bgr, Image.open(photo)):
+        assert_same(one(shipped, source), reference)
+    assert_same(one(shipped, bgr[..., ::-1], channel_order='rgb'), reference)
+    assert (reference.image == bgr[..., ::-1]).all()
+    assert (reference.mask == (reference.probability > 0.5)).all()
+    assert set(np.unique(reference.mask)) <= {0, 1} and reference.mask.dtype == np.uint8
+
+
+def test_it_is_the_segmentor_itself(shipped, photo):
+    source = find_model()
+    model, cfg = load_model(source.config, source.weights)
+    data = dict(img_path=str(photo))
+    for step in dataset_of(cfg)['pipeline']:
+        if step['type'] != 'LoadTamperingMask':
+            data = TRANSFORMS.build(step)(data)
+    data['data_samples'].set_metainfo(dict(noise_id=read_photo(photo).identity))
+    with torch.inference_mode():
+        (sample,) = model.test_step(pseudo_collate([data]))
+    found = one(shipped, photo)
+    for mine, theirs in (
+        (found.probability, sample.seg_logits.data[0]),
+        (found.edge, sample.pred_edge.data[0]),
+        (found.uncertainty, sample.uncertainty.data[0]),
+    ):
+        assert np.abs(mine - theirs.numpy()).max() <= 1e-5
+    assert found.score == pytest.approx(sample.pred_score, abs=1e-5)
+
+
+def test_a_batch_changes_nothing_but_rounding(shipped, demo_data):
+    folder = demo_data / 'test_seen'
+    alone = shipped(folder / 'Tp')['predictions']
+    together = shipped(folder / 'Tp', batch_size=4)['predictions']
+    assert len(alone) == len(list((folder / 'Tp').iterdir()))
+    for first, second in zip(alone, together, strict=True):
+        assert first.name == second.name
+        assert np.abs(first.probability - second.probability).max() < 1e-4
+
+
+def test_settings_of_the_solver_last_for_one_call(shipped, photo):
+    usual = one(shipped, photo)
+    other = one(shipped, photo, seed=5, num_inference_steps=3, ensemble_size=4)
+    assert np.abs(usual.probability - other.probability).max() > 1e-3
+    settings = other.provenance['settings']
+    assert settings['num_inference_steps'] == 3 and settings['ensemble_size'] == 4
+    assert other.provenance['seed'] == 5 and usual.provenance['seed'] == 0
+    assert_same(one(shipped, photo), usual)
+    assert_same(one(shipped, photo, seed=5, num_inference_steps=3, ensemble_size=4), other)
+    assert one(shipped, photo, ensemble_size=1).uncertainty.max() == 0
+    low, high = (one(shipped, photo, threshold=t).mask.sum() for t in (0.1, 0.9))
+    assert low >= usual.mask.sum() >= high and low > high
+
+
+def test_provenance_is_of_this_input_and_these_weights(shipped, photo, tmp_path):
+    found = one(shipped, photo).provenance
+    weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
+    assert found['input_sha256'] == hashlib.sha256(photo.read_bytes()).hexdigest()
+    assert found['model_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert found['input'] == photo.name and str(photo.parent) not in json.dumps(found)
+    record = one(shipped, photo).record()
+    assert json.loads(json.dumps(record)) == record
+    # Another setting of the model is another config.
+    source = find_model()
+    source.config.merge_from_dict({'model.decode_head.sampler.noise_scale': 0.5})
+    other = DiffIMLInferencer(source.config, source.weights, 'cpu', show_progress=False)
+    changed = one(other, photo).provenance
+    assert changed['model_sha256'] == found['model_sha256']
+    assert changed['config_sha256'] != found['config_sha256']
+
+
+@pytest.mark.parametrize('size', [(1, 1), (1, 40), (3, 2), (7, 129), (31, 33), (9000, 100)])
+def test_pictures_of_any_size(shipped, size):
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    found = one(shipped, picture)
+    for name in ('probability', 'edge', 'uncertainty', 'mask'):
+        values = getattr(found, name)
+        assert values.shape == size and np.isfinite(values).all()
+    assert found.image.shape == (*size, 3) and 0 <= found.score <= 1
+    assert found.overlay().shape == (*size, 3)
+
+
+def test_what_a_viewer_turns_is_turned(shipped, photo, tmp_path):
+    image = Image.open(photo).convert('RGB').crop((0, 0, 120, 72))
+    image.save(tmp_path / 'plain.png')
+    exif = Image.Exif()
+    exif[274] = 6  # a quarter turn clockwise
+    image.save(tmp_path / 'turned.png', exif=exif)
+    plain, turned = (one(shipped, tmp_path / f'{n}.png') for n in ('plain', 'turned'))
+    assert plain.mask.shape == (72, 120) and turned.mask.shape == (120, 72)
+    for name in ('probability', 'edge', 'uncertainty', 'mask', 'image'):
+        assert (np.rot90(getattr(plain, name), -1) == getattr(turned, name)).all(), name
+
+
+# Tiles ------------------------------------------------------------------------------------------
+
+
+class Brightness(nn.Module):
+    """Says of each pixel by itself that it is as tampered as it is bright."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(1))
+        self.seen: list[tuple[int, ...]] = []
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        self.seen.append((len(data['inputs']), *data['inputs'][0].shape))
+        for sample, image in zip(data['data_samples'], data['inputs'], strict=True):
+            if image.shape[-1] == 13:
+                raise RuntimeError('kernel size cannot be greater than 13')
+            prob = image.float().mean(0, keepdim=True) / 255
+            sample.seg_logits = PixelData(data=prob)
+        return data['data_samples']
+
+
+@pytest.fixture
+def bright() -> DiffIMLInferencer:
+    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+    cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
+    return DiffIMLInferencer.of_model(Brightness(), cfg)
+
+
+@pytest.mark.parametrize('size', [(50, 70), (64, 64), (131, 200)])
+def test_tiles_of_a_pointwise_model_are_the_whole(bright, size):
+    picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
+    whole = one(bright, picture, tile=None)
+    assert np.abs(whole.probability - picture.mean(2) / 255).max() < 1e-6
+    bright.model.seen.clear()
+    tiled = one(bright, picture, tile=64, overlap=20, batch_size=3)
+    assert np.abs(tiled.probability - whole.probability).max() < 1e-6
+    assert tiled.score == pytest.approx(whole.probability.max())
+    # Nothing larger than a tile goes through the model, and no more than asked for.
+    assert max(n for n, *_ in bright.model.seen) <= 3
+    assert max(max(shape) for _, _, *shape in bright.model.seen) <= 64
+
+
+def test_large_images_are_tiled_unless_told_otherwise(bright, monkeypatch):
+    monkeypatch.setattr(module, 'MAX_WHOLE', 64 * 64)
+    monkeypatch.setattr(module, 'AUTO_TILE', 32)
+    small, large = (np.zeros((64, side, 3), np.uint8) for side in (64, 65))
+    assert one(bright, small).provenance['settings']['tile'] is None
+    assert one(bright, large).provenance['settings'] == dict(tile=32, overlap=8, max_size=None)
+    assert one(bright, large, tile=None).provenance['settings']['tile'] is None
+
+
+def test_tiles_of_the_shipped_model(shipped, demo_data):
+    paths = sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[:2]
+    photos = [cv2.resize(read_photo(path).pixels, (128, 128)) for path in paths]
+    large = np.concatenate([np.concatenate(photos, 1), np.concatenate(photos[::-1], 1)])
+    # As large as the picture, a tile is the whole, noise and all.
+    assert_same(one(shipped, large, tile=256), one(shipped, large))
+    tiled, whole = (one(shipped, large, tile=t, noise_scale=0.0) for t in (192, None))
+    assert (tiled.mask == whole.mask).mean() > 0.9
+    assert np.corrcoef(tiled.probability.ravel(), whole.probability.ravel())[0, 1] > 0.8
+
+
+def test_reduced_first_if_asked_to(bright):
+    picture = np.zeros((40, 90, 3), np.uint8)
+    picture[:, 45:] = 255
+    found = one(bright, picture, max_size=30)
+    assert bright.model.seen[-1] == (1, 3, 13, 30)
+    assert found.probability.shape == (40, 90)
+    assert found.probability[:, :40].max() < 0.1 and found.probability[:, 50:].min() > 0.9
+
+
+# Failures ---------------------------------------------------------------------------------------
+
+
+def test_failures_come_in_their_place(bright, tmp_path):
+    (tmp_path / 'text.png').write_text('no picture')
+    good = np.full((20, 20, 3), 200, np.uint8)
+    bad = np.zeros((20, 13, 3), np.uint8)
+    sources = [good, tmp_path / 'text.png', good, good, tmp_path / 'gone.jpg', bad, good]
+    kinds = [type(found) for found in bright.stream(sources, batch_size=4)]
+    assert kinds == [Prediction, Failure, Prediction, Prediction, Failure, Failure, Prediction]
+    found = bright(sources, batch_size=4, skip_errors=True)
+    assert len(found['predictions']) == 4
+    assert [failure.name for failure in found['failures']] == ['text.png', 'gone.jpg', 'image5']
+    assert 'kernel size' in found['failures'][2].reason
+    with pytest.raises(UserError, match="'text.png' is no image"):
+        bright(sources)
+
+
+def test_a_model_that_fails_on_one_of_a_batch_gives_the_others(bright):
+    good, bad = np.full((20, 13, 3), 200, np.uint8), np.zeros((20, 13, 3), np.uint8)
+    calls = []
+
+    def picky(data: dict) -> list:
+        calls.append(len(data['inputs']))
+        if any(image.max() == 0 for image in data['inputs']):
+            raise RuntimeError('too dark')
+        for sample in data['data_samples']:
+            sample.seg_logits = PixelData(data=torch.ones(1, 20, 13))
+        return data['data_samples']
+
+    bright.model.test_step = picky
+    found = list(bright.stream([good, bad, good], batch_size=3))
+    assert [type(f) for f in found] == [Prediction, Failure, Prediction]
+    assert calls == [3, 1, 1, 1] and 'too dark' in found[1].reason
+    # One tile's fault is told once, of the image.
+    tall = np.full((90, 13, 3), 200, np.uint8)
+    tall[40:] = 0
+    found = list(bright.stream([tall, good], tile=20, overlap=0))
+    assert [type(f) for f in found] == [Failure, Prediction]
+
+
+@pytest.mark.parametrize(
+    ('changes', 'words'),
+    [
+        (dict(tile=4), 'at least 8 pixels'),
+        (dict(tile='large'), "'auto' or None"),
+        (dict(overlap=4), 'give their size'),
+        (dict(tile=64, overlap=40), 'must lie in 0..32'),
+        (dict(max_size=0), 'max_size'),
+        (dict(batch_size=0), 'batch_size'),
+        (dict(threshold=2), 'threshold must lie in 0..1'),
+        (dict(num_inference_steps=0), 'num_inference_steps'),
+        (dict(ensemble_size=-1), 'ensemble_size'),
+        (dict(channel_order='hsv'), 'channel_order'),
+    ],
+)
+def test_settings_out_of_range(shipped, changes, words):
+    with pytest.raises(UserError, match=words):
+        shipped(np.zeros((16, 16, 3), np.uint8), **changes)
+
+
+def test_unknown_settings_are_named(shipped):
+    with pytest.raises(ValueError, match='sise'):
+        shipped(np.zeros((16, 16, 3), np.uint8), sise=3)
+
+
+# Models -----------------------------------------------------------------------------------------
+
+
+def test_a_discriminative_model(random_checkpoint, photo):
+    weights = random_checkpoint('configs/baselines/twin_demo.py')
+    twin = DiffIMLInferencer('configs/baselines/twin_demo.py', weights, 'cpu', show_progress=False)
+    found = one(twin, photo, seed=3)
+    assert found.edge is None and found.uncertainty is None
+    assert list(found.panels()) == ['image', 'overlay', 'probability', 'mask']
+    assert found.probability.shape == found.mask.shape and found.record()['provenance']
+    for changes in (dict(num_inference_steps=2), dict(ensemble_size=2)):
+        with pytest.raises(UserError, match='no diffusion solver'):
+            one(twin, photo, **changes)
+    with pytest.raises(UserError, match='no trajectory'):
+        twin.trajectory(photo)
+
+
+def test_a_two_channel_model_that_resizes(photo):
+    """mmseg's own parts alone: two channels, raw logits, a resize in the pipeline."""
+    cfg = Config.fromfile('configs/baselines/twin_demo.py')
+    head = dict(
+        type='FCNHead', in_channels=256, channels=16, num_convs=1, num_classes=2, in_index=3
+    )
+    cfg.model.decode_head = head
+    cfg.model.pop('auxiliary_head', None)
+    cfg.test_dataloader.dataset.pipeline = [
+        dict(type='LoadImageFromFile'),
+        dict(type='Resize', scale=(64, 64), keep_ratio=False),
+        dict(type='LoadAnnotations'),
+        dict(type='PackSegInputs'),
+    ]
+    model = MODELS.build(cfg.model).eval()
+    found = one(DiffIMLInferencer.of_model(model, cfg), photo)
+    assert found.probability.shape == read_photo(photo).pixels.shape[:2]
+    assert found.probability.min() > 0 and found.probability.max() < 1
+
+
+def test_a_work_dir_holds_config_and_weights(random_checkpoint, photo, tmp_path):
+    weights = random_checkpoint('configs/diffiml_demo.py')
+    with pytest.raises(UserError, match='holds no configs'):
+        find_model(tmp_path)
+    Config.fromfile('configs/diffiml_demo.py').dump(tmp_path / 'diffiml_demo.py')
+    with pytest.raises(UserError, match='holds no checkpoint'):
+        find_model(tmp_path)
+    shutil.copy(weights, tmp_path / 'iter_4.pth')
+    (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_4.pth')
+    direct = DiffIMLInferencer('configs/diffiml_demo.py', weights, 'cpu', show_progress=False)
+    assert_same(
+        one(DiffIMLInferencer(tmp_path, device='cpu', show_progress=False), photo),
+        one(direct, photo),
+    )
+    (tmp_path / 'other.py').write_text('')
+    with pytest.raises(UserError, match='holds 2 configs'):
+        find_model(tmp_path)
+
+
+def test_what_is_no_model(tmp_path, random_checkpoint):
+    weights = random_checkpoint('configs/diffiml_demo.py')
+    with pytest.raises(UserError, match='neither a config file nor a folder'):
+        find_model('nowhere')
+    with pytest.raises(UserError, match='needs weights'):
+        find_model('configs/diffiml_demo.py')
+    with pytest.raises(UserError, match='is no config'):
+        find_model(weights)
+    with pytest.raises(UserError, match='does not fit'):
+        DiffIMLInferencer('configs/baselines/twin_demo.py', weights, 'cpu')
+    with pytest.raises(UserError, match='does not exist'):
+        DiffIMLInferencer('configs/diffiml_demo.py', 'gone.pth', 'cpu')
+    with pytest.raises(UserError, match="device 'gpu9' cannot be used"):
+        DiffIMLInferencer('configs/diffiml_demo.py', weights, 'gpu9')
+    (tmp_path / 'model_index.json').write_text('{}')
+    with pytest.raises(UserError, match='is not what DiffIMLPipeline.save_pretrained writes'):
+        find_model(tmp_path)
+
+
+def test_a_checkpoint_runs_no_code(tmp_path):
+    mark = tmp_path / 'mark'
+
+    class Evil:
+        def __reduce__(self):
+            return (Path.touch, (mark,))
+
+    torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=Evil()), tmp_path / 'evil.pth')
+    with pytest.raises(UserError, match='more than tensors and plain data'):
+        DiffIMLInferencer('configs/diffiml_demo.py', tmp_path / 'evil.pth', 'cpu')
+    assert not mark.exists()
+
+
+def test_the_trajectory_ends_in_the_prediction(shipped, photo):
+    image, frames = shipped.trajectory(photo, num_inference_steps=4, seed=2)
+    assert len(frames) == 5 and (image == one(shipped, photo).image).all()
+    expected = one(shipped, photo, num_inference_steps=4, seed=2, ensemble_size=1)
+    assert np.abs(frames[-1] - expected.probability).max() < 1e-5
+    # Each step comes nearer.
+    away = [np.abs(frame - frames[-1]).mean() for frame in frames]
+    assert away[0] > 2 * away[-2]
+    large = np.zeros((700, 300, 3), np.uint8)
+    image, frames = shipped.trajectory(large, max_size=128)
+    assert image.shape == (128, 55, 3) and frames[0].shape == (128, 55)
+
+
+def test_overlays_show_the_image_where_nothing_is_found(shipped, photo):
+    found = shipped(photo, return_vis=True, opacity=0.0)
+    assert (found['visualization'][0] == found['predictions'][0].image).all()
+    drawn = shipped(photo, return_vis=True, opacity=1.0)
+    prediction = drawn['predictions'][0]
+    sure = prediction.probability > 0.99
+    assert sure.any()
+    # The colour map's brightest yellow.
+    assert np.abs(drawn['visualization'][0][sure].astype(int) - (254, 232, 56)).max() < 10
+    untouched = prediction.probability < 1e-4
+    difference = drawn['visualization'][0].astype(int) - prediction.image
+    assert np.abs(difference[untouched]).max(initial=0) <= 1

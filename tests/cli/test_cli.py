@@ -1,0 +1,257 @@
+"""The command ``diffiml``."""
+
+import csv
+import hashlib
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from diffiml_plugin.apis.files import write_atomically
+from diffiml_plugin.apis.inferencer import DiffIMLInferencer
+from diffiml_plugin.cli import INTERRUPTED, main
+
+
+@pytest.fixture
+def images(demo_data, tmp_path) -> Path:
+    """Two good images, one of them below a folder, and three bad ones."""
+    folder = tmp_path / 'images'
+    (folder / 'sub').mkdir(parents=True)
+    paths = sorted((demo_data / 'test_seen/Tp').iterdir())
+    shutil.copy(paths[0], folder / f'a{paths[0].suffix}')
+    shutil.copy(paths[1], folder / f'sub/b{paths[1].suffix}')
+    (folder / 'text.jpg').write_text('no picture')
+    (folder / 'empty.png').write_bytes(b'')
+    (folder / 'cut.png').write_bytes(paths[0].read_bytes()[:500])
+    return folder
+
+
+@pytest.fixture
+def run(capsys):
+    """Run a command line, return status and what was printed."""
+
+    def _run(*args: object) -> tuple[int, str]:
+        try:
+            status = main([str(arg) for arg in args])
+        except SystemExit as end:
+            status = end.code
+        printed = capsys.readouterr()
+        return status, printed.out + printed.err
+
+    return _run
+
+
+def written(folder: Path) -> dict[str, bytes]:
+    return {
+        p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*') if p.is_file()
+    }
+
+
+def test_what_fails_is_listed_and_the_rest_is_written(run, images, tmp_path):
+    out = tmp_path / 'out'
+    status, printed = run(
+        'predict', images, 'gone.jpg', '--out', out, '--json', '--csv', '--overlay'
+    )
+    assert status == 1
+    for words in ("'text.jpg' is no image", "'empty.png' is empty", "'cut.png' is damaged",
+                  "'gone.jpg' does not exist", '4 failed:', f'2 images in {out}'):  # fmt: skip
+        assert words in printed
+    good = sorted(p.relative_to(images).as_posix() for p in images.rglob('[ab].*'))
+    suffixes = ('mask.png', 'probability.png', 'overlay.png', 'strip.png', 'json')
+    expected = {f'{name}.{suffix}' for name in good for suffix in suffixes}
+    assert set(written(out)) == expected | {'results.json', 'results.csv'}
+    results = json.loads((out / 'results.json').read_text())
+    assert [p['name'] for p in results['predictions']] == good
+    assert len(results['failures']) == 4
+    with (out / 'results.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert [row['name'] for row in rows][:2] == good and len(rows) == 6
+    assert rows[0]['score'] == str(results['predictions'][0]['score'])
+    assert all(row['failure'] for row in rows[2:])
+
+
+def test_the_files_are_what_python_gives_with_where_it_comes_from(run, images, tmp_path):
+    (path,) = images.glob('a.*')
+    out = tmp_path / 'out'
+    assert run('predict', path, '--out', out, '--seed', 3, '--overlay')[0] == 0
+    inferencer = DiffIMLInferencer(show_progress=False)
+    (found,) = inferencer(path, seed=3)['predictions']
+    mask = Image.open(out / f'{path.name}.mask.png')
+    assert (np.asarray(mask) == 255 * found.mask).all()
+    probability = Image.open(out / f'{path.name}.probability.png')
+    assert np.abs(np.asarray(probability) - 255 * found.probability).max() <= 0.501
+    assert (np.asarray(Image.open(out / f'{path.name}.overlay.png')) == found.overlay()).all()
+    record = json.loads((out / f'{path.name}.json').read_text())
+    assert record['provenance'] == found.provenance and record['provenance']['seed'] == 3
+    assert record['score'] == round(found.score, 6)
+    for kind, output in record['outputs'].items():
+        data = (out / output['file']).read_bytes()
+        assert hashlib.sha256(data).hexdigest() == output['sha256']
+        picture = Image.open(out / output['file'])
+        assert json.loads(picture.text['diffiml']) == found.provenance, kind
+
+
+def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images, tmp_path):
+    (path,), out = images.glob('a.*'), tmp_path / 'out'
+    command = ('predict', path, '--out', out, '--skip-existing')
+    assert 'there already' not in run(*command)[1]
+    before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
+    status, printed = run(*command, '--csv')
+    assert status == 0 and '1 images are there already' in printed
+    assert {p: p.stat().st_mtime_ns for p in before} == before
+    # Tables hold what was there already too.
+    assert path.name in (out / 'results.csv').read_text()
+    # Another setting, a changed output, a lost one, more outputs, another image: again.
+    assert 'there already' not in run(*command, '--seed', '4')[1]
+    assert run(*command, '--seed', '4')[1].count('there already') == 1
+    mask = out / f'{path.name}.mask.png'
+    for change in (lambda: mask.write_bytes(b'x'), mask.unlink):
+        change()
+        assert 'there already' not in run(*command, '--seed', '4')[1]
+        Image.open(mask).load()
+    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    Image.open(path).convert('RGB').transpose(Image.Transpose.ROTATE_180).save(path)
+    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    (out / f'{path.name}.json').write_text('{ cut')
+    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    # What an earlier run drew of another result does not stay beside it.
+    run('predict', path, '--out', out)
+    assert not (out / f'{path.name}.overlay.png').exists()
+
+
+def test_an_interrupted_run_goes_on(images, demo_data, tmp_path, run_env, run):
+    out = tmp_path / 'out'
+    folder = demo_data / 'test_unseen/Tp'
+    command = ['-m', 'diffiml_plugin', 'predict', str(folder), '--out', str(out), '--csv']
+    # Slow enough to be interrupted in between.
+    slow = [*command, '--steps', '20', '--ensemble-size', '9']
+    process = subprocess.Popen(
+        [sys.executable, *slow], env=run_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        text=True,
+    )  # fmt: skip
+    deadline = time.monotonic() + 120
+    while not list(out.glob('*.json')) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    process.send_signal(signal.SIGTERM)
+    printed, _ = process.communicate(timeout=60)
+    total = len(list(folder.iterdir()))
+    done = len(list(out.glob('*.json')))
+    assert 0 < done < total and process.returncode == INTERRUPTED, printed
+    assert f'interrupted: {done} of {total} images are done; --skip-existing goes on' in printed
+    assert 'Traceback' not in printed
+    # Nothing half-written, and the table tells of all that is.
+    assert not [p for p in out.iterdir() if p.name.endswith('.tmp')]
+    assert len((out / 'results.csv').read_text().splitlines()) == done + 1
+    status, printed = run('predict', *slow[3:], '--skip-existing')
+    assert status == 0 and f'{done} images are there already' in printed
+    assert len(list(out.glob('*.json'))) == total
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    write_atomically(path, b'old')
+
+    def broken(*_: object) -> None:
+        raise OSError('no space left')
+
+    monkeypatch.setattr(os, 'replace', broken)
+    with pytest.raises(OSError, match='no space'):
+        write_atomically(path, b'new')
+    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_names_that_would_collide_are_refused(run, images, tmp_path):
+    (path,) = images.glob('a.*')
+    other = tmp_path / 'other' / path.name
+    other.parent.mkdir()
+    shutil.copy(path, other)
+    status, printed = run('predict', path, other, '--out', tmp_path / 'out')
+    assert status == 2 and 'would write the same files' in printed
+    # The same file twice is one.
+    status, printed = run('predict', path, path, '--out', tmp_path / 'out')
+    assert status == 0 and '1 images in' in printed
+
+
+def test_films_of_the_solver(run, images, tmp_path):
+    (path,), out = images.glob('a.*'), tmp_path / 'out'
+    assert run('predict', path, '--out', out, '--trajectory', '--steps', '3')[0] == 0
+    film = Image.open(out / f'{path.name}.trajectory.gif')
+    size = Image.open(path).size
+    assert film.n_frames == 4 and film.size == (2 * size[0], size[1] + 4)
+    assert json.loads(film.info['comment'])['input'] == path.name
+    assert Image.open(out / f'{path.name}.trajectory.png').width > 600
+
+
+@pytest.mark.parametrize(
+    ('args', 'status', 'words'),
+    [
+        ((), 2, 'required'),
+        (('predict',), 2, 'required: images'),
+        (('predict', 'EMPTY'), 1, 'holds no image'),
+        (('predict', 'EMPTY/*.png'), 1, 'nothing matches'),
+        (('predict', 'IMAGE', '--model', 'nowhere'), 2, 'neither a config file nor a folder'),
+        (('predict', 'IMAGE', '--model', 'configs/diffiml_demo.py'), 2, 'needs weights'),
+        (('predict', 'IMAGE', '--device', 'gpu9'), 2, "device 'gpu9' cannot be used"),
+        (('predict', 'IMAGE', '--tile', '3'), 2, 'at least 8'),
+        (('predict', 'IMAGE', '--tile', 'big'), 2, 'invalid'),
+        (('predict', 'IMAGE', '--threshold', '3'), 2, 'must lie in 0..1'),
+        (('predict', 'IMAGE', '--steps', '0'), 2, 'at least 1'),
+        (('predict', 'IMAGE', '--out', 'IMAGE'), 2, 'is a file'),
+        (('demo-data', '--num', '0'), 2, 'at least one image'),
+        (('demo-data', '--photographs', 'EMPTY'), 2, 'holds no photograph'),
+        (('demo-data', '--kinds', 'magic'), 2, 'unknown manipulations magic: there are'),
+        (('demo-data', '--authentic-share', '1'), 2, 'must lie in 0..1'),
+    ],
+)
+def test_wrong_usage(run, images, tmp_path, args, status, words):
+    (image,) = images.glob('a.*')
+    empty = tmp_path / 'empty'
+    empty.mkdir()
+    names = dict(IMAGE=str(image), EMPTY=str(empty))
+    args = [re.sub('IMAGE|EMPTY', lambda m: names[m[0]], arg) for arg in args]
+    if args and '--out' not in args:
+        args += ['--out', str(tmp_path / 'out'), *(['--csv'] if args[0] == 'predict' else [])]
+    found, printed = run(*args)
+    assert found == status and words in printed
+    # Wrong usage writes nothing, least of all over an earlier run's tables.
+    if status == 2:
+        assert not (tmp_path / 'out').exists()
+
+
+def test_a_folder_that_cannot_be_written_to(run, images):
+    (image,) = images.glob('a.*')
+    status, printed = run('predict', image, '--out', '/proc/diffiml', '--csv')
+    assert status == 1 and 'cannot write' in printed and 'Traceback' not in printed
+
+
+def test_training_data_of_own_photographs(run, tmp_path):
+    photographs = tmp_path / 'photographs'
+    photographs.mkdir()
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        noise = rng.integers(0, 256, (600, 900, 3), dtype=np.uint8)
+        Image.fromarray(noise).save(photographs / f'{number}.png')
+    out = tmp_path / 'data'
+    counts = ('--num', '6', '--num-test', '2')
+    status, printed = run('demo-data', '--out', out, *counts, '--photographs', photographs)
+    assert status == 0 and '14 images' in printed
+    plain = tmp_path / 'plain'
+    assert run('demo-data', '--out', plain, *counts)[0] == 0
+    # They are for training; the test sets stay what they are for everybody.
+    first, second = written(out), written(plain)
+    same = {name for name in first if first[name] == second.get(name)}
+    assert {n for n in first if n.startswith('test')} <= same
+    assert {n for n in first if n.startswith('train/Tp')} - same
+    chosen = ('--kinds', 'colour', '--authentic-share', '0.5')
+    assert run('demo-data', '--out', tmp_path / 'chosen', *counts, *chosen)[0] == 0
+    kinds = [p.stem.split('_')[1] for p in sorted((tmp_path / 'chosen/train').glob('[AT]*/*'))]
+    assert kinds == ['authentic'] * 3 + ['colour'] * 3
