@@ -1,0 +1,305 @@
+"""DiffIML as a diffusers pipeline."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import mmseg.models  # noqa: F401  registers the backbones
+import numpy as np
+import torch
+from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin, SchedulerMixin
+from diffusers.configuration_utils import register_to_config
+from diffusers.utils import BaseOutput
+from huggingface_hub import EvalResult, ModelCard, ModelCardData
+from mmengine.config import Config
+from mmengine.registry import init_default_scope
+from mmseg.registry import MODELS
+from PIL import Image
+from torch import Tensor
+
+from ..apis.evaluate import load_model, test_set_of
+from ..apis.inferencer import DiffIMLInferencer
+from ..apis.prediction import Prediction
+from ..apis.sources import as_pipeline, find_model
+from ..errors import UserError
+from ..models.samplers import NOISE_SCHEDULERS, registry_config
+
+PipelineImage = Image.Image | np.ndarray | Tensor | str | Path
+
+
+class DiffIMLModel(ModelMixin, ConfigMixin):
+    """A DiffIML segmentor whose config and weights diffusers can save and load.
+
+    Args:
+        segmentor (dict): MMSegmentation config of the model.
+        test_pipeline (Sequence[dict]): Config of the transforms that turn an image into its input.
+
+    Raises:
+        UserError: If the segmentor has no diffusion solver.
+    """
+
+    config_name = 'config.json'
+
+    @register_to_config
+    def __init__(self, segmentor: dict, test_pipeline: Sequence[dict]) -> None:
+        super().__init__()
+        init_default_scope('mmseg')
+        self.network = MODELS.build(Config(dict(model=segmentor)).model)
+        if getattr(self.network.decode_head, 'solver', None) is None:
+            raise UserError(f'{segmentor["type"]} has no diffusion solver: it is no DiffIML')
+        self.eval()
+
+    def forward(self, inputs: Tensor, data_samples: list) -> list:
+        """Predict (B, 3, H, W) normalized images, as ``network.predict``."""
+        return self.network.predict(inputs, data_samples)
+
+
+@dataclass
+class DiffIMLPipelineOutput(BaseOutput):
+    """What the pipeline finds in each image.
+
+    Attributes:
+        probabilities (list): (H, W) float32 arrays in 0..1; grey Pillow images or (H, W) tensors
+            with ``output_type`` 'pil' or 'pt'.
+        masks (list): As these, 0 and 1 (uint8), or black and white.
+        edges (list): As ``probabilities``, of the region's boundary.
+        uncertainties (list): As ``probabilities``; a standard deviation, 0..0.5.
+        scores (list[float]): 0..1, that the image is tampered at all.
+    """
+
+    probabilities: list
+    masks: list
+    edges: list
+    uncertainties: list
+    scores: list
+
+
+class DiffIMLPipeline(DiffusionPipeline):
+    """Localizes tampering by solving the learned score with any diffusers scheduler.
+
+    ``pipe = DiffIMLPipeline.from_pretrained(FOLDER); pipe(image).masks[0]``
+
+    Args:
+        model (DiffIMLModel): Encoder, denoiser and mask VAE.
+        scheduler (SchedulerMixin): The solver; another one is built by its
+            ``from_config(pipe.scheduler.config)``.
+    """
+
+    model_cpu_offload_seq = 'model'
+
+    def __init__(self, model: DiffIMLModel, scheduler: SchedulerMixin) -> None:
+        super().__init__()
+        self.register_modules(model=model, scheduler=scheduler)
+        # Files may hold half precision to be small.
+        model.float()
+        dataset = dict(pipeline=as_pipeline(list(model.config.test_pipeline)))
+        cfg = Config(
+            dict(model=dict(model.config.segmentor), test_dataloader=dict(dataset=dataset))
+        )
+        self._inferencer = DiffIMLInferencer.of_model(model.network, cfg)
+
+    @classmethod
+    def from_mmseg(
+        cls, model: str | Path | Config | None = None, weights: str | Path | None = None
+    ) -> 'DiffIMLPipeline':
+        """Make a pipeline of a trained segmentor.
+
+        Args:
+            model: Config, work dir or folder, as of :class:`DiffIMLInferencer`.
+            weights (str | Path, optional): Checkpoint.
+
+        Raises:
+            UserError: If they are missing, do not fit, or are no DiffIML's.
+        """
+        source = find_model(model, weights)
+        config = _self_contained(source.config.model.to_dict())
+        pipeline = [dict(step) for step in test_set_of(source.config)['pipeline']]
+        own = DiffIMLModel(config, pipeline)
+        plain = Config(dict(model=config), filename=source.config.filename)
+        trained, _ = load_model(plain, source.weights)
+        own.network.load_state_dict(trained.state_dict())
+        scheduler = NOISE_SCHEDULERS.build(own.network.decode_head.solver.scheduler_cfg)
+        return cls(own, scheduler)
+
+    def save_pretrained(
+        self,
+        save_directory: str | Path,
+        *args: Any,
+        card: str | None = None,
+        metrics: Mapping[str, Mapping[str, float]] | None = None,
+        **kwargs: Any,
+    ) -> None:
+        """Write weights (safetensors), configs and a model card.
+
+        Args:
+            save_directory (str | Path): Folder.
+            *args: Of diffusers.
+            card (str, optional): Text of the model card, Markdown.
+            metrics (Mapping[str, Mapping[str, float]], optional): Data set -> figure -> value, for
+                the card.
+            **kwargs: Of diffusers.
+        """
+        super().save_pretrained(save_directory, *args, **kwargs)
+        text = _card(card or _CARD, metrics or {})
+        text.save(Path(save_directory) / 'README.md')
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        image: PipelineImage | Sequence[PipelineImage],
+        num_inference_steps: int | None = None,
+        ensemble_size: int | str | None = None,
+        noise_scale: float | None = None,
+        generator: torch.Generator | None = None,
+        seed: int | None = None,
+        tile: int | str | None = 'auto',
+        batch_size: int = 1,
+        threshold: float | None = None,
+        output_type: str = 'np',
+        return_dict: bool = True,
+    ) -> DiffIMLPipelineOutput | tuple:
+        """Localize.
+
+        Args:
+            image: A Pillow image, a file, an (H, W, 3) RGB array (uint8, or floats in 0..1), a
+                (3, H, W) or (B, 3, H, W) tensor of floats in 0..1, or a list of these.
+            num_inference_steps (int, optional): Of the solver; as trained for by default.
+            ensemble_size (int | str, optional): Members, or 'auto'; as configured by default.
+            noise_scale (float, optional): Of the noise it starts from; as configured by default.
+            generator (torch.Generator, optional): Draws the seed. Without, the same image gives
+                the same result always.
+            seed (int, optional): Instead; the configured one by default.
+            tile (int | str, optional): As of :meth:`DiffIMLInferencer.stream`.
+            batch_size (int): Images of one size, or tiles, at once. Defaults to 1.
+            threshold (float, optional): Of the masks, 0..1.
+            output_type (str): 'np', 'pil' or 'pt'. Defaults to 'np'.
+            return_dict (bool): Whether to return no plain tuple. Defaults to True.
+
+        Raises:
+            UserError: If an image or a setting cannot be used.
+        """
+        if output_type not in _OUTPUTS:
+            raise UserError(
+                f'output_type must be one of {", ".join(_OUTPUTS)}, got {output_type!r}'
+            )
+        if generator is not None:
+            if seed is not None:
+                raise UserError('give a generator or a seed, not both')
+            where = generator.device
+            seed = int(torch.randint(2**31, (1,), generator=generator, device=where))
+        # mmengine's preprocessor learns of a move by this call alone.
+        self.model.network.to(self.device)
+        found = self._inferencer(
+            _as_list(image),
+            batch_size,
+            channel_order='rgb',
+            tile=tile,
+            seed=seed,
+            num_inference_steps=num_inference_steps,
+            ensemble_size=ensemble_size,
+            noise_scale=noise_scale,
+            scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
+            threshold=threshold,
+        )['predictions']
+        output = _collect(found, output_type)
+        return output if return_dict else output.to_tuple()
+
+
+_OUTPUTS = ('np', 'pil', 'pt')
+
+
+def _collect(found: list[Prediction], output_type: str) -> DiffIMLPipelineOutput:
+    def as_output(values: np.ndarray) -> Any:
+        if output_type == 'pt':
+            return torch.from_numpy(values)
+        if output_type == 'pil':
+            return Image.fromarray((255 * values).round().astype(np.uint8))
+        return values
+
+    return DiffIMLPipelineOutput(
+        probabilities=[as_output(one.probability) for one in found],
+        masks=[as_output(one.mask) for one in found],
+        edges=[as_output(one.edge) for one in found],
+        uncertainties=[as_output(one.uncertainty) for one in found],
+        scores=[one.score for one in found],
+    )
+
+
+def _as_list(image: Any) -> list:
+    """Make single images of it that the inferencer takes."""
+    if isinstance(image, Tensor):
+        image = image[None] if image.ndim == 3 else image
+        if image.ndim != 4 or image.shape[1] != 3:
+            raise UserError(f'a tensor must be (3, H, W) or (B, 3, H, W), got {tuple(image.shape)}')
+        return [_as_uint8(one.permute(1, 2, 0).float().cpu().numpy()) for one in image]
+    if isinstance(image, np.ndarray):
+        images = image if image.ndim == 4 else image[None]
+        return [_as_uint8(one) for one in images]
+    if isinstance(image, Sequence) and not isinstance(image, str):
+        return [one for part in image for one in _as_list(part)]
+    return [image]
+
+
+def _as_uint8(array: np.ndarray) -> np.ndarray:
+    if not np.issubdtype(array.dtype, np.floating):
+        return array
+    if array.min() < 0 or array.max() > 1:
+        raise UserError(
+            f'floats must lie in 0..1, got {array.min():g} to {array.max():g}: 0..255 is for uint8'
+        )
+    return (255 * array).round().astype(np.uint8)
+
+
+def _self_contained(config: dict) -> dict:
+    """Take out of a model's config whatever would load other weights."""
+
+    def cleaned(value: Any) -> Any:
+        if isinstance(value, dict):
+            return {
+                k: None if k in ('init_cfg', 'pretrained') else cleaned(v) for k, v in value.items()
+            }
+        if isinstance(value, list | tuple):
+            return [cleaned(v) for v in value]
+        return value
+
+    config = cleaned(config)
+    vae = config.get('decode_head', {}).get('vae')
+    if vae is not None:
+        vae['weights'] = None
+    return config
+
+
+_CARD = """# DiffIML
+
+Localizes manipulated regions of photographs. Load it with
+`diffiml_plugin.pipelines.DiffIMLPipeline.from_pretrained`, or give this folder to `diffiml predict
+--model`. What it finds is a hint for people who look further, not evidence by itself.
+"""
+
+
+def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
+    results = [
+        EvalResult(
+            task_type='image-segmentation',
+            dataset_type=data,
+            dataset_name=data,
+            metric_type=name,
+            metric_value=round(value, 4),
+        )
+        for data, figures in metrics.items()
+        for name, value in figures.items()
+    ]
+    meta = ModelCardData(
+        license='apache-2.0',
+        library_name='diffusers',
+        pipeline_tag='image-segmentation',
+        tags=['image-forensics', 'image-manipulation-localization'],
+        model_name='DiffIML' if results else None,
+        eval_results=results or None,
+    )
+    lines = [text.rstrip(), '']
+    if results:
+        lines += ['## Figures', '', '| data | figure | value |', '| --- | --- | --- |']
+        lines += [f'| {r.dataset_name} | {r.metric_type} | {r.metric_value:.4g} |' for r in results]
+    return ModelCard(f'---\n{meta.to_yaml()}\n---\n\n' + '\n'.join(lines).rstrip() + '\n')

@@ -1,0 +1,216 @@
+"""DiffIML as a diffusers pipeline, against the MMSegmentation path."""
+
+import json
+import subprocess
+import sys
+
+import diffusers
+import numpy as np
+import pytest
+import torch
+from huggingface_hub import ModelCard
+from PIL import Image
+
+from diffiml_plugin.apis import DiffIMLInferencer
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.pipelines import DiffIMLPipeline
+
+CONFIG = 'configs/diffiml_demo.py'
+
+
+@pytest.fixture(scope='module')
+def weights(random_checkpoint):
+    return random_checkpoint(CONFIG)
+
+
+@pytest.fixture(scope='module')
+def pipe() -> DiffIMLPipeline:
+    return DiffIMLPipeline.from_mmseg()
+
+
+@pytest.fixture(scope='module')
+def image(demo_data) -> Image.Image:
+    # Something is found in it: of nothing, all solvers say the same.
+    return Image.open(sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0])
+
+
+def assert_equal(output, expected, tolerance=1e-5):
+    for found, name in (
+        (output.probabilities, 'probability'),
+        (output.edges, 'edge'),
+        (output.uncertainties, 'uncertainty'),
+    ):
+        assert np.abs(found[0] - getattr(expected, name)).max() <= tolerance, name
+    assert (output.masks[0] != expected.mask).mean() < 1e-3
+    assert output.scores[0] == pytest.approx(expected.score, abs=tolerance)
+
+
+def test_conversion_and_round_trip_keep_every_figure(weights, image, tmp_path, run_tool):
+    inferencer = DiffIMLInferencer(CONFIG, weights, 'cpu', show_progress=False)
+    (expected,) = inferencer(image)['predictions']
+    results = tmp_path / 'results'
+    results.mkdir()
+    (results / 'summary.json').write_text(json.dumps(dict(figures=dict(pixel_f1=0.123456))))
+    out = tmp_path / 'out'
+    tool = 'tools/model_converters/to_diffusers.py'
+    printed = run_tool(tool, CONFIG, weights, out, '--results', 'seen', results)
+    assert f'{out}: 15.' in printed
+    assert (out / 'model/diffusion_pytorch_model.safetensors').is_file()
+    assert not list(out.rglob('*.bin'))
+    loaded = DiffIMLPipeline.from_pretrained(out)
+    assert_equal(loaded(image), expected)
+    # The folder is a model to every other way in.
+    (again,) = DiffIMLInferencer(out, device='cpu', show_progress=False)(image)['predictions']
+    assert np.abs(again.probability - expected.probability).max() <= 1e-5
+    # And what was loaded can be saved again.
+    loaded.save_pretrained(tmp_path / 'second')
+    assert_equal(DiffIMLPipeline.from_pretrained(tmp_path / 'second')(image), expected)
+    card = ModelCard.load(out / 'README.md')
+    assert card.data.library_name == 'diffusers'
+    (figure,) = card.data.eval_results
+    assert (figure.dataset_name, figure.metric_type) == ('seen', 'pixel_f1')
+    assert figure.metric_value == 0.1235 and '| seen | pixel_f1 | 0.1235 |' in card.text
+
+
+def test_half_precision_is_stored_and_single_computed(weights, image, tmp_path, run_tool):
+    tool = 'tools/model_converters/to_diffusers.py'
+    printed = run_tool(tool, CONFIG, weights, tmp_path / 'half', '--half')
+    assert 'half: 7.9 MB' in printed
+    pipe = DiffIMLPipeline.from_pretrained(tmp_path / 'half')
+    assert {p.dtype for p in pipe.model.parameters()} == {torch.float32}
+    exact = DiffIMLPipeline.from_mmseg(CONFIG, weights)
+    difference = pipe(image).probabilities[0] - exact(image).probabilities[0]
+    assert np.abs(difference).max() < 0.01
+
+
+def test_the_tool_says_what_is_wrong(weights, tmp_path, run_tool, random_checkpoint):
+    tool = 'tools/model_converters/to_diffusers.py'
+    twin = 'configs/baselines/twin_demo.py'
+    printed = run_tool(tool, twin, random_checkpoint(twin), tmp_path / 'out', status=1)
+    assert 'it is no DiffIML' in printed
+    printed = run_tool(tool, CONFIG, weights, tmp_path / 'o', '--results', 'a', 'gone', status=1)
+    assert "'gone' has no summary.json" in printed
+    assert not (tmp_path / 'out').exists() and not (tmp_path / 'o').exists()
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'DDIMScheduler',
+        'UniPCMultistepScheduler',
+        'DPMSolverMultistepScheduler',
+        'EulerDiscreteScheduler',
+        'EulerAncestralDiscreteScheduler',
+        'HeunDiscreteScheduler',
+    ],
+)
+def test_schedulers_are_swapped_as_in_diffusers(pipe, image, name):
+    usual = pipe.scheduler
+    pipe.scheduler = getattr(diffusers, name).from_config(usual.config)
+    try:
+        output = pipe(image, num_inference_steps=4, ensemble_size=2, noise_scale=1.0)
+    finally:
+        pipe.scheduler = usual
+    # What the same scheduler gives by MMSegmentation's config.
+    inferencer = DiffIMLInferencer(device='cpu', show_progress=False)
+    settings = dict(num_inference_steps=4, ensemble_size=2, noise_scale=1.0)
+    (expected,) = inferencer(image, scheduler=dict(type=name), **settings)['predictions']
+    assert_equal(output, expected)
+    (plain,) = inferencer(image, **settings)['predictions']
+    # Euler's steps are DDIM's but for a first noise level that is not quite infinite.
+    differs = np.abs(expected.probability - plain.probability).max() > 1e-3
+    assert differs == (name != 'DDIMScheduler')
+
+
+def test_a_swapped_scheduler_is_saved(pipe, image, tmp_path):
+    swapped = DiffIMLPipeline(
+        pipe.model, diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
+    )
+    swapped.save_pretrained(tmp_path)
+    loaded = DiffIMLPipeline.from_pretrained(tmp_path)
+    assert type(loaded.scheduler).__name__ == 'UniPCMultistepScheduler'
+    settings = dict(num_inference_steps=3, ensemble_size=1)
+    expected = swapped(image, **settings).probabilities[0]
+    assert np.abs(loaded(image, **settings).probabilities[0] - expected).max() <= 1e-5
+    inferencer = DiffIMLInferencer(tmp_path, device='cpu', show_progress=False)
+    (found,) = inferencer(image, **settings)['predictions']
+    assert np.abs(found.probability - expected).max() <= 1e-5
+
+
+def test_seeds_and_generators(pipe, image):
+    def run(**kwargs):
+        return pipe(image, ensemble_size=1, noise_scale=1.0, **kwargs).probabilities[0]
+
+    generator = torch.Generator().manual_seed(7)
+    first, second = run(generator=generator), run(generator=generator)
+    assert (first == run(generator=torch.Generator().manual_seed(7))).all()
+    assert (first != second).any()
+    assert (run(seed=3) == run(seed=3)).all() and (run(seed=3) != run(seed=4)).any()
+    assert (run() == run()).all()
+    with pytest.raises(UserError, match='not both'):
+        run(seed=3, generator=generator)
+
+
+def test_inputs_and_outputs_of_all_kinds(pipe, image):
+    rgb = np.asarray(image.convert('RGB'))
+    expected = pipe(image)
+    tensor = torch.from_numpy(rgb / 255).permute(2, 0, 1)
+    for one in (rgb, rgb / 255.0, tensor, tensor[None], rgb[None], [image]):
+        assert (pipe(one).probabilities[0] == expected.probabilities[0]).all()
+    both = pipe([image, rgb])
+    assert len(both.masks) == 2
+    assert (both.probabilities[0] == both.probabilities[1]).all()
+    tensors = pipe(image, output_type='pt')
+    assert (tensors.probabilities[0].numpy() == expected.probabilities[0]).all()
+    pictures = pipe(image, output_type='pil')
+    assert pictures.masks[0].size == image.size
+    assert (np.asarray(pictures.masks[0]) == 255 * expected.masks[0]).all()
+    plain = pipe(image, return_dict=False)
+    assert (plain[0][0] == expected.probabilities[0]).all() and plain[-1] == expected.scores
+
+
+@pytest.mark.parametrize(
+    ('args', 'words'),
+    [
+        (dict(image=np.full((8, 8, 3), 2.0)), r'must lie in 0\.\.1'),
+        (dict(image=torch.zeros(1, 8, 8)), r'\(3, H, W\)'),
+        (dict(image=Image.new('RGB', (8, 8)), output_type='jpg'), 'output_type'),
+        (dict(image=Image.new('RGB', (8, 8)), num_inference_steps=0), 'num_inference_steps'),
+        (dict(image='gone.png'), "'gone.png' does not exist"),
+    ],
+)
+def test_wrong_arguments(pipe, args, words):
+    with pytest.raises(UserError, match=words):
+        pipe(**args)
+
+
+def test_a_pipeline_needs_nothing_of_the_repository(tmp_path, run_env):
+    """From another folder, with the package alone, without a network."""
+    code = (
+        'import numpy as np\n'
+        'from diffiml_plugin.apis.sources import RELEASE\n'
+        'from diffiml_plugin.pipelines import DiffIMLPipeline\n'
+        'pipe = DiffIMLPipeline.from_pretrained(RELEASE)\n'
+        'print(pipe(np.zeros((40, 50, 3), np.uint8)).masks[0].shape)'
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code],
+        cwd=tmp_path,
+        env=run_env | dict(HF_HUB_OFFLINE='1'),
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert '(40, 50)' in done.stdout
+
+
+def test_the_package_leaves_the_pipelines_alone(run_env):
+    code = (
+        'import sys, diffiml_plugin, diffiml_plugin.cli\n'
+        "print(sum(m.startswith(('diffusers.pipelines.', 'gradio')) for m in sys.modules))"
+    )
+    done = subprocess.run(
+        [sys.executable, '-c', code], env=run_env, capture_output=True, text=True, check=True
+    )
+    # Of hundreds.
+    assert int(done.stdout.splitlines()[-1]) < 10

@@ -1,0 +1,48 @@
+"""Export to ONNX, run by onnxruntime against the inferencer."""
+
+import numpy as np
+import pytest
+
+from diffiml_plugin.apis import DiffIMLInferencer, read_photo
+from diffiml_plugin.models.samplers import identity_noise
+
+onnxruntime = pytest.importorskip('onnxruntime', reason='the extra `onnx` is not installed')
+TOOL = 'tools/model_converters/to_onnx.py'
+CONFIG = 'configs/diffiml_demo.py'
+
+
+def test_three_files_do_what_the_model_does(random_checkpoint, run_tool, tmp_path):
+    weights = random_checkpoint(CONFIG)
+    printed = run_tool(TOOL, CONFIG, weights, tmp_path)
+    assert printed.count('largest difference from PyTorch') == 3
+    run = {
+        name: onnxruntime.InferenceSession(tmp_path / f'{name}.onnx').run
+        for name in ('encoder', 'denoiser', 'decoder')
+    }
+    # Another size than that of the export.
+    bgr = np.random.default_rng(0).integers(0, 256, (200, 160, 3), dtype=np.uint8)
+    image = bgr[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+    (condition,) = run['encoder'](None, dict(image=image))
+    noise = identity_noise([read_photo(bgr).identity], (8, *condition.shape[-2:]), 0, 0)
+    # One DDIM step of a network that predicts the clean latents ends at them.
+    inputs = dict(latents=0.25 * noise.numpy(), timestep=np.array([999]), condition=condition)
+    (latents,) = run['denoiser'](None, inputs)
+    inferencer = DiffIMLInferencer(CONFIG, weights, 'cpu', show_progress=False)
+    (found,) = inferencer(bgr, ensemble_size=1)['predictions']
+    for part, expected in ((latents[:, :4], found.probability), (latents[:, 4:], found.edge)):
+        (logits,) = run['decoder'](None, dict(latents=part))
+        assert np.abs(1 / (1 + np.exp(-logits[0, 0])) - expected).max() < 1e-4
+
+
+def test_fixed_sizes_and_wrong_usage(random_checkpoint, run_tool, tmp_path):
+    weights = random_checkpoint(CONFIG)
+    run_tool(TOOL, CONFIG, weights, tmp_path, '--size', 64, 96)
+    session = onnxruntime.InferenceSession(tmp_path / 'encoder.onnx')
+    assert session.get_inputs()[0].shape == [1, 3, 64, 96]
+    twin = 'configs/baselines/twin_demo.py'
+    printed = run_tool(TOOL, twin, random_checkpoint(twin), tmp_path / 'no', status=1)
+    assert 'it is no DiffIML' in printed
+    assert 'multiples of 8' in run_tool(
+        TOOL, CONFIG, weights, tmp_path / 'no', '--size', 65, 96, status=2
+    )
+    assert not (tmp_path / 'no').exists()

@@ -1,0 +1,58 @@
+"""Turn a trained DiffIML into a folder that DiffIMLPipeline.from_pretrained loads."""
+
+import argparse
+import json
+from pathlib import Path
+
+from diffiml_plugin.errors import UserError
+from diffiml_plugin.pipelines import DiffIMLPipeline
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file')
+    parser.add_argument('checkpoint', help='checkpoint file')
+    parser.add_argument('out', type=Path, help='folder to write')
+    parser.add_argument('--half', action='store_true', help='store half precision: half the size')
+    parser.add_argument('--card', type=Path, help='Markdown text of the model card')
+    parser.add_argument(
+        '--results',
+        nargs=2,
+        action='append',
+        default=[],
+        metavar=('NAME', 'DIR'),
+        help='figures for the card: name of a data set and the folder of its summary.json, which '
+        '`tools/test.py --results` wrote',
+    )
+    return parser.parse_args()
+
+
+def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
+    """Read the means of each data set's summary."""
+    found = {}
+    for name, folder in results:
+        try:
+            summary = json.loads((Path(folder) / 'summary.json').read_text())
+            found[name] = {key: float(value) for key, value in summary['figures'].items()}
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise UserError(f'--results: {folder!r} has no summary.json to read: {error}') from None
+    return found
+
+
+def main() -> None:
+    args = parse_args()
+    try:
+        card = args.card.read_text() if args.card else None
+        metrics = read_metrics(args.results)
+        pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
+    except (UserError, OSError) as error:
+        raise SystemExit(str(error)) from None
+    if args.half:
+        pipeline.model.half()
+    pipeline.save_pretrained(args.out, card=card, metrics=metrics)
+    size = sum(path.stat().st_size for path in args.out.rglob('*') if path.is_file())
+    print(f'{args.out}: {size / 1e6:.1f} MB')
+
+
+if __name__ == '__main__':
+    main()
