@@ -1,0 +1,290 @@
+"""The web page, in a real browser."""
+
+import json
+import os
+import re
+import shutil
+import socket
+import sys
+import tempfile
+import urllib.error
+import urllib.request
+import uuid
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from diffiml_plugin.apis import DiffIMLInferencer
+from diffiml_plugin.cli import main
+from diffiml_plugin.errors import UserError
+
+pytest.importorskip('gradio', reason='the extra `web` is not installed')
+playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+
+from diffiml_plugin.web import serve  # noqa: E402
+from diffiml_plugin.web.hide_folder import HideFolder  # noqa: E402
+
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
+# Keeps all that the server says, streams included.
+LISTEN = """
+window.said = [];
+const ask = window.fetch;
+window.fetch = async (...args) => {
+  const answer = await ask(...args);
+  const reader = answer.clone().body?.getReader();
+  const words = new TextDecoder();
+  (async () => {
+    while (reader) {
+      const {done, value} = await reader.read();
+      if (done) break;
+      window.said.push(words.decode(value));
+    }
+  })().catch(() => {});
+  return answer;
+};
+const Source = window.EventSource;
+window.EventSource = class extends Source {
+  constructor(...args) {
+    super(...args);
+    this.addEventListener('message', event => window.said.push(event.data));
+  }
+};
+"""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(('127.0.0.1', 0))
+        return probe.getsockname()[1]
+
+
+@pytest.fixture(scope='module')
+def inferencer() -> DiffIMLInferencer:
+    return DiffIMLInferencer(device='cpu', show_progress=False)
+
+
+@pytest.fixture(scope='module')
+def page_url(inferencer):
+    blocks = serve(inferencer, port=free_port(), max_upload=1, wait=False)
+    yield blocks.local_url
+    blocks.close()
+
+
+@pytest.fixture(scope='module')
+def browser():
+    if CHROMIUM is None:
+        pytest.skip('there is no chromium: apt-get install chromium')
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture(scope='module')
+def image(demo_data) -> Path:
+    return sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0]
+
+
+@pytest.fixture
+def tab(browser, page_url):
+    context = browser.new_context(viewport=dict(width=1280, height=1400), accept_downloads=True)
+    page = context.new_page()
+    page.set_default_timeout(60_000)
+    page.add_init_script(LISTEN)
+    page.hosts = set()
+    page.on('request', lambda request: page.hosts.add(request.url.split('/')[2]))
+    page.goto(page_url)
+    page.wait_for_selector('#photo input[type=file]', state='attached')
+    yield page
+    context.close()
+
+
+def upload(tab, path: Path) -> None:
+    tab.set_input_files('#photo input[type=file]', path)
+    tab.wait_for_selector('#overlay img')
+    tab.wait_for_function("document.querySelector('#score').innerText.includes('score')")
+
+
+def download(tab, button: str) -> Path:
+    with tab.expect_download() as waiting:
+        tab.click(button)
+    target = Path(tempfile.mkdtemp()) / waiting.value.suggested_filename
+    waiting.value.save_as(target)
+    return target
+
+
+def test_an_upload_is_analysed_as_from_python(tab, inferencer, image, page_url):
+    (expected,) = inferencer(image)['predictions']
+    upload(tab, image)
+    assert f'score {expected.score:.3f}' in tab.inner_text('#score')
+    for name in ('overlay', 'probability', 'mask', 'edge', 'uncertainty'):
+        tab.wait_for_function(f"document.querySelector('#{name} img').naturalWidth > 0")
+    mask = np.asarray(Image.open(download(tab, '#mask-file')))
+    assert (mask == 255 * expected.mask).all()
+    report = download(tab, '#report-file')
+    assert report.name == f'{image.name}.json'
+    record = json.loads(report.read_text())
+    assert record['provenance'] == expected.provenance
+    assert record['tampered_share'] == expected.record()['tampered_share']
+    # The threshold changes the mask, and what is said of it, but not the rest.
+    before = {n: tab.get_attribute(f'#{n} img', 'src') for n in ('mask', 'overlay')}
+    tab.fill('#threshold input[type=number]', '0.98')
+    tab.press('#threshold input[type=number]', 'Enter')
+    tab.wait_for_function("document.querySelector('#score').innerText.includes('threshold 0.98')")
+    changed = 'document.querySelector("#{} img").src !== {}'
+    tab.wait_for_function(changed.format('mask', json.dumps(before['mask'])))
+    mask = np.asarray(Image.open(download(tab, '#mask-file')))
+    wanted = expected.probability > 0.98
+    # The page keeps half precision.
+    assert ((mask > 0) != wanted).mean() < 0.002 and 0 < wanted.sum() < expected.mask.sum()
+    assert json.loads(download(tab, '#report-file').read_text())['threshold'] == 0.98
+    # The opacity changes the overlay.
+    tab.fill('#opacity input[type=number]', '0')
+    tab.press('#opacity input[type=number]', 'Enter')
+    tab.wait_for_function(changed.format('overlay', json.dumps(before['overlay'])))
+    # Nothing was asked of anybody else, and nothing said of where the server keeps it.
+    assert tab.hosts == {page_url.split('/')[2]}
+    said = ''.join(tab.evaluate('window.said')) + tab.content()
+    assert 'uploads-' in said and image.name in said
+    for secret in (os.environ['GRADIO_TEMP_DIR'], os.getcwd(), sys.prefix, str(Path.home()) + '/'):
+        assert secret not in said, secret
+
+
+def test_the_solver_is_shown_at_work(tab, image):
+    upload(tab, image)
+    tab.get_by_text('Solver', exact=True).click()
+    steps = tab.get_by_label('number input for Steps')
+    steps.fill('4')
+    steps.press('Enter')
+    # Once the page itself knows of it, the slider beside has moved.
+    slider = '[aria-label="range slider for Steps"]'
+    tab.wait_for_function(f"document.querySelector('{slider}').value === '4'")
+    tab.get_by_text('From noise to mask').click()
+    tab.click('#animate')
+    tab.wait_for_selector('#film img')
+    data = tab.evaluate("""async () => {
+        const answer = await fetch(document.querySelector('#film img').src);
+        return Array.from(new Uint8Array(await answer.arrayBuffer()));
+    }""")
+    film = Path(tempfile.mkdtemp()) / 'film.gif'
+    film.write_bytes(bytes(data))
+    assert Image.open(film).n_frames == 5
+
+
+def test_an_example_is_at_hand(tab):
+    tab.locator('button.gallery-item, .gallery button').first.click()
+    tab.wait_for_selector('#photo img')
+    tab.click('#analyse')
+    tab.wait_for_selector('#overlay img')
+    assert re.search(r'score 0\.\d{3}', tab.inner_text('#score'))
+
+
+@pytest.mark.parametrize(
+    ('content', 'words'), [(b'no picture', 'is no image of a known format'), (None, 'allowed')]
+)
+def test_bad_uploads_are_answered_by_a_sentence(tab, tmp_path, content, words):
+    path = tmp_path / 'picture.png'
+    if content is None:
+        Image.new('1', (9000, 9000)).save(path)
+    else:
+        path.write_bytes(content)
+    tab.set_input_files('#photo input[type=file]', path)
+    toast = tab.wait_for_selector('.toast-body')
+    text = toast.inner_text()
+    assert (
+        words in text and "'picture.png'" in text and '/' not in text.replace("'picture.png'", '')
+    )
+
+
+def test_nothing_given(tab):
+    tab.click('#analyse')
+    assert 'Give an image first' in tab.wait_for_selector('.toast-body').inner_text()
+
+
+def post_file(url: str, size: int) -> int:
+    boundary = uuid.uuid4().hex
+    body = (
+        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
+    ).encode() + bytes(size)
+    body += f'\r\n--{boundary}--\r\n'.encode()
+    headers = {'Content-Type': f'multipart/form-data; boundary={boundary}'}
+    request = urllib.request.Request(f'{url}gradio_api/upload', body, headers)
+    try:
+        with urllib.request.urlopen(request) as answer:
+            assert tempfile.gettempdir() not in answer.read().decode()
+            return answer.status
+    except urllib.error.HTTPError as error:
+        return error.code
+
+
+def test_uploads_have_a_limit(page_url):
+    assert post_file(page_url, 900_000) == 200
+    assert post_file(page_url, 1_100_000) == 413
+
+
+def test_files_of_the_server_stay_there(page_url):
+    for path in ('/etc/passwd', os.path.abspath('README.md')):
+        with pytest.raises(urllib.error.HTTPError) as caught:
+            urllib.request.urlopen(f'{page_url}gradio_api/file={path}')
+        assert caught.value.code == 403
+
+
+def test_it_listens_to_this_machine_alone(page_url, inferencer):
+    assert page_url.startswith('http://127.0.0.1:')
+    port = int(page_url.rstrip('/').rsplit(':', 1)[1])
+    with pytest.raises(UserError, match=f'port {port} of 127.0.0.1 cannot be used'):
+        serve(inferencer, port=port, wait=False)
+
+
+def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
+    monkeypatch.setitem(sys.modules, 'diffiml_plugin.web', None)
+    assert main(['serve']) == 2
+    assert 'diffiml_plugin[web]' in capsys.readouterr().err
+
+
+def test_the_folder_of_uploads_has_another_name_outside():
+    folder = '/tmp/diffiml-web-abc'
+    asked = {}
+
+    async def answer(request: Request) -> Response:
+        asked.update(path=request.url.path, query=request.query_params.get('q'))
+        if request.method == 'POST':
+            asked['body'] = await request.json()
+        return JSONResponse(dict(path=f'{folder}/a.png'), headers={'X-File': f'{folder}/b'})
+
+    async def picture(_: Request) -> Response:
+        return Response(folder.encode(), media_type='image/png')
+
+    async def text(_: Request) -> Response:
+        return PlainTextResponse(f'see {folder}')
+
+    app = Starlette(
+        routes=[
+            Route('/file={name:path}', answer, methods=['GET', 'POST']),
+            Route('/picture', picture),
+            Route('/text', text),
+        ],
+        middleware=[Middleware(HideFolder, folder=folder)],
+    )
+    client = TestClient(app)
+    told = client.get('/file=x')
+    name = told.json()['path'].removesuffix('/a.png')
+    assert name.startswith('/uploads-') and len(name) == len(folder)
+    assert folder not in told.text + str(told.headers)
+    # What the browser gives back is what was meant.
+    client.post(f'/file={name}/c.png?q={name}', json=dict(path=f'{name}/d.png'))
+    assert asked == dict(
+        path=f'/file={folder}/c.png', query=folder, body=dict(path=f'{folder}/d.png')
+    )
+    assert folder not in client.get('/text').text
+    # Pictures are no text, whatever bytes they hold.
+    assert client.get('/picture').content == folder.encode()
