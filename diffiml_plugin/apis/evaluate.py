@@ -10,12 +10,11 @@ from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.model import revert_sync_batchnorm
 from mmengine.registry import init_default_scope
-from mmengine.runner import CheckpointLoader
 from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ..engine.checkpoint import read_weights
+from ..engine.checkpoint import local_file, read_weights
 from ..errors import UserError
 from ..evaluation import IMLMetric
 
@@ -39,8 +38,8 @@ def load_model(
 
     Args:
         config (Path | Config): Config file, or what it holds.
-        checkpoint (str | Path): Checkpoint or safetensors file, or the address of a checkpoint; it
-            must hold every weight of the model. Files are read without running code in them.
+        checkpoint (str | Path): Checkpoint or safetensors file, or the address of one; it must
+            hold every weight of the model. It is read without running code in it.
         device (str): Defaults to 'cpu'.
         changes (dict, optional): Overrides of the config by dotted keys.
 
@@ -51,11 +50,7 @@ def load_model(
     cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    if str(checkpoint).startswith(('http://', 'https://')):
-        state = CheckpointLoader.load_checkpoint(str(checkpoint), map_location='cpu')
-        state = state.get('state_dict', state)
-    else:
-        state = read_weights(Path(checkpoint))
+    state = read_weights(local_file(checkpoint))
     # What distributed training and DiffIMLPipeline put before all names.
     for prefix in ('module.', 'network.'):
         if all(name.startswith(prefix) for name in state):

@@ -25,7 +25,11 @@ def write_atomically(path: Path, data: bytes) -> str:
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
     try:
-        temporary.write_bytes(data)
+        with temporary.open('wb') as file:
+            file.write(data)
+            # Before it gets its name, it must be there through a loss of power.
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(temporary, path)
     finally:
         temporary.unlink(missing_ok=True)

@@ -184,11 +184,8 @@ class DiffIMLInferencer(BaseInferencer):
                 failures.append(Failure(name, one.reason))
             else:
                 raise UserError(one.reason)
-        return dict(
-            predictions=predictions,
-            visualization=self.visualize(sources, predictions, **visualize_kwargs),
-            failures=failures,
-        )
+        drawn = self.visualize(sources, predictions, **visualize_kwargs)
+        return self.postprocess(predictions, drawn, failures)
 
     def stream(
         self, sources: Iterable[PhotoSource], batch_size: int = 1, **kwargs: Any
@@ -449,9 +446,11 @@ class DiffIMLInferencer(BaseInferencer):
         """Draw an overlay each, if asked to."""
         return [pred.overlay(opacity) for pred in preds] if return_vis else []
 
-    def postprocess(self, preds: list, visualization: list, *_: Any) -> dict[str, list]:
+    def postprocess(
+        self, preds: list[Prediction], visualization: list[np.ndarray], failures: list[Failure]
+    ) -> dict[str, list]:
         """Put together what a call returns."""
-        return dict(predictions=preds, visualization=visualization)
+        return dict(predictions=preds, visualization=visualization, failures=failures)
 
     def _init_model(self, cfg: Config, weights: str, device: str = 'cpu') -> nn.Module:
         model, _ = load_model(cfg, weights, device)
@@ -480,10 +479,7 @@ def _check_device(device: str) -> None:
 
 
 def _hashes(source: ModelSource) -> dict[str, str]:
-    path = Path(source.weights)
-    # An address stands for itself.
-    weights = sha256_of(path) if path.is_file() else source.weights
-    return dict(model_sha256=weights, config_sha256=_config_hash(source.config))
+    return dict(model_sha256=sha256_of(source.weights), config_sha256=_config_hash(source.config))
 
 
 def _config_hash(cfg: Config) -> str:

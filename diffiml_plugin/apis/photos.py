@@ -3,6 +3,7 @@
 import glob
 import hashlib
 import io
+import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,13 @@ from ..errors import UserError
 
 # 200-megapixel sensors are sold; what claims to be far more is meant to exhaust the memory.
 MAX_PIXELS = 250_000_000
+# Pillow's names of formats that photographs come in. It knows more, some of which it hands to
+# other programs (EPS to Ghostscript): nothing to do with files of strangers.
+FORMATS = (
+    'AVIF', 'BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP',
+)  # fmt: skip
+# What `diffiml predict` writes of an image may lie beside it, and is none.
+_WRITTEN = re.compile(r'\.\w+\.(mask|probability|overlay|strip|trajectory)\.(png|gif)$')
 PhotoSource = str | Path | np.ndarray | Image.Image
 
 
@@ -62,9 +70,9 @@ def read_photo(
 ) -> Photo:
     """Read one photograph.
 
-    Files are decoded by OpenCV, as for training and testing, but only after Pillow has found
-    them whole: OpenCV may fill the missing part of a truncated file with grey. Of several frames
-    the first is taken; transparency is dropped.
+    Files, of one of ``FORMATS``, are decoded by OpenCV, as for training and testing, but only
+    after Pillow has found them whole: OpenCV may fill the missing part of a truncated file with
+    grey. Of several frames the first is taken; transparency is dropped.
 
     Args:
         source (str | Path | np.ndarray | Image.Image): A file, an (H, W), (H, W, 1), (H, W, 3) or
@@ -108,7 +116,7 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, int]:
     # Pillow's own guard warns at 89 megapixels and cannot be told by argument.
     guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
-        with Image.open(io.BytesIO(data)) as image:
+        with Image.open(io.BytesIO(data), formats=_formats()) as image:
             if image.width * image.height > max_pixels:
                 raise UserError(_too_large(repr(name), image.size, max_pixels))
             image.load()
@@ -120,7 +128,9 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, int]:
     except UserError:
         raise
     except Image.UnidentifiedImageError:
-        raise UserError(f'{name!r} is no image of a known format') from None
+        raise UserError(
+            f'{name!r} is no image of a known format ({", ".join(_formats())})'
+        ) from None
     # Pillow's decoders raise whatever a damaged file makes them stumble over.
     except Exception as error:
         reason = str(error).splitlines()[0] if str(error) else type(error).__name__
@@ -128,6 +138,12 @@ def _decode(data: bytes, name: str, max_pixels: int) -> tuple[np.ndarray, int]:
     finally:
         Image.MAX_IMAGE_PIXELS = guard
     return pixels, orientation
+
+
+def _formats() -> list[str]:
+    Image.init()
+    # Pillow may be built without some.
+    return [name for name in FORMATS if name in Image.OPEN]
 
 
 def _too_large(name: str, size: tuple[int, int], max_pixels: int) -> str:
@@ -184,8 +200,8 @@ def find_photos(
 ) -> Iterator[tuple[PhotoSource, str]]:
     """List the single images behind paths, folders, glob patterns and images from memory.
 
-    Folders are searched through all their levels for files with an image's suffix; hidden ones
-    are left out.
+    Folders are searched through all their levels for files with an image's suffix. Hidden ones,
+    and what the command line wrote of another image, are left out of folders and patterns.
 
     Args:
         inputs: Any of these, or a list of them.
@@ -212,7 +228,7 @@ def find_photos(
         elif not path.exists() and glob.has_magic(str(one)):
             root = _fixed_part(path)
             files = sorted(Path(p) for p in glob.glob(str(one), recursive=True))
-            files = [p for p in files if p.is_file()]
+            files = [p for p in files if p.is_file() and not _WRITTEN.search(p.name)]
             missing = f'nothing matches {str(one)!r}'
         else:
             yield one, path.name
@@ -224,13 +240,16 @@ def find_photos(
 
 
 def _images_in(folder: Path) -> list[Path]:
-    known = Image.registered_extensions()
+    # MPO, of cameras with two lenses, is JPEG with more behind it.
+    formats = {*_formats(), 'MPO'}
+    known = {suffix for suffix, name in Image.registered_extensions().items() if name in formats}
     return sorted(
         path
         for path in folder.rglob('*')
         if path.suffix.lower() in known
         and not any(part.startswith('.') for part in path.relative_to(folder).parts)
         and path.is_file()
+        and not _WRITTEN.search(path.name)
     )
 
 

@@ -12,7 +12,7 @@ class Prediction:
     """A model's finding in one photograph, at its own size and the way a viewer turns it.
 
     Attributes:
-        name (str): The photograph's file name, or a number for one from memory.
+        name (str): The photograph's file name, or 'image' for one from memory.
         image (np.ndarray): (H, W, 3) uint8 RGB.
         probability (np.ndarray): (H, W) float32 in 0..1, of tampering.
         mask (np.ndarray): (H, W) uint8, 1 where the probability is above ``threshold``.

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 from mmengine.config import Config
 
+from ..engine.checkpoint import local_file
 from ..errors import UserError
 from ..models.samplers import registry_config
 from .evaluate import latest_checkpoint
@@ -17,10 +18,10 @@ _WEIGHTS = 'diffusion_pytorch_model.safetensors'
 
 
 class ModelSource(NamedTuple):
-    """A model's config and where its weights are: a file, or an address."""
+    """A model's config and the file of its weights."""
 
     config: Config
-    weights: str
+    weights: Path
 
 
 def find_model(
@@ -32,7 +33,8 @@ def find_model(
         model: A config file or its content, which needs ``weights``; a work dir of training,
             which has both; a folder that ``DiffIMLPipeline.save_pretrained`` wrote; or None for
             the model that comes with the package.
-        weights (str | Path, optional): Checkpoint, instead of the folder's own.
+        weights (str | Path, optional): Checkpoint, instead of the folder's own; an address is
+            downloaded.
 
     Raises:
         UserError: If one of them is missing.
@@ -54,20 +56,20 @@ def find_model(
     if not path.is_dir():
         raise UserError(f'the model {str(model)!r} is neither a config file nor a folder')
     if (path / INDEX).is_file():
-        return ModelSource(_read_pretrained(path), str(weights or path / 'model' / _WEIGHTS))
+        return ModelSource(_read_pretrained(path), local_file(weights or path / 'model' / _WEIGHTS))
     configs = sorted(path.glob('*.py'))
     if len(configs) != 1:
         raise UserError(
             f'the folder {str(model)!r} holds {len(configs) or "no"} configs, so it is no work dir '
             'of one training: give a config file and its weights'
         )
-    return ModelSource(Config.fromfile(configs[0]), str(weights or latest_checkpoint(path)))
+    return ModelSource(Config.fromfile(configs[0]), local_file(weights or latest_checkpoint(path)))
 
 
-def _given(weights: str | Path | None, config: str) -> str:
+def _given(weights: str | Path | None, config: str) -> Path:
     if weights is None:
         raise UserError(f'{config} needs weights: give a checkpoint')
-    return str(weights)
+    return local_file(weights)
 
 
 def _read_pretrained(folder: Path) -> Config:

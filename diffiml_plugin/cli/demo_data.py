@@ -21,6 +21,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--authentic-share', type=float, default=0.15, help='of the training images (0.15)'
     )
+    parser.add_argument(
+        '--sizes',
+        type=int,
+        nargs=2,
+        default=(128, 192),
+        metavar=('MIN', 'MAX'),
+        help='sides of the training images in pixels (128 192)',
+    )
 
 
 def run(args: argparse.Namespace) -> int:
@@ -37,6 +45,7 @@ def run(args: argparse.Namespace) -> int:
             args.photographs,
             args.kinds or SEEN,
             args.authentic_share,
+            tuple(args.sizes),
         )
     except OSError as error:
         print(f'diffiml demo-data: {error}', file=sys.stderr)

@@ -209,7 +209,13 @@ class _Writer:
             (task.source for task in left), self.args.batch_size, **self.options
         )
         console = Console(stderr=True)
-        with Progress(console=console, transient=True, disable=not console.is_terminal) as bar:
+        with Progress(
+            console=console,
+            transient=True,
+            # What goes into a file or to another program is not to go past the bar.
+            redirect_stdout=sys.stdout.isatty(),
+            disable=not console.is_terminal,
+        ) as bar:
             progress = bar.add_task('Predicting', total=len(left))
             for task, one in zip(left, found, strict=True):
                 if isinstance(one, Failure):

@@ -3,7 +3,7 @@
 import argparse
 
 from ..errors import UserError
-from .options import add_model_arguments
+from .options import add_model_arguments, whole_number
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -14,10 +14,21 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default='127.0.0.1',
         help='address to bind to; anything else lets other machines in (default: %(default)s)',
     )
-    parser.add_argument('--port', type=int, default=7860, help='(default: %(default)s)')
+    parser.add_argument('--port', type=_port, default=7860, help='(default: %(default)s)')
     parser.add_argument(
-        '--max-upload', type=int, default=50, metavar='MB', help='of a file (default: %(default)s)'
+        '--max-upload',
+        type=whole_number,
+        default=50,
+        metavar='MB',
+        help='of a file (default: %(default)s)',
     )
+
+
+def _port(text: str) -> int:
+    value = int(text)
+    if not 1 <= value <= 65535:
+        raise argparse.ArgumentTypeError(f'must lie in 1..65535, got {text}')
+    return value
 
 
 def run(args: argparse.Namespace) -> int:

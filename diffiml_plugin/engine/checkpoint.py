@@ -2,8 +2,9 @@
 
 import hashlib
 import zipfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
+from urllib.parse import urlparse
 
 import torch
 from safetensors import SafetensorError
@@ -20,6 +21,28 @@ def sha256_of(path: Path) -> str:
         while block := file.read(1 << 20):
             digest.update(block)
     return digest.hexdigest()
+
+
+def local_file(checkpoint: str | Path) -> Path:
+    """Return a checkpoint's file; an address is downloaded once, to the folder of ``torch.hub``.
+
+    Raises:
+        UserError: If the download fails.
+    """
+    if not str(checkpoint).startswith(('http://', 'https://')):
+        return Path(checkpoint)
+    address = str(checkpoint)
+    # Many addresses end in the same name.
+    mark = hashlib.sha256(address.encode()).hexdigest()[:8]
+    name = f'{mark}-{PurePosixPath(urlparse(address).path).name}'
+    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            torch.hub.download_url_to_file(address, str(path))
+        except OSError as error:
+            raise UserError(f'checkpoint {address!r} cannot be downloaded: {error}') from None
+    return path
 
 
 def checkpoint_fault(path: str) -> str:

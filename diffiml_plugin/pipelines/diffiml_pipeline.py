@@ -86,12 +86,10 @@ class DiffIMLPipeline(DiffusionPipeline):
             ``from_config(pipe.scheduler.config)``.
     """
 
-    model_cpu_offload_seq = 'model'
-
     def __init__(self, model: DiffIMLModel, scheduler: SchedulerMixin) -> None:
         super().__init__()
         self.register_modules(model=model, scheduler=scheduler)
-        # Files may hold half precision to be small.
+        # Files may hold half precision to be small; to compute in it, move the pipeline to it.
         model.float()
         dataset = dict(pipeline=as_pipeline(list(model.config.test_pipeline)))
         cfg = Config(
@@ -190,18 +188,20 @@ class DiffIMLPipeline(DiffusionPipeline):
             seed = int(torch.randint(2**31, (1,), generator=generator, device=where))
         # mmengine's preprocessor learns of a move by this call alone.
         self.model.network.to(self.device)
-        found = self._inferencer(
-            _as_list(image),
-            batch_size,
-            channel_order='rgb',
-            tile=tile,
-            seed=seed,
-            num_inference_steps=num_inference_steps,
-            ensemble_size=ensemble_size,
-            noise_scale=noise_scale,
-            scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
-            threshold=threshold,
-        )['predictions']
+        dtype = self.model.dtype
+        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
+            found = self._inferencer(
+                _as_list(image),
+                batch_size,
+                channel_order='rgb',
+                tile=tile,
+                seed=seed,
+                num_inference_steps=num_inference_steps,
+                ensemble_size=ensemble_size,
+                noise_scale=noise_scale,
+                scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
+                threshold=threshold,
+            )['predictions']
         output = _collect(found, output_type)
         return output if return_dict else output.to_tuple()
 

@@ -38,6 +38,8 @@ PHOTOGRAPHS = {
     'train': [*(_SKIMAGE / name for name in _TRAIN), _SKLEARN / 'china.jpg'],
     'test': [*(_SKIMAGE / name for name in _TEST), _SKLEARN / 'flower.jpg'],
 }
+# Sides of the images that are made, in pixels; multiples of 8.
+SIZES = (128, 192)
 # Longer sides at which photographs of one's own are used.
 _SIDES = (2048, 1024, 512)
 SEEN = ('splice', 'removal', 'noise', 'blur')
@@ -84,6 +86,7 @@ def make_sample(
     rng: Generator,
     shapes: tuple[str, ...] = MASK_SHAPES,
     area_range: tuple[float, float] = AREA_RANGE,
+    sizes: tuple[int, int] = SIZES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one image.
 
@@ -93,12 +96,13 @@ def make_sample(
         rng (Generator): Source of randomness.
         shapes (tuple[str, ...]): Of the mask.
         area_range (tuple[float, float]): Of the mask, as shares of the image.
+        sizes (tuple[int, int]): Smallest and largest side of the image, multiples of 8.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: The (S, S, 3) uint8 BGR image and the (S, S) uint8 mask of
-        0 and 255, S in 128..192.
+        0 and 255, S a multiple of 8.
     """
-    size = int(rng.integers(16, 25)) * 8
+    size = int(rng.integers(sizes[0] // 8, sizes[1] // 8 + 1)) * 8
     image = _crop(photographs, size, rng)
     if kind == 'authentic':
         return image, np.zeros((size, size), np.uint8)
@@ -120,11 +124,11 @@ def write_folder(
     authentic_share: float = 0.15,
     qualities: tuple[int, int] = (85, 98),
     png_share: float = 0.4,
-    **mask: Any,
+    **sample: Any,
 ) -> None:
     """Write ``num`` images in the folder format: ``Tp/``, ``Gt/`` and authentic ones in ``Au/``.
 
-    Image ``i`` depends on ``(seed, i)`` alone. JPEGs have ``qualities``; ``mask`` goes to
+    Image ``i`` depends on ``(seed, i)`` alone. JPEGs have ``qualities``; ``sample`` goes to
     :func:`make_sample`.
     """
     for name in ('Tp', 'Gt', 'Au'):
@@ -133,7 +137,7 @@ def write_folder(
     for index in range(num):
         rng = np.random.default_rng([*seed, index])
         kind = 'authentic' if index < authentic else kinds[index % len(kinds)]
-        image, region = make_sample(photographs, kind, rng, **mask)
+        image, region = make_sample(photographs, kind, rng, **sample)
         stem = f'{index:05d}_{kind}'
         folder = out / ('Au' if kind == 'authentic' else 'Tp')
         if rng.random() < png_share:
@@ -178,6 +182,7 @@ def make_demo_data(
     own: Path | None = None,
     kinds: Sequence[str] = SEEN,
     authentic_share: float = 0.15,
+    sizes: tuple[int, int] = SIZES,
 ) -> None:
     """Write ``train`` and four test folders.
 
@@ -193,6 +198,8 @@ def make_demo_data(
         own (Path, optional): Folder of photographs to train on beside the embedded ones.
         kinds (Sequence[str]): Manipulations to train on, keys of ``TAMPERINGS``.
         authentic_share (float): Of the training images, 0 to below 1. Defaults to 0.15.
+        sizes (tuple[int, int]): Smallest and largest side of the training images in pixels,
+            multiples of 8 from 64 on. Defaults to 128 and 192.
 
     Raises:
         UserError: If a setting lies outside its range or a photograph is missing.
@@ -206,10 +213,22 @@ def make_demo_data(
         )
     if not 0 <= authentic_share < 1:
         raise UserError(f'the share of authentic images must lie in 0..1, got {authentic_share}')
+    if not 64 <= sizes[0] <= sizes[1] or any(side % 8 for side in sizes):
+        raise UserError(
+            f'sizes must be two multiples of 8 from 64 on, the smaller first, got {sizes}'
+        )
     photographs = {split: read_photographs(paths) for split, paths in PHOTOGRAPHS.items()}
     if own is not None:
         photographs['train'] += read_own_photographs(own)
-    write_folder(out / 'train', photographs['train'], kinds, num_train, (seed, 0), authentic_share)
+    write_folder(
+        out / 'train',
+        photographs['train'],
+        kinds,
+        num_train,
+        (seed, 0),
+        authentic_share,
+        sizes=sizes,
+    )
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))
     strong = dict(qualities=(50, 70), png_share=0.0)

@@ -284,7 +284,7 @@ def serve(
         gr.Blocks: The page; its ``close`` ends the server.
 
     Raises:
-        UserError: If the port is taken.
+        UserError: If host and port cannot be listened on.
     """
     folder = Path(tempfile.mkdtemp(prefix='diffiml-web-')).resolve()
     os.environ['GRADIO_TEMP_DIR'] = str(folder)
@@ -310,7 +310,10 @@ def serve(
         if wait:
             blocks.block_thread()
     except OSError as error:
-        raise UserError(f'port {port} of {host} cannot be used: {error}') from None
+        raise UserError(
+            f'cannot listen on {host}:{port}: the port is taken, or the host no address of this '
+            'machine (--port, --host)'
+        ) from error
     finally:
         if wait:
             shutil.rmtree(folder, ignore_errors=True)

@@ -1,8 +1,11 @@
 """The inferencer with the model that comes with the package, and with hand-made ones."""
 
+import functools
 import hashlib
 import json
 import shutil
+import threading
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import cv2
@@ -381,6 +384,24 @@ def test_a_checkpoint_runs_no_code(tmp_path):
     with pytest.raises(UserError, match='more than tensors and plain data'):
         DiffIMLInferencer('configs/diffiml_demo.py', tmp_path / 'evil.pth', 'cpu')
     assert not mark.exists()
+
+
+def test_weights_of_an_address_are_downloaded_once(random_checkpoint, tmp_path, monkeypatch):
+    weights = random_checkpoint('configs/diffiml_demo.py')
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(weights.parent))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        address = f'http://127.0.0.1:{server.server_port}/{weights.name}'
+        with pytest.raises(UserError, match='cannot be downloaded: .*404'):
+            find_model('configs/diffiml_demo.py', f'{address}.gone')
+        source = find_model('configs/diffiml_demo.py', address)
+        server.shutdown()
+    assert source.weights.read_bytes() == weights.read_bytes()
+    # The server is gone, and not needed any more.
+    found = DiffIMLInferencer('configs/diffiml_demo.py', address, 'cpu')
+    assert found.hashes['model_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
+    assert [p.name for p in (tmp_path / 'hub/checkpoints').iterdir()] == [source.weights.name]
 
 
 def test_the_trajectory_ends_in_the_prediction(shipped, photo):

@@ -88,6 +88,8 @@ def test_damaged_files_are_refused_by_their_name_alone(tmp_path, rgb):
         'text.jpg': (b'no picture at all', 'is no image of a known format'),
         'empty.png': (b'', 'is empty'),
         'picture.svg': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is no image'),
+        # Pillow would give it to Ghostscript.
+        'page.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n', 'is no image'),
     }
     for name, (data, words) in cases.items():
         (tmp_path / name).write_bytes(data)
@@ -136,6 +138,10 @@ def test_folders_and_patterns(tmp_path, rgb):
         path.parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rgb).save(path)
     (tmp_path / 'photos/notes.txt').write_text('no image')
+    (tmp_path / 'photos/pages.pdf').write_text('no image')
+    # Of an earlier run with its outputs beside the photographs.
+    for suffix in ('mask.png', 'probability.png', 'overlay.png', 'strip.png', 'trajectory.gif'):
+        Image.fromarray(rgb).save(tmp_path / f'photos/b.png.{suffix}')
     folder = tmp_path / 'photos'
     names = [name for _, name in find_photos(folder)]
     assert names == ['a.JPG', 'b.png', 'e[1].png', 'sub/c.png']

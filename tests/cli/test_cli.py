@@ -4,6 +4,7 @@ import csv
 import hashlib
 import json
 import os
+import pty
 import re
 import shutil
 import signal
@@ -156,6 +157,24 @@ def test_an_interrupted_run_goes_on(images, demo_data, tmp_path, run_env, run):
     assert len(list(out.glob('*.json'))) == total
 
 
+def test_what_is_printed_goes_where_it_is_meant_to(images, tmp_path, run_env):
+    """Lines of results to the file or program behind stdout, the bar to the terminal."""
+    (path,) = images.glob('a.*')
+    terminal, end = pty.openpty()
+    command = ['-m', 'diffiml_plugin', 'predict', str(path), '--out', str(tmp_path / 'out')]
+    done = subprocess.run(
+        [sys.executable, *command], env=run_env | dict(TERM='xterm'), stdout=subprocess.PIPE,
+        stderr=end, text=True, timeout=120,
+    )  # fmt: skip
+    shown = os.read(terminal, 1 << 16).decode()
+    os.close(end)
+    os.close(terminal)
+    line, total = done.stdout.splitlines()
+    assert re.fullmatch(rf'{path.name}: score 0\.\d{{3}}, \d+\.\d % marked', line)
+    assert total == f'1 images in {tmp_path / "out"}'
+    assert 'Predicting' in shown and 'score' not in shown
+
+
 def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
     path = tmp_path / 'a.png'
     write_atomically(path, b'old')
@@ -206,7 +225,10 @@ def test_films_of_the_solver(run, images, tmp_path):
         (('predict', 'IMAGE', '--threshold', '3'), 2, 'must lie in 0..1'),
         (('predict', 'IMAGE', '--steps', '0'), 2, 'at least 1'),
         (('predict', 'IMAGE', '--out', 'IMAGE'), 2, 'is a file'),
+        (('serve', '--port', '99999'), 2, 'must lie in 1..65535'),
+        (('serve', '--max-upload', '0'), 2, 'at least 1'),
         (('demo-data', '--num', '0'), 2, 'at least one image'),
+        (('demo-data', '--sizes', '100', '192'), 2, 'two multiples of 8'),
         (('demo-data', '--photographs', 'EMPTY'), 2, 'holds no photograph'),
         (('demo-data', '--kinds', 'magic'), 2, 'unknown manipulations magic: there are'),
         (('demo-data', '--authentic-share', '1'), 2, 'must lie in 0..1'),
@@ -251,7 +273,9 @@ def test_training_data_of_own_photographs(run, tmp_path):
     same = {name for name in first if first[name] == second.get(name)}
     assert {n for n in first if n.startswith('test')} <= same
     assert {n for n in first if n.startswith('train/Tp')} - same
-    chosen = ('--kinds', 'colour', '--authentic-share', '0.5')
+    chosen = ('--kinds', 'colour', '--authentic-share', '0.5', '--sizes', '64', '72')
     assert run('demo-data', '--out', tmp_path / 'chosen', *counts, *chosen)[0] == 0
     kinds = [p.stem.split('_')[1] for p in sorted((tmp_path / 'chosen/train').glob('[AT]*/*'))]
     assert kinds == ['authentic'] * 3 + ['colour'] * 3
+    sides = {Image.open(p).size for p in (tmp_path / 'chosen/train').glob('[AT]*/*')}
+    assert sides <= {(64, 64), (72, 72)}

@@ -169,6 +169,16 @@ def test_inputs_and_outputs_of_all_kinds(pipe, image):
     assert (plain[0][0] == expected.probabilities[0]).all() and plain[-1] == expected.scores
 
 
+@pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
+def test_moved_to_another_precision(image, dtype):
+    pipe = DiffIMLPipeline.from_mmseg()
+    single = pipe(image)
+    half = pipe.to(dtype)(image)
+    assert {p.dtype for p in pipe.model.parameters()} == {dtype}
+    difference = np.abs(half.probabilities[0] - single.probabilities[0])
+    assert 0 < difference.mean() < 0.02 and half.probabilities[0].dtype == np.float32
+
+
 @pytest.mark.parametrize(
     ('args', 'words'),
     [

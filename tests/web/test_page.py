@@ -241,7 +241,7 @@ def test_files_of_the_server_stay_there(page_url):
 def test_it_listens_to_this_machine_alone(page_url, inferencer):
     assert page_url.startswith('http://127.0.0.1:')
     port = int(page_url.rstrip('/').rsplit(':', 1)[1])
-    with pytest.raises(UserError, match=f'port {port} of 127.0.0.1 cannot be used'):
+    with pytest.raises(UserError, match=f'cannot listen on 127.0.0.1:{port}'):
         serve(inferencer, port=port, wait=False)
 
 
