@@ -17,7 +17,9 @@ from .prediction import Prediction
 
 # The key of the text in PNG files.
 PROVENANCE = 'diffiml'
-_STRIP = 640
+# Of a strip: pixels to an inch, and to a side of what goes into it.
+_DPI = 180
+_STRIP = 480
 
 
 def write_atomically(path: Path, data: bytes) -> str:
@@ -57,7 +59,7 @@ def strip(prediction: Prediction) -> bytes:
     score = f'score {prediction.score:.2f}\n{prediction.name[-28:]}'
     buffer = io.BytesIO()
     text = {PROVENANCE: json.dumps(prediction.provenance)}
-    draw_grid([list(panels.values())], list(panels), [score], buffer, text)
+    draw_grid([list(panels.values())], list(panels), [score], buffer, text, _DPI)
     return buffer.getvalue()
 
 
@@ -68,7 +70,7 @@ def trajectory_strip(
     titles = ['image', *_frame_titles(len(frames))]
     buffer = io.BytesIO()
     text = {PROVENANCE: json.dumps(provenance)}
-    draw_grid([[image, *frames]], titles, [name[-28:]], buffer, text)
+    draw_grid([[image, *frames]], titles, [name[-28:]], buffer, text, _DPI)
     return buffer.getvalue()
 
 

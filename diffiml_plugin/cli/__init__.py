@@ -2,6 +2,7 @@
 
 import argparse
 import sys
+import warnings
 from collections.abc import Sequence
 
 from .. import __version__
@@ -33,6 +34,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     args = parser.parse_args(argv)
+    # They speak to developers of configs.
+    warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     try:
         return args.run(args)
     except UserError as error:

@@ -14,7 +14,11 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='work dir of a training, config file, or folder of DiffIMLPipeline.save_pretrained '
         '(default: the small model that comes with the package)',
     )
-    parser.add_argument('--weights', metavar='FILE', help='checkpoint; a config file needs one')
+    parser.add_argument(
+        '--weights',
+        metavar='FILE',
+        help='checkpoint; a config file needs one. An https:// address is downloaded',
+    )
     parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
 
 

@@ -2,7 +2,8 @@
 
 For each image NAME, OUT gets NAME.mask.png (0 and 255), NAME.probability.png (0 to 255) and, at
 last, NAME.json: score, share of tampered area, and the SHA-256 of image, weights, config and
-outputs. The PNG files carry the same provenance as text. Nothing is downloaded.
+outputs. The PNG files carry the same provenance as text. Nothing is downloaded, unless --weights
+is an address.
 """
 
 import argparse

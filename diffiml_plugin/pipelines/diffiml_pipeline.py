@@ -300,6 +300,10 @@ def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
     )
     lines = [text.rstrip(), '']
     if results:
-        lines += ['## Figures', '', '| data | figure | value |', '| --- | --- | --- |']
-        lines += [f'| {r.dataset_name} | {r.metric_type} | {r.metric_value:.4g} |' for r in results]
+        rows = {name: None for figures in metrics.values() for name in figures}
+        lines += ['## Figures', '', f'| figure | {" | ".join(metrics)} |']
+        lines += [f'| --- |{" --- |" * len(metrics)}']
+        for row in rows:
+            values = (f'{known[row]:.4g}' if row in known else '' for known in metrics.values())
+            lines.append(f'| {row} | {" | ".join(values)} |')
     return ModelCard(f'---\n{meta.to_yaml()}\n---\n\n' + '\n'.join(lines).rstrip() + '\n')

@@ -1,5 +1,6 @@
 """Grid of images and what models found in them."""
 
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import BinaryIO
@@ -14,6 +15,7 @@ def draw_grid(
     labels: Sequence[str],
     path: Path | BinaryIO,
     metadata: Mapping[str, str] | None = None,
+    dpi: int = 90,
 ) -> None:
     """Draw rows of pictures with a title over each column and a label before each row.
 
@@ -25,6 +27,7 @@ def draw_grid(
         labels (Sequence[str]): One a row.
         path (Path | BinaryIO): PNG to write.
         metadata (Mapping[str, str], optional): Texts to store in it.
+        dpi (int): A picture is 1.9 inches wide. Defaults to 90.
     """
     shape = (len(rows), len(titles))
     size = (1.9 * shape[1] + 1, 1.9 * shape[0] + 1.1)
@@ -48,7 +51,11 @@ def draw_grid(
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
-        line[0].set_ylabel(label, fontsize=8)
+        # A file's name may hold dollars, and is no formula.
+        line[0].set_ylabel(label, fontsize=8, parse_math=False)
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=90, metadata=metadata)
+    with warnings.catch_warnings():
+        # A file's name may be in a script that the font lacks: it then shows boxes.
+        warnings.filterwarnings('ignore', 'Glyph')
+        figure.savefig(path, dpi=dpi, metadata=metadata)
