@@ -55,8 +55,7 @@ class _Finding:
             folder=folder,
             name=prediction.name,
             record=prediction.record(),
-            # Half the memory, and finer than any slider.
-            probability=prediction.probability.astype(np.float16),
+            probability=prediction.probability,
             image=reduced(prediction.image, _SHOWN),
             shown=reduced(prediction.probability, _SHOWN),
             edge=small(prediction.edge),
