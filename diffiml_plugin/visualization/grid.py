@@ -58,4 +58,5 @@ def draw_grid(
     with warnings.catch_warnings():
         # A file's name may be in a script that the font lacks: it then shows boxes.
         warnings.filterwarnings('ignore', 'Glyph')
-        figure.savefig(path, dpi=dpi, metadata=metadata)
+        # Pictures that are wider than tall leave room above and below.
+        figure.savefig(path, dpi=dpi, metadata=metadata, bbox_inches='tight', pad_inches=0.08)
