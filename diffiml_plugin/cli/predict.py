@@ -141,7 +141,8 @@ def run(args: argparse.Namespace) -> int:
         return 1
     finally:
         signal.signal(signal.SIGTERM, usual)
-    print(f'{len(writer.records)} images in {args.out}')
+    count = len(writer.records)
+    print(f'{count} image{"s" * (count != 1)} in {args.out}')
     if not failures:
         return 0
     print(f'{len(failures)} failed:', file=sys.stderr)

@@ -171,7 +171,7 @@ def test_what_is_printed_goes_where_it_is_meant_to(images, tmp_path, run_env):
     os.close(terminal)
     line, total = done.stdout.splitlines()
     assert re.fullmatch(rf'{path.name}: score 0\.\d{{3}}, \d+\.\d % marked', line)
-    assert total == f'1 images in {tmp_path / "out"}'
+    assert total == f'1 image in {tmp_path / "out"}'
     assert 'Predicting' in shown and 'score' not in shown
 
 
@@ -197,7 +197,7 @@ def test_names_that_would_collide_are_refused(run, images, tmp_path):
     assert status == 2 and 'would write the same files' in printed
     # The same file twice is one.
     status, printed = run('predict', path, path, '--out', tmp_path / 'out')
-    assert status == 0 and '1 images in' in printed
+    assert status == 0 and '1 image in' in printed
 
 
 def test_films_of_the_solver(run, images, tmp_path):
