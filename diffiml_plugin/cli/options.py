@@ -24,7 +24,6 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 def whole_number(text: str) -> int:
     """Read a number of at least 1."""
-    value = int(text)
-    if value < 1:
-        raise argparse.ArgumentTypeError(f'must be at least 1, got {text}')
-    return value
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of at least 1')
+    return int(text)

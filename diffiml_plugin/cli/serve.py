@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 1 <= value <= 65535:
+    value = whole_number(text)
+    if value > 65535:
         raise argparse.ArgumentTypeError(f'must lie in 1..65535, got {text}')
     return value
 
