@@ -38,6 +38,11 @@ def main() -> None:
         dtype = str(AMP_TYPES[args.amp]).removeprefix('torch.')
         cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=scale, dtype=dtype)
     if args.resume:
+        if args.resume.endswith('.safetensors'):
+            raise SystemExit(
+                '--resume needs a checkpoint of a training; to start from the weights alone, '
+                f'add --cfg-options load_from={args.resume}'
+            )
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_checkpoint(args.resume)
     run(cfg, 'train')

@@ -51,10 +51,9 @@ def load_model(
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = revert_sync_batchnorm(MODELS.build(cfg.model))
     state = read_weights(local_file(checkpoint))
-    # What distributed training and DiffIMLPipeline put before all names.
-    for prefix in ('module.', 'network.'):
-        if all(name.startswith(prefix) for name in state):
-            state = {name.removeprefix(prefix): tensor for name, tensor in state.items()}
+    # What distributed training puts before all names.
+    if all(name.startswith('module.') for name in state):
+        state = {name.removeprefix('module.'): tensor for name, tensor in state.items()}
     own = model.state_dict()
     missing, others = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
     misshapen = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)

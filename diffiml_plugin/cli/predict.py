@@ -99,6 +99,10 @@ def _tile(text: str) -> int | str | None:
     return whole_number(text)
 
 
+def _images(count: int) -> str:
+    return f'{count} image{"s" * (count != 1)}'
+
+
 class _Task(NamedTuple):
     """An image and the beginning of its outputs' names."""
 
@@ -141,8 +145,7 @@ def run(args: argparse.Namespace) -> int:
         return 1
     finally:
         signal.signal(signal.SIGTERM, usual)
-    count = len(writer.records)
-    print(f'{count} image{"s" * (count != 1)} in {args.out}')
+    print(f'{_images(len(writer.records))} in {args.out}')
     if not failures:
         return 0
     print(f'{len(failures)} failed:', file=sys.stderr)
@@ -206,7 +209,7 @@ class _Writer:
             else:
                 self.records[task.name] = known
         if len(left) < len(tasks):
-            print(f'{len(tasks) - len(left)} images are there already')
+            print(f'{_images(len(tasks) - len(left))} there already')
         found = self.inferencer.stream(
             (task.source for task in left), self.args.batch_size, **self.options
         )

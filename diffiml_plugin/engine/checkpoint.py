@@ -7,6 +7,7 @@ from typing import Any
 from urllib.parse import urlparse
 
 import torch
+from mmengine.runner import CheckpointLoader
 from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
@@ -46,9 +47,11 @@ def local_file(checkpoint: str | Path) -> Path:
 
 
 def checkpoint_fault(path: str) -> str:
-    """Say in one sentence why ``path`` can be no PyTorch checkpoint; nothing if it can."""
+    """Say in one sentence why ``path`` can be no checkpoint; nothing if it can."""
     if not Path(path).is_file():
         return f'checkpoint {path!r} does not exist'
+    if path.endswith('.safetensors'):
+        return ''
     # PyTorch's format since 1.6 is a zip archive; MMEngine has written no other.
     if not zipfile.is_zipfile(path):
         return f'checkpoint {path!r} is no PyTorch checkpoint, or is truncated'
@@ -81,7 +84,8 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     """Read the tensors under ``key`` of a PyTorch checkpoint, with ``weights_only=True``.
 
     A safetensors file, or a checkpoint of nothing but tensors, has them without a key. Half
-    precision, which files may have to be small, becomes single.
+    precision, which files may have to be small, becomes single, and the names are the segmentor's
+    in files of ``DiffIMLPipeline`` too.
 
     Raises:
         UserError: If it does not exist, is no PyTorch file, holds objects
@@ -112,9 +116,19 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise UserError(f'weights {str(path)!r} do not exist')
     try:
-        return load_file(path)
+        state = load_file(path)
     except SafetensorError as error:
         raise UserError(f'weights {str(path)!r} are damaged: {error}') from None
+    # What DiffIMLPipeline puts before all names.
+    if all(name.startswith('network.') for name in state):
+        state = {name.removeprefix('network.'): tensor for name, tensor in state.items()}
+    return state
+
+
+@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
+def _load_from_safetensors(filename: str, map_location: Any = None) -> dict:
+    # MMEngine's runners (``load_from``, tools/test.py) know no such files by themselves.
+    return dict(state_dict=read_weights(Path(filename)))
 
 
 def _as_single(state: dict[str, Tensor]) -> dict[str, Tensor]:

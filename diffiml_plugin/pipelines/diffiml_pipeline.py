@@ -279,13 +279,17 @@ Localizes manipulated regions of photographs. Load it with
 
 
 def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
+    metrics = {
+        data: {name: round(value, 4) for name, value in figures.items()}
+        for data, figures in metrics.items()
+    }
     results = [
         EvalResult(
             task_type='image-segmentation',
             dataset_type=data,
             dataset_name=data,
             metric_type=name,
-            metric_value=round(value, 4),
+            metric_value=value,
         )
         for data, figures in metrics.items()
         for name, value in figures.items()
@@ -304,6 +308,6 @@ def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
         lines += ['## Figures', '', f'| figure | {" | ".join(metrics)} |']
         lines += [f'| --- |{" --- |" * len(metrics)}']
         for row in rows:
-            values = (f'{known[row]:.4g}' if row in known else '' for known in metrics.values())
+            values = (str(known.get(row, '')) for known in metrics.values())
             lines.append(f'| {row} | {" | ".join(values)} |')
     return ModelCard(f'---\n{meta.to_yaml()}\n---\n\n' + '\n'.join(lines).rstrip() + '\n')

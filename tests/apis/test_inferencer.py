@@ -14,6 +14,7 @@ import pytest
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
+from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
 from mmseg.structures import SegDataSample
@@ -371,6 +372,17 @@ def test_what_is_no_model(tmp_path, random_checkpoint):
     (tmp_path / 'model_index.json').write_text('{}')
     with pytest.raises(UserError, match='is not what DiffIMLPipeline.save_pretrained writes'):
         find_model(tmp_path)
+
+
+def test_a_runner_loads_the_shipped_weights():
+    weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
+    model = MODELS.build(Config.fromfile('configs/diffiml_demo.py').model)
+    load_checkpoint(model, str(weights), strict=True)
+    expected = load_model(Path('configs/diffiml_demo.py'), weights)[0].state_dict()
+    found = model.state_dict()
+    assert found.keys() == expected.keys()
+    assert all((found[name] == expected[name]).all() for name in expected)
+    assert all(t.dtype == torch.float for t in found.values() if t.is_floating_point())
 
 
 def test_a_checkpoint_runs_no_code(tmp_path):

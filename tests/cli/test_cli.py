@@ -107,7 +107,7 @@ def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images
     assert 'there already' not in run(*command)[1]
     before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
     status, printed = run(*command, '--csv')
-    assert status == 0 and '1 images are there already' in printed
+    assert status == 0 and '1 image there already' in printed
     assert {p: p.stat().st_mtime_ns for p in before} == before
     # Tables hold what was there already too.
     assert path.name in (out / 'results.csv').read_text()
@@ -153,7 +153,7 @@ def test_an_interrupted_run_goes_on(images, demo_data, tmp_path, run_env, run):
     assert not [p for p in out.iterdir() if p.name.endswith('.tmp')]
     assert len((out / 'results.csv').read_text().splitlines()) == done + 1
     status, printed = run('predict', *slow[3:], '--skip-existing')
-    assert status == 0 and f'{done} images are there already' in printed
+    assert status == 0 and f'{done} image{"s" * (done != 1)} there already' in printed
     assert len(list(out.glob('*.json'))) == total
 
 

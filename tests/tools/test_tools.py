@@ -218,12 +218,17 @@ def test_wrong_command_lines(args, sentence, tmp_path, run_tool):
         ('test', ['none.pth'], "checkpoint 'none.pth' does not exist"),
         ('test', ['README.md'], "'README.md' is no PyTorch checkpoint"),
         ('train', ['--resume', 'none.pth'], "checkpoint 'none.pth' does not exist"),
+        ('test', ['none.safetensors'], "checkpoint 'none.safetensors' does not exist"),
+        ('test', ['{damaged}'], 'are damaged'),
+        ('train', ['--resume', '{damaged}'], '--cfg-options load_from='),
         ('test', ['{weights}', '--tta', '--cfg-options', 'tta_pipeline=None'], '--tta'),
     ],
 )
 def test_wrong_checkpoints(script, args, sentence, tmp_path, run_tool):
     torch.save(dict(state_dict={}), tmp_path / 'weights.pth')
-    args = [arg.format(weights=tmp_path / 'weights.pth') for arg in args]
+    damaged = tmp_path / 'damaged.safetensors'
+    damaged.write_text('{}')
+    args = [arg.format(weights=tmp_path / 'weights.pth', damaged=damaged) for arg in args]
     printed = run_tool(f'tools/{script}.py', 'configs/diffiml_demo.py', *args, status=1)
     assert sentence in printed
 
