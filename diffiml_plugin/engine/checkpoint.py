@@ -8,7 +8,7 @@ from urllib.parse import urlparse
 
 import torch
 from mmengine.runner import CheckpointLoader
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -51,6 +51,11 @@ def checkpoint_fault(path: str) -> str:
     if not Path(path).is_file():
         return f'checkpoint {path!r} does not exist'
     if path.endswith('.safetensors'):
+        try:
+            # Reads the names and sizes alone, and compares them with the file's own size.
+            safe_open(path, 'pt')
+        except SafetensorError as error:
+            return f'weights {path!r} are damaged: {error}'
         return ''
     # PyTorch's format since 1.6 is a zip archive; MMEngine has written no other.
     if not zipfile.is_zipfile(path):
@@ -91,10 +96,10 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
         UserError: If it does not exist, is no PyTorch file, holds objects
             other than tensors, plain data and MMEngine's log history, or lacks the key.
     """
-    if Path(path).suffix == '.safetensors':
-        return _as_single(_read_safetensors(Path(path)))
     if fault := checkpoint_fault(str(path)):
         raise UserError(fault)
+    if Path(path).suffix == '.safetensors':
+        return _as_single(_read_safetensors(Path(path)))
     try:
         # Each name gets a class of its own: the unpickler wants them one to one.
         stand_ins = [(type('_Ignored', (_Ignored,), {}), name) for name in _HISTORY]
@@ -113,12 +118,7 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
-    if not path.is_file():
-        raise UserError(f'weights {str(path)!r} do not exist')
-    try:
-        state = load_file(path)
-    except SafetensorError as error:
-        raise UserError(f'weights {str(path)!r} are damaged: {error}') from None
+    state = load_file(path)
     # What DiffIMLPipeline puts before all names.
     if all(name.startswith('network.') for name in state):
         state = {name.removeprefix('network.'): tensor for name, tensor in state.items()}

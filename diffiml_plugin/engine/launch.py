@@ -61,7 +61,8 @@ def check_checkpoint(path: str) -> str:
     """Return ``path`` if it is a checkpoint that can be read.
 
     Raises:
-        SystemExit: If it does not exist, or is neither a PyTorch nor a safetensors file.
+        SystemExit: If it does not exist, is damaged, or is neither a PyTorch nor a safetensors
+            file.
     """
     if path.startswith(('http://', 'https://')):
         return path
