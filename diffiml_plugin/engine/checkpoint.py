@@ -53,7 +53,8 @@ def checkpoint_fault(path: str) -> str:
     if path.endswith('.safetensors'):
         try:
             # Reads the names and sizes alone, and compares them with the file's own size.
-            safe_open(path, 'pt')
+            with safe_open(path, 'pt'):
+                pass
         except SafetensorError as error:
             return f'weights {path!r} are damaged: {error}'
         return ''
@@ -89,12 +90,13 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     """Read the tensors under ``key`` of a PyTorch checkpoint, with ``weights_only=True``.
 
     A safetensors file, or a checkpoint of nothing but tensors, has them without a key. Half
-    precision, which files may have to be small, becomes single, and the names are the segmentor's
+    precision, in which small files are stored, becomes single, and the names are the segmentor's
     in files of ``DiffIMLPipeline`` too.
 
     Raises:
-        UserError: If it does not exist, is no PyTorch file, holds objects
-            other than tensors, plain data and MMEngine's log history, or lacks the key.
+        UserError: If it does not exist, is neither a PyTorch nor a safetensors file, is damaged,
+            holds objects other than tensors, plain data and MMEngine's log history, or lacks the
+            key.
     """
     if fault := checkpoint_fault(str(path)):
         raise UserError(fault)
@@ -125,10 +127,13 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
     return state
 
 
-@CheckpointLoader.register_scheme(prefixes=r'.*\.safetensors$')
+# MMEngine's runners (``load_from``, tools/test.py) know no such files by themselves. It tries what
+# sorts last first, and so this pattern of an address before its own.
+@CheckpointLoader.register_scheme(
+    prefixes=(r'.*\.safetensors$', r'https?://[^?]*\.safetensors(\?.*)?$')
+)
 def _load_from_safetensors(filename: str, map_location: Any = None) -> dict:
-    # MMEngine's runners (``load_from``, tools/test.py) know no such files by themselves.
-    return dict(state_dict=read_weights(Path(filename)))
+    return dict(state_dict=read_weights(local_file(filename)))
 
 
 def _as_single(state: dict[str, Tensor]) -> dict[str, Tensor]:

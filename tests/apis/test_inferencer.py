@@ -5,6 +5,8 @@ import hashlib
 import json
 import shutil
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -374,10 +376,26 @@ def test_what_is_no_model(tmp_path, random_checkpoint):
         find_model(tmp_path)
 
 
-def test_a_runner_loads_the_shipped_weights():
+@contextmanager
+def served(folder: Path) -> Iterator[str]:
+    """Serve a folder; yields its address."""
+    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(folder))
+    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            yield f'http://127.0.0.1:{server.server_port}'
+        finally:
+            server.shutdown()
+
+
+@pytest.mark.parametrize('address', [False, True])
+def test_a_runner_loads_the_shipped_weights(address, tmp_path, monkeypatch):
+    monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
     model = MODELS.build(Config.fromfile('configs/diffiml_demo.py').model)
-    load_checkpoint(model, str(weights), strict=True)
+    with served(weights.parent) as server:
+        source = f'{server}/{weights.name}?download=true' if address else str(weights)
+        load_checkpoint(model, source, strict=True)
     expected = load_model(Path('configs/diffiml_demo.py'), weights)[0].state_dict()
     found = model.state_dict()
     assert found.keys() == expected.keys()
@@ -401,14 +419,11 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 def test_weights_of_an_address_are_downloaded_once(random_checkpoint, tmp_path, monkeypatch):
     weights = random_checkpoint('configs/diffiml_demo.py')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
-    handler = functools.partial(SimpleHTTPRequestHandler, directory=str(weights.parent))
-    with ThreadingHTTPServer(('127.0.0.1', 0), handler) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        address = f'http://127.0.0.1:{server.server_port}/{weights.name}'
+    with served(weights.parent) as server:
+        address = f'{server}/{weights.name}'
         with pytest.raises(UserError, match='cannot be downloaded: .*404'):
             find_model('configs/diffiml_demo.py', f'{address}.gone')
         source = find_model('configs/diffiml_demo.py', address)
-        server.shutdown()
     assert source.weights.read_bytes() == weights.read_bytes()
     # The server is gone, and not needed any more.
     found = DiffIMLInferencer('configs/diffiml_demo.py', address, 'cpu')
