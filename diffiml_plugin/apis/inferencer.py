@@ -25,7 +25,7 @@ from ..engine.acceleration_hook import fuse_attention
 from ..engine.checkpoint import sha256_of
 from ..errors import UserError
 from ..evaluation.functional import tampering_probability
-from ..models.samplers import DiffusionSampler
+from ..models.diffiml.sampler import DiffusionSampler
 from .evaluate import load_model, settings_of, test_set_of
 from .photos import MAX_PIXELS, Photo, PhotoSource, find_photos, read_photo, reduced
 from .prediction import Failure, Prediction

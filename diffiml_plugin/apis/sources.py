@@ -8,7 +8,7 @@ from mmengine.config import Config
 
 from ..engine.checkpoint import local_file
 from ..errors import UserError
-from ..models.samplers import registry_config
+from ..models.diffiml.noise_schedule import registry_config
 from .evaluate import latest_checkpoint
 
 # Trained by `make demo`; its model card lies beside it.

@@ -1,31 +1,31 @@
 """Model components."""
 
-from .backbones import (
-    ConvNeXt,
-    CrossModalBackbone,
-    DnCNN,
-    FilteredBackbone,
-    HighPassBackbone,
-    ParallelBackbone,
-    ScaleGate,
-    WindowedViT,
-)
-from .decode_heads import (
-    DiffusionHead,
-    EdgeFCNHead,
-    IMLViTHead,
-    MesorchHead,
-    MVSSHead,
-    PSCCHead,
-    TruForHead,
-)
-from .denoisers import DenoisingUNet
-from .layers import BayarConv2d, DCTPass, SRMConv2d
-from .losses import BinaryDiceLoss, LatentMSELoss
-from .necks import SimpleFeaturePyramid
-from .samplers import NOISE_SCHEDULERS, DiffusionSampler
-from .segmentors import DiffIML, IMDLBenCoModel, IMLTTAModel, Localizer, MaskAutoencoder
-from .vae import MaskVAE
+from .baselines.composed_backbones import FilteredBackbone, ParallelBackbone
+from .baselines.convnext import ConvNeXt
+from .baselines.cross_modal_backbone import CrossModalBackbone, DnCNN
+from .baselines.filters import BayarConv2d, DCTPass, SRMConv2d
+from .baselines.imdlbenco import IMDLBenCoModel
+from .baselines.iml_vit import IMLViTHead
+from .baselines.mesorch import MesorchHead
+from .baselines.mvss import MVSSHead
+from .baselines.pscc import PSCCHead
+from .baselines.scale_gate import ScaleGate
+from .baselines.simple_feature_pyramid import SimpleFeaturePyramid
+from .baselines.trufor import TruForHead
+from .baselines.twin import EdgeFCNHead
+from .baselines.windowed_vit import WindowedViT
+from .dice_loss import BinaryDiceLoss
+from .diffiml.denoiser import DenoisingUNet
+from .diffiml.head import DiffusionHead
+from .diffiml.losses import LatentMSELoss
+from .diffiml.mask_autoencoder import MaskAutoencoder
+from .diffiml.mask_vae import MaskVAE
+from .diffiml.noise_schedule import NOISE_SCHEDULERS
+from .diffiml.sampler import DiffusionSampler
+from .diffiml.segmentor import DiffIML
+from .high_pass_backbone import HighPassBackbone
+from .localizer import Localizer
+from .tta import IMLTTAModel
 
 __all__ = [
     'NOISE_SCHEDULERS',

@@ -23,7 +23,7 @@ from ..apis.inferencer import DiffIMLInferencer
 from ..apis.prediction import Prediction
 from ..apis.sources import as_pipeline, find_model
 from ..errors import UserError
-from ..models.samplers import NOISE_SCHEDULERS, registry_config
+from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
 
 PipelineImage = Image.Image | np.ndarray | Tensor | str | Path
 

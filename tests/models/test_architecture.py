@@ -6,7 +6,7 @@ from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.models.samplers import NOISE_SCHEDULERS
+from diffiml_plugin.models.diffiml.noise_schedule import NOISE_SCHEDULERS
 
 CONFIGS = sorted(
     str(p)

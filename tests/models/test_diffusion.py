@@ -7,9 +7,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.models.edges import mask_to_edge
-from diffiml_plugin.models.samplers import identity_noise
-from diffiml_plugin.models.samplers.schedulers import (
+from diffiml_plugin.models.diffiml.noise_schedule import (
     NOISE_SCHEDULERS,
     inherit_schedule,
     predicted_clean,
@@ -17,6 +15,8 @@ from diffiml_plugin.models.samplers.schedulers import (
     snr_weight,
     training_target,
 )
+from diffiml_plugin.models.diffiml.sampler import identity_noise
+from diffiml_plugin.models.edges import mask_to_edge
 
 
 def samples(names: list[str], size: int = 64) -> list[SegDataSample]:

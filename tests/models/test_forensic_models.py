@@ -12,14 +12,17 @@ from mmseg.structures import SegDataSample
 from torch.nn import functional as F
 
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.models.backbones.cross_modal_backbone import FeatureFusionModule
-from diffiml_plugin.models.backbones.windowed_vit import RelativeAttention, WindowedBlock
-from diffiml_plugin.models.decode_heads.pscc_head import (
-    SpatioChannelCorrelation,
-    balanced_cross_entropy,
+from diffiml_plugin.models.baselines.cross_modal_backbone import FeatureFusionModule
+from diffiml_plugin.models.baselines.filters import (
+    BayarConv2d,
+    DCTPass,
+    GeMPool,
+    SobelGate,
+    SRMConv2d,
 )
-from diffiml_plugin.models.decode_heads.trufor_head import _statistics
-from diffiml_plugin.models.layers import BayarConv2d, DCTPass, GeMPool, SobelGate, SRMConv2d
+from diffiml_plugin.models.baselines.pscc import SpatioChannelCorrelation, balanced_cross_entropy
+from diffiml_plugin.models.baselines.trufor import _statistics
+from diffiml_plugin.models.baselines.windowed_vit import RelativeAttention, WindowedBlock
 
 
 def test_bayar_kernels_are_prediction_errors():

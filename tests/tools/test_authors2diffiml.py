@@ -8,8 +8,8 @@ import torch.nn.functional as F
 from diffusers import DDIMScheduler, UNet2DModel
 from torch import Tensor, nn
 
-from diffiml_plugin.models.samplers import identity_noise
-from diffiml_plugin.models.segmentors import DiffIML
+from diffiml_plugin.models.diffiml.sampler import identity_noise
+from diffiml_plugin.models.diffiml.segmentor import DiffIML
 
 WIDTHS, DEPTHS, HEADS, RATIOS = (64, 128, 320, 512), (3, 4, 18, 3), (1, 2, 5, 8), (8, 4, 2, 1)
 

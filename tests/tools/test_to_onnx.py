@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from diffiml_plugin.apis import DiffIMLInferencer, read_photo
-from diffiml_plugin.models.samplers import identity_noise
+from diffiml_plugin.models.diffiml.sampler import identity_noise
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='the extra `onnx` is not installed')
 TOOL = 'tools/model_converters/to_onnx.py'

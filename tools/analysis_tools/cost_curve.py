@@ -33,8 +33,8 @@ from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
-from diffiml_plugin.models.decode_heads import image_identity
-from diffiml_plugin.models.samplers.schedulers import inherit_schedule
+from diffiml_plugin.models.diffiml.head import image_identity
+from diffiml_plugin.models.diffiml.noise_schedule import inherit_schedule
 from diffiml_plugin.visualization import draw_pareto
 
 SOLVERS = dict(

@@ -22,9 +22,9 @@ from diffiml_plugin.apis import load_model, test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import confusion, f1
-from diffiml_plugin.models.decode_heads import image_identity
-from diffiml_plugin.models.samplers import identity_noise
-from diffiml_plugin.models.samplers.schedulers import predicted_clean
+from diffiml_plugin.models.diffiml.head import image_identity
+from diffiml_plugin.models.diffiml.noise_schedule import predicted_clean
+from diffiml_plugin.models.diffiml.sampler import identity_noise
 from diffiml_plugin.visualization import draw_curves
 
 INPUTS = ('truth', 'trajectory')

@@ -7,7 +7,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from .localizer import Localizer
+from ..localizer import Localizer
 
 
 @MODELS.register_module()

@@ -8,7 +8,7 @@ from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from ..localization import Localization
+from ...structures import Localization
 from .forensic_head import ForensicHead
 
 

@@ -8,8 +8,8 @@ from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor
 
+from ...structures import Localization
 from ..edges import mask_to_edge
-from ..localization import Localization
 
 
 class ForensicHead(BaseDecodeHead):

@@ -9,8 +9,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...errors import UserError
+from ..dice_loss import BinaryDiceLoss
 from ..edges import mask_to_edge
-from ..losses import BinaryDiceLoss
 from .latent_teacher import LatentTeacher
 
 

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ..edges import mask_to_edge
-from .localizer import name_maps
+from ..localizer import name_maps
 
 
 def _registered(name: str) -> type[nn.Module]:

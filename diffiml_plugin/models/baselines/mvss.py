@@ -8,8 +8,8 @@ from mmseg.models.decode_heads.da_head import CAM, PAM
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..layers import GeMPool, SobelGate
-from ..localization import Localization
+from ...structures import Localization
+from .filters import GeMPool, SobelGate
 from .forensic_head import ForensicHead
 
 

@@ -7,7 +7,7 @@ from mmengine.model import BaseModule
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..backbones.convnext import LayerNorm2d
+from .convnext import LayerNorm2d
 
 
 @MODELS.register_module()

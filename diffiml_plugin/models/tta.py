@@ -8,7 +8,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 
-from ...errors import UserError
+from ..errors import UserError
 
 
 @MODELS.register_module()

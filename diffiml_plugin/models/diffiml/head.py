@@ -14,9 +14,10 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ...errors import UserError
+from ...structures import Localization
 from ..edges import mask_to_edge
-from ..localization import Localization
-from ..samplers.schedulers import (
+from ..feature_fusion import FeatureFusion
+from .noise_schedule import (
     NOISE_SCHEDULERS,
     inherit_schedule,
     predicted_clean,
@@ -25,7 +26,6 @@ from ..samplers.schedulers import (
     snr_weight,
     training_target,
 )
-from .feature_fusion import FeatureFusion
 
 
 @MODELS.register_module()

@@ -11,7 +11,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ..edges import mask_to_edge
-from .feature_fusion import FeatureFusion
+from ..feature_fusion import FeatureFusion
 
 
 @MODELS.register_module()

@@ -6,7 +6,7 @@ from mmcv.cnn import build_norm_layer
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..localization import Localization
+from ...structures import Localization
 from .forensic_head import ForensicHead
 
 

@@ -10,7 +10,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ...errors import UserError
+from ..errors import UserError
 
 
 @MODELS.register_module()

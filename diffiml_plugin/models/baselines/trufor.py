@@ -8,7 +8,7 @@ from mmseg.models.decode_heads import SegformerHead
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
-from ..localization import Localization
+from ...structures import Localization
 from .forensic_head import ForensicHead
 
 

@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...errors import UserError
-from .schedulers import NOISE_SCHEDULERS
+from .noise_schedule import NOISE_SCHEDULERS
 
 
 def identity_generator(identity: str, seed: int, member: int, use: str = '') -> torch.Generator:

@@ -1,0 +1,1 @@
+"""Discriminative models under the same data and evaluators."""

@@ -1,5 +1,0 @@
-"""Denoisers."""
-
-from .denoising_unet import DenoisingUNet
-
-__all__ = ['DenoisingUNet']

@@ -1,5 +1,0 @@
-"""Mask VAE."""
-
-from .mask_vae import MaskVAE
-
-__all__ = ['MaskVAE']
