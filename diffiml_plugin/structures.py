@@ -1,4 +1,4 @@
-"""What localizing heads return."""
+"""What a localizer returns."""
 
 from typing import NamedTuple
 
@@ -6,17 +6,23 @@ from torch import Tensor
 
 
 class Localization(NamedTuple):
-    """Maps of a batch of images, each (B, 1, h, w); a head names in ``maps`` which it has.
+    """What a localizing head finds in a batch of B images; a head names its maps in ``maps``.
 
-    ``logits`` of tampering are there always. ``edge_logits`` are those of its boundary,
-    ``uncertainty`` is a standard deviation of probability, ``members`` how many an ensemble had,
-    ``confidence_logits`` those that the localization is right, and ``score`` the probability,
-    (B, 1, 1, 1), that the image is tampered at all.
+    A data sample later carries the first map as ``seg_logits``. The name is mmseg's; what it holds
+    is the *probability* of tampering, (1, H, W) in 0..1, as mmseg stores it for every head with one
+    channel.
+
+    Attributes:
+        logits (Tensor): (B, 1, h, w) logits of tampering.
+        edge_logits (Tensor, optional): (B, 1, h, w) logits of the region's boundary.
+        uncertainty (Tensor, optional): (B, 1, h, w), an ensemble's standard deviation of
+            probability, 0..0.5.
+        confidence_logits (Tensor, optional): (B, 1, h, w) logits that the localization is right.
+        score (Tensor, optional): (B,) probabilities that the image is tampered at all.
     """
 
     logits: Tensor
     edge_logits: Tensor | None = None
     uncertainty: Tensor | None = None
-    members: Tensor | None = None
     confidence_logits: Tensor | None = None
     score: Tensor | None = None

@@ -16,7 +16,7 @@ shared = {
 }
 head = 'model.decode_head.'
 train = {
-    'base': {'solve': ['1 member', '4 steps', '4 steps, probability', '2 members, noise 0.25']},
+    'base': {'solve': ['1 member', '4 steps', '2 members, noise 0.25']},
     'published': {
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
@@ -35,7 +35,6 @@ train = {
     },
     'no error prior': {head + 'error_prior': 0.0},
     'no edge': {head + 'edge_supervision': False, head + 'denoiser.in_channels': 4},
-    'self-aligned 0.5': {head + 'self_align': 0.5},
     'mask loss': {
         head + 'loss_decode': [
             dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -51,9 +50,6 @@ train = {
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
     },
-    'solver share 0.8': {head + 'solver_share': 0.8},
-    'condition loss': {head + 'condition_weight': 1.0},
-    'condition dropout 0.1': {head + 'condition_dropout': 0.1, 'solve': ['guidance 2.5']},
     'latents x 0.18215': {head + 'vae.latent_scale': 0.18215},
     'no zero SNR': {head + 'scheduler.rescale_betas_zero_snr': False},
     'twin': {'config': 'configs/baselines/twin_demo.py'},
@@ -65,10 +61,5 @@ solve = {
         head + 'sampler.noise_scale': 0.25,
     },
     '4 steps': {head + 'sampler.num_inference_steps': 4},
-    '4 steps, probability': {
-        head + 'sampler.num_inference_steps': 4,
-        head + 'ensemble_space': 'probability',
-    },
-    'guidance 2.5': {head + 'guidance_scale': 2.5},
 }
 test_sets = dict(seen='data/demo_choice/test_seen', unseen='data/demo_choice/test_unseen')

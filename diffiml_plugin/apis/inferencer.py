@@ -389,7 +389,7 @@ class DiffIMLInferencer(BaseInferencer):
 
     def _solving(self, settings: dict) -> AbstractContextManager:
         changes = {k: v for k, v in settings.items() if v is not None}
-        return self.model.decode_head.solving(**changes) if self.solves else nullcontext()
+        return self.model.decode_head.with_settings(**changes) if self.solves else nullcontext()
 
     def _check(self, threshold: float | None = None, **solver: Any) -> None:
         """Raise before the first image what would be wrong with every one."""

@@ -39,10 +39,9 @@ _COUNTS = ('tp', 'fp', 'fn', 'tn')
 class IMLMetric(BaseMetric):
     """Localization and detection figures of any mmseg segmentor.
 
-    It reads ``seg_logits``, ``gt_sem_seg`` and, where asked to, ``pred_score`` of the samples; if
-    they say how many ``members`` their ensemble had, it reports the average. mmseg stores a
-    *probability* under ``seg_logits`` for a one-channel head and raw logits for a two-channel one;
-    the latter are taken through a softmax.
+    It reads ``seg_logits``, ``gt_sem_seg`` and, where asked to, ``pred_score`` of the samples.
+    mmseg stores a *probability* under ``seg_logits`` for a one-channel head and raw logits for a
+    two-channel one; the latter are taken through a softmax.
 
     Every setting that differs from the default shows in the figure's name, as in
     ``pixel_f1_double_best_image``. Two of them side by side are two metrics in the config.
@@ -152,8 +151,6 @@ class IMLMetric(BaseMetric):
             for name, value in self._last.items():
                 self._totals[name] += value
             row['score'] = self._image_score(prob[target != self.ignore_index], sample)
-            if 'members' in sample:
-                row['members'] = float(sample['members'])
             self.results.append(dict(img_path=str(sample.get('img_path', ''))) | row)
 
     def _read(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -266,8 +263,6 @@ class IMLMetric(BaseMetric):
             summary['false_alarm_area'] = float(np.mean(authentic))
             summary['false_alarm_rate'] = float(np.mean(np.array(authentic) > 0))
         summary |= self._summarize_images(results)
-        if all('members' in row for row in results):
-            summary['members'] = float(np.mean([row['members'] for row in results]))
         if not tampered.any() or tampered.all():
             missing = 'authentic' if tampered.any() else 'tampered'
             warnings.warn(

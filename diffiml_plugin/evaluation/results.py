@@ -15,7 +15,7 @@ _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
 
 def figures_of(rows: list[dict]) -> list[str]:
     """Names of the per-image figures in the rows."""
-    return [name for name in rows[0] if name not in (*_PLAIN, 'members')]
+    return [name for name in rows[0] if name not in _PLAIN]
 
 
 def write_results(

@@ -4,13 +4,16 @@ from collections.abc import Sequence
 
 import torch
 from mmengine.structures import PixelData
-from mmseg.models.segmentors import EncoderDecoder
+from mmseg.models.segmentors import BaseSegmentor, EncoderDecoder
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..errors import UserError
+
+# Where the scores of an image, one per sliding window, are collected in its metas.
+_SCORES = 'scores'
 
 
 @MODELS.register_module()
@@ -20,7 +23,7 @@ class Localizer(EncoderDecoder):
     Every predicted sample carries ``seg_logits`` (1, H, W: the *probability* of tampering, the
     name is mmseg's), ``pred_sem_seg`` (1, H, W of 0 and 1) and ``pred_score`` (0..1, of the
     whole image: the head's own, else the highest probability). With heads that know them, it
-    carries ``pred_edge``, ``uncertainty`` and ``confidence`` (1, H, W each) and ``members``.
+    carries ``pred_edge``, ``uncertainty`` and ``confidence`` (1, H, W each).
 
     Args:
         As :class:`mmseg.models.EncoderDecoder`.
@@ -40,11 +43,26 @@ class Localizer(EncoderDecoder):
         # Sliding windows accumulate so many maps.
         self.out_channels = len(self.decode_head.maps)
 
+    def predict(
+        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
+    ) -> list[SegDataSample]:
+        """Localize tampering in (B, 3, H, W) normalized images."""
+        samples = data_samples or plain_samples(inputs)
+        metas = [dict(sample.metainfo) for sample in samples]
+        samples = self.postprocess_result(self.inference(inputs, metas), samples)
+        for sample, meta in zip(samples, metas, strict=True):
+            if _SCORES in meta:
+                sample.set_field(float(torch.stack(meta[_SCORES]).mean()), 'pred_score')
+        return samples
+
     def encode_decode(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Return (B, K, H, W): the head's maps at the size of the input."""
-        found = self.decode_head.localize(self.extract_feat(inputs), batch_img_metas)
+        localization = self.decode_head.localize(self.extract_feat(inputs), batch_img_metas)
+        if localization.score is not None:
+            for meta, score in zip(batch_img_metas, localization.score, strict=True):
+                meta.setdefault(_SCORES, []).append(score.float())
         size = inputs.shape[-2:]
-        maps = [getattr(found, name) for name in self.decode_head.maps]
+        maps = [getattr(localization, name) for name in self.decode_head.maps]
         # Whatever autocast made of them: bf16 knows few probabilities near 1.
         maps = [
             one.float()
@@ -58,34 +76,45 @@ class Localizer(EncoderDecoder):
         self, seg_logits: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
         """Bring the maps to the original image and name them."""
-        # With several channels the base class unpads, flips back and resizes, nothing else.
-        samples = super().postprocess_result(seg_logits, data_samples)
-        return name_maps(samples, self.decode_head.maps, self.decode_head.threshold)
+        head = self.decode_head
+        return named_samples(self, seg_logits, data_samples, head.maps, head.threshold)
 
 
-def name_maps(
-    samples: list[SegDataSample], names: Sequence[str], threshold: float
+def plain_samples(inputs: Tensor) -> list[SegDataSample]:
+    """Make a data sample for each of (B, 3, H, W) images of which nothing else is known."""
+    shape = tuple(inputs.shape[-2:])
+    return [SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape)) for _ in inputs]
+
+
+def named_samples(
+    segmentor: BaseSegmentor,
+    maps: Tensor,
+    samples: list[SegDataSample] | None,
+    names: Sequence[str],
+    threshold: float,
 ) -> list[SegDataSample]:
-    """Take the maps under ``seg_logits`` apart into what :class:`Localizer` describes.
+    """Bring maps to the original images and put them on the samples as :class:`Localizer` says.
 
     Args:
-        samples (list[SegDataSample]): ``seg_logits`` (K, H, W) each; changed in place.
-        names (Sequence[str]): Of the K maps, as in :class:`Localization`.
-        threshold (float): Of the probability, 0..1.
+        segmentor (BaseSegmentor): The model that the maps are from.
+        maps (Tensor): (B, K, H, W) at the size of the network's input.
+        samples (list[SegDataSample], optional): Samples with their metas; changed in place.
+        names (Sequence[str]): Names of the K maps, as in :class:`Localization`.
+        threshold (float): Threshold of the probability, 0..1.
     """
+    # mmseg unpads, flips back and resizes; of a single channel it also takes the sigmoid.
+    maps = maps if maps.shape[1] > 1 else maps.repeat(1, 2, 1, 1)
+    samples = BaseSegmentor.postprocess_result(segmentor, maps, samples)
     for sample in samples:
-        maps = dict(zip(names, sample.seg_logits.data.split(1), strict=True))
-        prob = maps['logits'].sigmoid()
+        named = dict(zip(names, sample.seg_logits.data.split(1), strict=False))
+        prob = named['logits'].sigmoid()
         sample.seg_logits.data = prob
         sample.pred_sem_seg.data = (prob > threshold).to(prob)
-        score = maps['score'].mean() if 'score' in maps else prob.max()
-        sample.set_field(float(score), 'pred_score')
-        if 'edge_logits' in maps:
-            sample.pred_edge = PixelData(data=maps['edge_logits'].sigmoid())
-        if 'confidence_logits' in maps:
-            sample.confidence = PixelData(data=maps['confidence_logits'].sigmoid())
-        if 'uncertainty' in maps:
-            sample.uncertainty = PixelData(data=maps['uncertainty'])
-        if 'members' in maps:
-            sample.set_field(float(maps['members'].mean()), 'members')
+        sample.set_field(float(prob.max()), 'pred_score')
+        if 'edge_logits' in named:
+            sample.pred_edge = PixelData(data=named['edge_logits'].sigmoid())
+        if 'confidence_logits' in named:
+            sample.confidence = PixelData(data=named['confidence_logits'].sigmoid())
+        if 'uncertainty' in named:
+            sample.uncertainty = PixelData(data=named['uncertainty'])
     return samples

@@ -147,7 +147,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         self,
         image: PipelineImage | Sequence[PipelineImage],
         num_inference_steps: int | None = None,
-        ensemble_size: int | str | None = None,
+        ensemble_size: int | None = None,
         noise_scale: float | None = None,
         generator: torch.Generator | None = None,
         seed: int | None = None,
@@ -163,7 +163,7 @@ class DiffIMLPipeline(DiffusionPipeline):
             image: A Pillow image, a file, an (H, W, 3) RGB array (uint8, or floats in 0..1), a
                 (3, H, W) or (B, 3, H, W) tensor of floats in 0..1, or a list of these.
             num_inference_steps (int, optional): Of the solver; as trained for by default.
-            ensemble_size (int | str, optional): Members, or 'auto'; as configured by default.
+            ensemble_size (int, optional): Members; as configured by default.
             noise_scale (float, optional): Of the noise it starts from; as configured by default.
             generator (torch.Generator, optional): Draws the seed. Without, the same image gives
                 the same result always.

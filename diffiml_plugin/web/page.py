@@ -211,7 +211,7 @@ def build(inferencer: DiffIMLInferencer, folder: Path) -> gr.Blocks:
                         1, 20, getattr(solver, 'num_inference_steps', 1), step=1, label='Steps'
                     )
                     ensemble = gr.Slider(
-                        1, 10, members if isinstance(members, int) else 2, step=1,
+                        1, 10, members, step=1,
                         label='Ensemble size',
                     )  # fmt: skip
                     seed = gr.Number(getattr(solver, 'seed', 0), precision=0, label='Seed')

@@ -148,13 +148,6 @@ def test_batches_do_not_matter():
         assert metric.evaluate(len(samples)) == {f'iml/{k}': v for k, v in whole.items()}
 
 
-def test_the_average_ensemble_is_reported(tmp_path):
-    samples = [one | dict(members=float(2 + i % 3)) for i, one in enumerate(make_samples(6))]
-    assert measure(samples, out_dir=str(tmp_path))['members'] == 3
-    assert 'members' not in measure(make_samples(6))
-    assert read_results(tmp_path / 'results.csv')[1]['members'] == 3
-
-
 def test_one_and_two_channel_heads_are_read_alike():
     logits = torch.randn(2, 9, 9)
     mask = (torch.rand(1, 9, 9) > 0.5).long()

@@ -62,7 +62,10 @@ def test_published_config_has_the_paper_s_numbers(build):
     model = build('configs/diffiml_casia_published.py')
     head = model.decode_head
     assert head.vae.latent_scale == 0.18215 and count(head.vae) == 196_229
-    for scheduler in (head.noise_scheduler, NOISE_SCHEDULERS.build(head.solver.scheduler_cfg)):
+    for scheduler in (
+        head.noise_schedule.scheduler,
+        NOISE_SCHEDULERS.build(head.solver.scheduler_cfg),
+    ):
         settings = scheduler.config
         assert settings.num_train_timesteps == 1000
         assert (settings.beta_start, settings.beta_end) == (1e-4, 0.02)
@@ -73,15 +76,8 @@ def test_published_config_has_the_paper_s_numbers(build):
     assert head.solver.ensemble_size == 5 and head.ensemble_space == 'latent'
     assert head.solver.noise_scale == 1
     assert (head.loss_latent.mask_weight, head.loss_latent.edge_weight) == (0.2, 0.8)
-    assert head.error_prior == 0.1 and head.edge_width == 7 and head.threshold == 0.5
-    assert head.edge_supervision and not head.loss_decode
-    extras = (head.solver_share, head.condition_weight, head.self_align, head.condition_dropout)
-    assert (
-        not any(extras)
-        and head.fine is None
-        and head.min_snr_gamma is None
-        and head.guidance_scale == 1
-    )
+    assert head.error_prior == 0.1 and head.codec.edge_width == 7 and head.threshold == 0.5
+    assert head.codec.edge_supervision and not head.loss_decode and head.fine is None
     assert round(count(head.denoiser.unet) / 1e6, 2) == 3.49
     assert round(count(model.backbone) / 1e6, 2) == 44.07
     assert cfg.tta_model['merge'] == 'max'

@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
-from mmseg.registry import DATASETS, MODELS
+from mmseg.registry import DATASETS
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
@@ -33,8 +33,7 @@ from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
-from diffiml_plugin.models.diffiml.head import image_identity
-from diffiml_plugin.models.diffiml.noise_schedule import inherit_schedule
+from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, image_identity
 from diffiml_plugin.visualization import draw_pareto
 
 SOLVERS = dict(
@@ -100,19 +99,15 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
     return found
 
 
-def build_solver(head: nn.Module, setting: Setting, members: int) -> object:
+def build_solver(head: nn.Module, setting: Setting, members: int) -> DiffusionSampler:
     """Build the sampler of a setting with the checkpoint's own noise levels."""
-    own = dict(type=SOLVERS[setting.solver], timestep_spacing=setting.spacing)
-    scheduler = inherit_schedule(head.solver.scheduler_cfg, own)
-    return MODELS.build(
-        dict(
-            type='DiffusionSampler',
-            scheduler=scheduler,
-            num_inference_steps=setting.steps,
-            ensemble_size=members,
-            noise_scale=setting.noise_scale,
-            seed=head.solver.seed,
-        )
+    scheduler = dict(type=SOLVERS[setting.solver], timestep_spacing=setting.spacing)
+    return head.solver.with_settings(
+        scheduler=head.noise_schedule.inherit(scheduler),
+        num_inference_steps=setting.steps,
+        ensemble_size=members,
+        noise_scale=setting.noise_scale,
+        max_batch=None,
     )
 
 
@@ -133,15 +128,13 @@ def probabilities(
         return head.denoise(latents, timestep, condition, projected=True)
 
     found = {}
-    channels = head.vae.latent_channels
     for key, members in largest.items():
         solver = build_solver(head, key, members)
-        latents = solver.sample(denoise, condition, head.denoiser.in_channels, [name])
+        latents = solver.sample(denoise, condition, head.codec.channels, [name])
         for setting in settings:
             if setting._replace(members=0, flip=False) == key and setting not in found:
-                mean = latents[: setting.members].mean(0)[:, :channels]
-                logits = head.vae.decode(mean)[..., : inputs.shape[-2], : inputs.shape[-1]]
-                prob = logits.sigmoid()
+                mean = latents[: setting.members].mean(0)
+                prob = head.codec.decode_mask(mean, tuple(inputs.shape[-2:])).sigmoid()
                 found[setting] = prob.flip(-1) if flipped else prob
     return found
 

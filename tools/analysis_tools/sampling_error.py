@@ -22,9 +22,8 @@ from diffiml_plugin.apis import load_model, test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import confusion, f1
-from diffiml_plugin.models.diffiml.head import image_identity
-from diffiml_plugin.models.diffiml.noise_schedule import predicted_clean
-from diffiml_plugin.models.diffiml.sampler import identity_noise
+from diffiml_plugin.models.diffiml.noise_schedule import pred_original_sample
+from diffiml_plugin.models.diffiml.sampler import identity_noise, image_identity
 from diffiml_plugin.visualization import draw_curves
 
 INPUTS = ('truth', 'trajectory')
@@ -58,7 +57,7 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
     condition = head.condition(model.extract_feat(inputs))
     mask = (samples[0].gt_sem_seg.data == 1)[None].float()
     mask = torch.nn.functional.interpolate(mask, tuple(inputs.shape[-2:]), mode='nearest')
-    clean = head.encode_target(mask)
+    clean = head.codec.encode(mask)
     identity = image_identity(samples[0].metainfo)
     noise = identity_noise([identity], clean.shape[1:], head.solver.seed, 0).to(clean)
     channels = head.vae.latent_channels
@@ -66,18 +65,19 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
 
     def figures(estimate: Tensor) -> tuple[float, float]:
         error = (estimate - clean)[:, :channels].square().mean()
-        logits, _ = head.decode_latents(estimate, tuple(mask.shape[-2:]))
+        logits, _ = head.codec.decode(estimate, tuple(mask.shape[-2:]))
         counts = confusion(logits[0, 0].numpy() > 0, mask[0, 0].numpy() > 0)
         return float(error), float(f1(counts))
 
     def recorded(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         output = head.denoise(latents, timestep, condition)
-        alpha = head.alpha(timestep.expand(1))
-        noised = alpha.sqrt() * clean + (1 - alpha).sqrt() * noise
+        schedule, at = head.noise_schedule, timestep.expand(1)
+        alpha = schedule.alpha(at)
+        noised = schedule.add_noise(clean, noise, at)
         kind = head.solver.prediction_type
         estimates = (
-            predicted_clean(kind, head.denoise(noised, timestep, condition), noised, alpha),
-            predicted_clean(kind, output, latents, alpha),
+            pred_original_sample(kind, head.denoise(noised, timestep, condition), noised, alpha),
+            pred_original_sample(kind, output, latents, alpha),
         )
         step = dict(timestep=int(timestep.round()))
         for name, estimate in zip(INPUTS, estimates, strict=True):
@@ -85,7 +85,7 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
         steps.append(step)
         return output
 
-    head.solver.sample(recorded, condition, head.denoiser.in_channels, [identity])
+    head.solver.sample(recorded, condition, head.codec.channels, [identity])
     return steps
 
 

@@ -99,7 +99,7 @@ def main() -> None:
         raise SystemExit(str(error)) from None
     if args.checkpoint:
         load_checkpoint(model, check_checkpoint(args.checkpoint), map_location='cpu', strict=True)
-    result = upper_bound(owner.vae.eval(), data, owner.edge_width)
+    result = upper_bound(owner.vae.eval(), data, getattr(owner, 'codec', owner).edge_width)
     print(f'Encode-decode ceiling over {result["images"]} tampered images')
     table = Table()
     for title in ('', *FIGURES):

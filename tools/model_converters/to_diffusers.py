@@ -33,12 +33,7 @@ def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
     for name, folder in results:
         try:
             summary = json.loads((Path(folder) / 'summary.json').read_text())
-            found[name] = {
-                # What a figure costs is none of quality.
-                key: float(value)
-                for key, value in summary['figures'].items()
-                if key != 'members'
-            }
+            found[name] = {key: float(value) for key, value in summary['figures'].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'--results: {folder!r} has no summary.json to read: {error}') from None
     return found

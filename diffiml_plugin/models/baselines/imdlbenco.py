@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ..edges import mask_to_edge
-from ..localizer import name_maps
+from ..localizer import named_samples
 
 
 def _registered(name: str) -> type[nn.Module]:
@@ -97,7 +97,11 @@ class IMDLBenCoModel(BaseSegmentor):
         return inputs
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[dict]) -> Tensor:
-        """Return (B, 1 or 2, H, W): logits and, where the model has a label, its score."""
+        """Return (B, 1, H, W) logits."""
+        return self._localize(inputs)[0]
+
+    def _localize(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Return (B, 1, H, W) logits and, where the model has a label, (B,) image scores."""
         found = self._call(inputs, torch.zeros_like(inputs[:, :1]))
         mask = found['pred_mask'].float()
         if self.pred_mask == 'probability':
@@ -108,9 +112,7 @@ class IMDLBenCoModel(BaseSegmentor):
                 )
             mask = mask.logit(eps=1e-6)
         label = found.get('pred_label')
-        if label is None:
-            return mask
-        return torch.cat([mask, label.float().view(-1, 1, 1, 1).expand_as(mask)], dim=1)
+        return mask, None if label is None else label.float().flatten()
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Return the model's ``backward_loss`` as ``loss`` and the parts it shows."""
@@ -127,14 +129,12 @@ class IMDLBenCoModel(BaseSegmentor):
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
         """Localize tampering in (B, 3, H, W) normalized images."""
-        maps = self.encode_decode(inputs, [])
-        names = ('logits', 'score')[: maps.shape[1]]
-        # With one channel the base class would take a sigmoid.
-        maps = maps if len(names) == 2 else maps.repeat(1, 2, 1, 1)
-        samples = self.postprocess_result(maps, data_samples)
-        for sample in samples:
-            sample.seg_logits.data = sample.seg_logits.data[: len(names)]
-        return name_maps(samples, names, self.threshold)
+        logits, scores = self._localize(inputs)
+        samples = named_samples(self, logits, data_samples, ('logits',), self.threshold)
+        if scores is not None:
+            for sample, score in zip(samples, scores.tolist(), strict=True):
+                sample.set_field(score, 'pred_score')
+        return samples
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
         """Return what :meth:`encode_decode` does."""

@@ -58,7 +58,7 @@ class MVSSHead(ForensicHead):
         **kwargs: Of ``ForensicHead``.
     """
 
-    maps = ('logits', 'edge_logits', 'score')
+    maps = ('logits', 'edge_logits')
 
     def __init__(
         self,
@@ -108,7 +108,7 @@ class MVSSHead(ForensicHead):
             edge = join(edge + deeper)
         deep = torch.cat([stages[-1], self.enlarge(noise, stages[-1].shape[-2:])], dim=1)
         logits = self.cls_seg(self.position(deep) + self.channel(deep))
-        score = self.pool(logits.sigmoid())[..., None, None]
+        score = self.pool(logits.sigmoid()).flatten()
         return Localization(logits=logits, edge_logits=edge, score=score)
 
     def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:

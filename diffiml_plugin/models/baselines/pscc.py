@@ -83,13 +83,13 @@ class DetectionBranch(nn.Module):
         self.classifier = nn.Sequential(nn.Linear(128, 16), nn.ReLU(inplace=True), nn.Linear(16, 2))
 
     def forward(self, scales: Sequence[Tensor]) -> Tensor:
-        """Return the (B, 1, 1, 1) probability that the image is tampered."""
+        """Return the (B,) probabilities that the images are tampered."""
         merged = None
         for index, scale in enumerate(scales):
             mixed = (self.bottlenecks[index](scale) + self.shortcuts[index](scale)).relu()
             merged = mixed if merged is None else mixed + self.downs[index - 1](merged)
         pooled = self.last(merged).mean((-2, -1))
-        return self.classifier(pooled).softmax(dim=1)[:, 1].view(-1, 1, 1, 1)
+        return self.classifier(pooled).softmax(dim=1)[:, 1]
 
 
 @MODELS.register_module()
@@ -107,8 +107,6 @@ class PSCCHead(ForensicHead):
         score_weight (float): Of the image's cross entropy. Defaults to 1.
         **kwargs: Of ``ForensicHead``.
     """
-
-    maps = ('logits', 'score')
 
     def __init__(
         self,

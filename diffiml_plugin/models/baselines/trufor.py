@@ -46,7 +46,7 @@ class TruForHead(ForensicHead):
         **kwargs: Of ``ForensicHead``.
     """
 
-    maps = ('logits', 'confidence_logits', 'score')
+    maps = ('logits', 'confidence_logits')
 
     def __init__(self, confidence_weight: float = 1.0, score_weight: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
@@ -78,7 +78,7 @@ class TruForHead(ForensicHead):
             _statistics(confidence),
             _statistics(logits.detach(), F.logsigmoid(confidence)),
         ]
-        score = self.detection(torch.cat(pooled, dim=1)).sigmoid().view(-1, 1, 1, 1)
+        score = self.detection(torch.cat(pooled, dim=1)).sigmoid().flatten()
         return Localization(logits=logits, confidence_logits=confidence, score=score)
 
     def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:

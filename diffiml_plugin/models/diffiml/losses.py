@@ -21,26 +21,19 @@ class LatentMSELoss(nn.Module):
         self.mask_weight = mask_weight
         self.edge_weight = edge_weight
 
-    def forward(
-        self, pred: Tensor, target: Tensor, weight: Tensor | None = None, edge: bool = True
-    ) -> dict[str, Tensor]:
+    def forward(self, pred: Tensor, target: Tensor, edge: bool = True) -> dict[str, Tensor]:
         """Compare (B, 2 C, h, w) latents, the mask's C channels first.
 
         Args:
             pred (Tensor): What the denoiser returned.
             target (Tensor): What it should have.
-            weight (Tensor, optional): (B,) weights of the images.
             edge (bool): Whether there is an edge's half. Defaults to True.
 
         Returns:
             dict[str, Tensor]: ``loss_mask_latent`` and, with edges, ``loss_edge_latent``.
         """
         errors = F.mse_loss(pred, target, reduction='none').chunk(2 if edge else 1, dim=1)
-        weights = zip(('mask', 'edge'), (self.mask_weight, self.edge_weight), strict=True)
-        losses = {}
-        for (name, factor), error in zip(weights, errors, strict=False):
-            error = error.mean((1, 2, 3))
-            losses[f'loss_{name}_latent'] = (
-                factor * (error if weight is None else error * weight).mean()
-            )
+        losses = dict(loss_mask_latent=self.mask_weight * errors[0].mean())
+        if edge:
+            losses['loss_edge_latent'] = self.edge_weight * errors[1].mean()
         return losses

@@ -9,7 +9,6 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...errors import UserError
-from ..dice_loss import BinaryDiceLoss
 from ..edges import mask_to_edge
 from .latent_teacher import LatentTeacher
 
@@ -24,12 +23,9 @@ class MaskAutoencoder(BaseModel):
 
     Args:
         vae (dict): Config of the mask VAE.
-        loss_recon (str): 'l1' (published), 'bce' or 'dice'. Defaults to 'l1'.
+        loss_recon (str): 'l1' (published) or 'bce'. Defaults to 'l1'.
         margin (float): Logits that 'l1' pulls towards are -margin and +margin: at 5 the
             probabilities use 0.007..0.993, at the published 1 only 0.27..0.73. Defaults to 5.
-        latent_noise (float): Highest standard deviation of the noise that training adds to
-            latents, in units of theirs. The decoder so maps what a denoiser is unsure of to a
-            smooth probability and not to a texture. Published: 0. Defaults to 0.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         teacher (dict, optional): Distillation from a frozen diffusers ``AutoencoderKL``:
             ``pretrained`` (a local folder or a hub name; the paper's is
@@ -42,14 +38,13 @@ class MaskAutoencoder(BaseModel):
         UserError: If ``loss_recon`` is unknown or the teacher cannot be loaded.
     """
 
-    _RECONSTRUCTION = ('bce', 'dice', 'l1')
+    _RECONSTRUCTION = ('bce', 'l1')
 
     def __init__(
         self,
         vae: dict,
         loss_recon: str = 'l1',
         margin: float = 5.0,
-        latent_noise: float = 0.0,
         edge_width: int = 7,
         teacher: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -64,7 +59,6 @@ class MaskAutoencoder(BaseModel):
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon
         self.margin = margin
-        self.latent_noise = latent_noise
         self.edge_width = edge_width
         self.teacher = LatentTeacher(**teacher) if teacher else None
 
@@ -103,15 +97,9 @@ class MaskAutoencoder(BaseModel):
         latents = self.vae.encoder(maps)
         self.vae.update_latent_statistics(latents.detach())
         losses = self.teacher.loss(maps, latents) if self.teacher else {}
-        if self.latent_noise:
-            scale = torch.rand(len(latents), 1, 1, 1, device=latents.device)
-            noise = torch.randn_like(latents) * self.vae.latent_std
-            latents = latents + self.latent_noise * scale * noise
         logits = self.vae.decoder(latents)
         if self.loss_recon == 'l1':
             loss = F.l1_loss(logits / self.margin, maps)
-        elif self.loss_recon == 'dice':
-            loss = BinaryDiceLoss()(logits, targets.squeeze(1))
         else:
             loss = F.binary_cross_entropy_with_logits(logits, targets)
         return losses | dict(loss_recon=loss)

@@ -1,4 +1,4 @@
-"""diffusers' noise schedulers by class name."""
+"""Noise schedule: diffusers' schedulers by class name, and what a denoiser's output means."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,7 +7,7 @@ import diffusers
 import torch
 from diffusers import SchedulerMixin
 from mmengine.registry import Registry
-from torch import Tensor
+from torch import Tensor, nn
 
 from ...errors import UserError
 
@@ -43,7 +43,7 @@ def registry_config(name: str, settings: Mapping[str, Any]) -> dict:
 NOISE_SCHEDULERS = Registry('noise_scheduler', build_func=_build)
 
 
-def predicted_clean(
+def pred_original_sample(
     prediction_type: str, output: Tensor, noisy: Tensor, alpha_cumprod: Tensor
 ) -> Tensor:
     """Turn a network's output into its estimate of the clean sample.
@@ -58,8 +58,8 @@ def predicted_clean(
         alpha_cumprod (Tensor): a of each timestep, broadcastable, 0..1.
 
     Returns:
-        Tensor: The clean estimate. At a = 0 'epsilon' says nothing about it: the noise is
-        divided by a floor of 1e-4 instead of 0.
+        Tensor: The estimate of the clean sample. At a = 0 'epsilon' says nothing about it: the
+        noise is divided by a floor of 1e-4 instead of 0.
 
     Raises:
         UserError: If ``prediction_type`` is unknown.
@@ -79,7 +79,7 @@ def predicted_clean(
 def training_target(
     prediction_type: str, clean: Tensor, noise: Tensor, alpha_cumprod: Tensor
 ) -> Tensor:
-    """What the network is to return for ``clean`` under ``noise`` (see above)."""
+    """Return what the network should return for ``clean`` under ``noise`` (see above)."""
     if prediction_type == 'sample':
         return clean
     if prediction_type == 'epsilon':
@@ -87,29 +87,10 @@ def training_target(
     return alpha_cumprod.sqrt() * noise - (1 - alpha_cumprod).sqrt() * clean
 
 
-def snr_weight(prediction_type: str, alpha_cumprod: Tensor, gamma: float) -> Tensor:
-    """Min-SNR weights of a squared error in the network's own parameterisation.
-
-    With SNR = a / (1 - a), the error of the clean estimate weighs min(SNR, gamma); in terms of
-    noise that is divided by SNR, in terms of v by SNR + 1 (Hang et al. 2023).
-
-    Args:
-        prediction_type (str): 'sample', 'epsilon' or 'v_prediction'.
-        alpha_cumprod (Tensor): a, 0..1.
-        gamma (float): The highest weight of the clean estimate's error, above 0; 5 in the paper.
-
-    Returns:
-        Tensor: Of ``alpha_cumprod``'s shape. At a = 0 'sample' and 'v_prediction' weigh nothing:
-        beside zero terminal SNR it trains no one-step solver.
-    """
-    snr = alpha_cumprod / (1 - alpha_cumprod).clamp_min(1e-8)
-    weight = snr.clamp_max(gamma)
-    if prediction_type == 'sample':
-        return weight
-    if prediction_type == 'epsilon':
-        # The limit at a = 0, where both are nothing.
-        return torch.where(snr > 0, weight / snr.clamp_min(1e-20), torch.ones_like(snr))
-    return weight / (snr + 1)
+def score_from_original_sample(original: Tensor, noisy: Tensor, alpha_cumprod: Tensor) -> Tensor:
+    """Return grad log p_t by Tweedie's formula, (sqrt(a) original - noisy) / (1 - a)."""
+    variance = (1 - alpha_cumprod).clamp_min(torch.finfo(noisy.dtype).eps)
+    return (alpha_cumprod.sqrt() * original - noisy) / variance
 
 
 def inherit_schedule(training: dict, solving: dict) -> dict:
@@ -145,7 +126,75 @@ def inherit_schedule(training: dict, solving: dict) -> dict:
 _NO_SAMPLE = ('EulerAncestralDiscreteScheduler',)
 
 
-def score_from_clean(clean: Tensor, noisy: Tensor, alpha_cumprod: Tensor) -> Tensor:
-    """Gradient of log p_t at ``noisy`` by Tweedie's formula, (sqrt(a) clean - noisy) / (1 - a)."""
-    variance = (1 - alpha_cumprod).clamp_min(torch.finfo(noisy.dtype).eps)
-    return (alpha_cumprod.sqrt() * clean - noisy) / variance
+class NoiseSchedule(nn.Module):
+    """The noise levels of training and what the denoiser's output means at them.
+
+    Args:
+        scheduler (dict): Config of a diffusers scheduler; its ``prediction_type`` is what the
+            denoiser returns: 'sample', 'epsilon' or 'v_prediction'.
+
+    Raises:
+        UserError: If the scheduler is unknown, or its parameterization says nothing about the
+            mask where all is noise.
+    """
+
+    def __init__(self, scheduler: dict) -> None:
+        super().__init__()
+        self.scheduler = NOISE_SCHEDULERS.build(scheduler)
+        # Rebuilt from the config, so no checkpoint stores it.
+        self.register_buffer(
+            'alphas_cumprod', self.scheduler.alphas_cumprod.clone(), persistent=False
+        )
+        if self.prediction_type == 'epsilon' and self.alphas_cumprod[-1] == 0:
+            raise UserError(
+                "DiffusionHead scheduler: prediction_type='epsilon' says nothing about the mask at "
+                "zero terminal SNR; set rescale_betas_zero_snr=False or 'v_prediction'"
+            )
+
+    @property
+    def prediction_type(self) -> str:
+        """'sample', 'epsilon' or 'v_prediction'."""
+        return self.scheduler.config.prediction_type
+
+    def alpha(self, timesteps: Tensor) -> Tensor:
+        """Look up the (B, 1, 1, 1) cumulative alphas of (B,) timesteps."""
+        # Some solvers interpolate timesteps.
+        return self.alphas_cumprod[timesteps.round().long()].view(-1, 1, 1, 1)
+
+    def draw_timesteps(self, count: int) -> Tensor:
+        """Draw (count,) training timesteps, uniform in 0..T-1."""
+        timesteps = torch.randint(len(self.alphas_cumprod), (count,))
+        return timesteps.to(self.alphas_cumprod.device)
+
+    def add_noise(self, original: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Noise (B, C, h, w) samples to (B,) timesteps."""
+        alpha = self.alpha(timesteps)
+        return alpha.sqrt() * original + (1 - alpha).sqrt() * noise
+
+    def target(self, original: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
+        """Return what the denoiser should return for ``original`` under ``noise``."""
+        return training_target(self.prediction_type, original, noise, self.alpha(timesteps))
+
+    def pred_original_sample(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """Turn the denoiser's output at (B,) timesteps into its estimate of the clean sample."""
+        return pred_original_sample(self.prediction_type, output, noisy, self.alpha(timesteps))
+
+    def score(self, original: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
+        """Return grad log p_t at ``noisy``, given the estimate of the clean sample."""
+        return score_from_original_sample(original, noisy, self.alpha(timesteps))
+
+    def convert(
+        self, output: Tensor, noisy: Tensor, timesteps: Tensor, prediction_type: str
+    ) -> Tensor:
+        """Turn the denoiser's output at (B,) timesteps into another parameterization."""
+        if prediction_type == self.prediction_type:
+            return output
+        alpha = self.alpha(timesteps)
+        original = pred_original_sample(self.prediction_type, output, noisy, alpha)
+        noise = (noisy - alpha.sqrt() * original) / (1 - alpha).sqrt().clamp_min(1e-4)
+        return training_target(prediction_type, original, noise, alpha)
+
+    def inherit(self, scheduler: dict) -> dict:
+        """Give a solver's scheduler these noise levels; see :func:`inherit_schedule`."""
+        training = registry_config(type(self.scheduler).__name__, self.scheduler.config)
+        return inherit_schedule(training, scheduler)

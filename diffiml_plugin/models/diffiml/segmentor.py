@@ -7,31 +7,28 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch import Tensor
 
-from ..localizer import Localizer
+from ..localizer import Localizer, plain_samples
 
 
 @MODELS.register_module()
 class DiffIML(Localizer):
     """Encoder and diffusion head; also returns edge, uncertainty and an image score.
 
-    Of what :class:`Localizer` describes, a sample carries ``pred_edge``, ``uncertainty`` (the
-    ensemble's standard deviation of probability) and ``members`` (how many the ensemble had).
+    Of what :class:`Localizer` describes, a sample carries ``pred_edge`` and ``uncertainty`` (the
+    ensemble's standard deviation of probability).
 
     Args:
-        As :class:`mmseg.models.EncoderDecoder`; ``decode_head`` is a ``DiffusionHead``.
+        As :class:`mmseg.models.EncoderDecoder`; ``decode_head`` is a :class:`DiffusionHead`.
     """
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
     ) -> list[SegDataSample]:
         """Localize tampering in (B, 3, H, W) normalized images."""
-        if data_samples is None:
-            height, width = inputs.shape[-2:]
-            meta = dict(ori_shape=(height, width), img_shape=(height, width))
-            data_samples = [SegDataSample(metainfo=meta) for _ in inputs]
+        data_samples = data_samples or plain_samples(inputs)
         for image, sample in zip(inputs, data_samples, strict=True):
-            known = sample.metainfo
-            if not (known.get('img_path') or known.get('noise_id')):
+            meta = sample.metainfo
+            if not (meta.get('img_path') or meta.get('noise_id')):
                 pixels = image.detach().cpu().contiguous().numpy().tobytes()
                 sample.set_metainfo(dict(noise_id=hashlib.sha256(pixels).hexdigest()))
         return super().predict(inputs, data_samples)
@@ -47,12 +44,12 @@ class DiffIML(Localizer):
 
         Returns:
             list[list[SegDataSample]]: At each evaluation of the denoiser, and at last for the
-            solution, a predicted sample an image; ``uncertainty`` is 0.
+            solution, a predicted sample per image; ``uncertainty`` is 0.
         """
         metas = [sample.metainfo for sample in data_samples]
         frames = []
         for mask, edge in self.decode_head.trajectory(self.extract_feat(inputs), metas):
-            maps = [mask, edge, torch.zeros_like(mask), torch.ones_like(mask)]
+            maps = [mask, edge, torch.zeros_like(mask)]
             samples = [SegDataSample(metainfo=meta) for meta in metas]
             frames.append(self.postprocess_result(torch.cat(maps, dim=1), samples))
         return frames

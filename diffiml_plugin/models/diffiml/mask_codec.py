@@ -1,0 +1,57 @@
+"""From masks to [mask, edge] latents and back."""
+
+import torch
+from torch import Tensor
+
+from ..edges import mask_to_edge
+from .mask_vae import MaskVAE
+
+
+class MaskCodec:
+    """Encodes masks with their edges into latents and decodes latents to logits.
+
+    Args:
+        vae (MaskVAE): The frozen mask VAE.
+        edge_supervision (bool): Whether the latents hold the edge beside the mask; without, the
+            decoded edge is the mask's own. Defaults to True, as published.
+        edge_width (int): Width of the edge band in pixels. Defaults to 7, as published.
+    """
+
+    def __init__(self, vae: MaskVAE, edge_supervision: bool = True, edge_width: int = 7) -> None:
+        self.vae = vae
+        self.edge_supervision = edge_supervision
+        self.edge_width = edge_width
+
+    @property
+    def channels(self) -> int:
+        """Channels of the latents: those of the mask, then those of the edge."""
+        return self.vae.latent_channels * (2 if self.edge_supervision else 1)
+
+    @torch.no_grad()
+    def encode(self, masks: Tensor) -> Tensor:
+        """Encode (B, 1, H, W) masks of 0 and 1 into clean (B, channels, h, w) latents."""
+        maps = masks
+        if self.edge_supervision:
+            maps = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
+        return torch.cat(self.vae.encode(maps * 2 - 1).split(len(masks)), dim=1)
+
+    def decode(self, latents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
+        """Decode (B, channels, h, w) latents to (B, 1, *size) mask and edge logits."""
+        maps = self.vae.decode(torch.cat(latents.split(self.vae.latent_channels, dim=1)))
+        maps = maps[..., : size[0], : size[1]].split(len(latents))
+        if self.edge_supervision:
+            return maps[0], maps[1]
+        edge = mask_to_edge((maps[0] > 0).to(latents), self.edge_width)
+        # Far enough from 0 to be 0 and 1 as probabilities.
+        return maps[0], 40 * edge - 20
+
+    def decode_mask(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
+        """Decode the mask alone, since decoding is a good part of the cost."""
+        return self.vae.decode(latents[:, : self.vae.latent_channels])[..., : size[0], : size[1]]
+
+    def cropped_size(self, latents: Tensor, size: tuple[int, int]) -> tuple[int, int]:
+        """Return the size of decoded maps that belong to a network's input of (H, W) ``size``."""
+        factor = self.vae.downsample_factor
+        decoded = (factor * side for side in latents.shape[-2:])
+        # Less than one latent pixel too much is padding by the strides; more is a real resize.
+        return tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))

@@ -1,0 +1,41 @@
+import pytest
+import torch
+from mmseg.structures import SegDataSample
+
+from diffiml_plugin.errors import UserError
+
+
+def samples(names: list[str], size: int = 64) -> list[SegDataSample]:
+    meta = dict(ori_shape=(size, size), img_shape=(size, size))
+    return [SegDataSample(metainfo=meta | dict(img_path=f'/any/{name}')) for name in names]
+
+
+@pytest.fixture
+def model(build):
+    return build('configs/diffiml_demo.py').eval()
+
+
+def test_prediction_does_not_depend_on_the_batch(model):
+    images = torch.randn(3, 3, 64, 64)
+    together = model.predict(images, samples(['a.png', 'b.png', 'c.png']))
+    turned = model.predict(images.flip(0), samples(['c.png', 'b.png', 'a.png']))
+    alone = model.predict(images[1:2], samples(['b.png']))[0]
+    for one, other in zip(together, turned[::-1], strict=True):
+        assert torch.allclose(one.seg_logits.data, other.seg_logits.data, atol=1e-5)
+    assert torch.allclose(together[1].seg_logits.data, alone.seg_logits.data, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_what_a_sample_carries(model):
+    meta = dict(ori_shape=(50, 70), img_shape=(64, 64))
+    sample = model.predict(torch.randn(1, 3, 64, 64), [SegDataSample(metainfo=meta)])[0]
+    for name in ('seg_logits', 'pred_sem_seg', 'pred_edge', 'uncertainty'):
+        data = sample.get(name).data
+        assert data.shape == (1, 50, 70) and data.min() >= 0 and data.max() <= 1
+    assert sample.pred_score == pytest.approx(float(sample.seg_logits.data.max()))
+    assert sample.uncertainty.data.max() > 0
+
+
+def test_another_head_is_refused(build):
+    with pytest.raises(UserError, match='DiffusionHead'):
+        build('configs/baselines/twin_demo.py', **{'model.type': 'DiffIML'})
