@@ -24,10 +24,10 @@ $(DEMO)/%/done: configs/%.py $(DATA)/.done
 	$(RUN) tools/train.py configs/$*.py --work-dir $(DEMO)/$* --resume
 	touch $@
 
-demo: $(DEMO)/diffiml_demo/done $(DEMO)/baselines/twin_demo/done
+demo: $(DEMO)/diffiml/diffiml_demo/done $(DEMO)/twin/twin_demo/done
 	$(RUN) tools/demo_report.py --out $(DEMO) \
-	  --model twin configs/baselines/twin_demo.py $(DEMO)/baselines/twin_demo \
-	  --model DiffIML configs/diffiml_demo.py $(DEMO)/diffiml_demo
+	  --model twin configs/twin/twin_demo.py $(DEMO)/twin/twin_demo \
+	  --model DiffIML configs/diffiml/diffiml_demo.py $(DEMO)/diffiml/diffiml_demo
 
 # Two workers of one thread each: half the time of one worker with two.
 test: $(STAMP)

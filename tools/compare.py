@@ -1,6 +1,6 @@
 """Train and test several models alike and write a report.
 
-    python tools/compare.py configs/benchmarks/demo.py
+    python tools/compare.py configs/experiments/demo.py
 
 Whatever is finished is not repeated: an interrupted run goes on, and models, seeds, sets and
 perturbations can be added. A model that fails does not stop the others; its row says why.

@@ -1,6 +1,6 @@
 """Score a model on test sets as they are and under perturbations: curves and table.
 
-    python tools/test_robustness.py configs/diffiml_demo.py CHECKPOINT --out work_dirs/robustness
+    python tools/test_robustness.py CONFIG CHECKPOINT --out work_dirs/robustness
 
 Any mmseg model. The grid is the field's: JPEG quality 100..50, Gaussian blur of 3..23 pixels,
 Gaussian noise of variance 3..23, resizing by 0.78, 0.5 and 0.25. The perturbation hits the

@@ -305,8 +305,8 @@ def test_unknown_settings_are_named(shipped):
 
 
 def test_a_discriminative_model(random_checkpoint, photo):
-    weights = random_checkpoint('configs/baselines/twin_demo.py')
-    twin = DiffIMLInferencer('configs/baselines/twin_demo.py', weights, 'cpu', show_progress=False)
+    weights = random_checkpoint('configs/twin/twin_demo.py')
+    twin = DiffIMLInferencer('configs/twin/twin_demo.py', weights, 'cpu', show_progress=False)
     found = one(twin, photo, seed=3)
     assert found.edge is None and found.uncertainty is None
     assert list(found.panels()) == ['image', 'overlay', 'probability', 'mask']
@@ -320,7 +320,7 @@ def test_a_discriminative_model(random_checkpoint, photo):
 
 def test_a_two_channel_model_that_resizes(photo):
     """mmseg's own parts alone: two channels, raw logits, a resize in the pipeline."""
-    cfg = Config.fromfile('configs/baselines/twin_demo.py')
+    cfg = Config.fromfile('configs/twin/twin_demo.py')
     head = dict(
         type='FCNHead', in_channels=256, channels=16, num_convs=1, num_classes=2, in_index=3
     )
@@ -339,15 +339,17 @@ def test_a_two_channel_model_that_resizes(photo):
 
 
 def test_a_work_dir_holds_config_and_weights(random_checkpoint, photo, tmp_path):
-    weights = random_checkpoint('configs/diffiml_demo.py')
+    weights = random_checkpoint('configs/diffiml/diffiml_demo.py')
     with pytest.raises(UserError, match='holds no configs'):
         find_model(tmp_path)
-    Config.fromfile('configs/diffiml_demo.py').dump(tmp_path / 'diffiml_demo.py')
+    Config.fromfile('configs/diffiml/diffiml_demo.py').dump(tmp_path / 'diffiml_demo.py')
     with pytest.raises(UserError, match='holds no checkpoint'):
         find_model(tmp_path)
     shutil.copy(weights, tmp_path / 'iter_4.pth')
     (tmp_path / 'last_checkpoint').write_text('/elsewhere/iter_4.pth')
-    direct = DiffIMLInferencer('configs/diffiml_demo.py', weights, 'cpu', show_progress=False)
+    direct = DiffIMLInferencer(
+        'configs/diffiml/diffiml_demo.py', weights, 'cpu', show_progress=False
+    )
     assert_same(
         one(DiffIMLInferencer(tmp_path, device='cpu', show_progress=False), photo),
         one(direct, photo),
@@ -358,19 +360,19 @@ def test_a_work_dir_holds_config_and_weights(random_checkpoint, photo, tmp_path)
 
 
 def test_what_is_no_model(tmp_path, random_checkpoint):
-    weights = random_checkpoint('configs/diffiml_demo.py')
+    weights = random_checkpoint('configs/diffiml/diffiml_demo.py')
     with pytest.raises(UserError, match='neither a config file nor a folder'):
         find_model('nowhere')
     with pytest.raises(UserError, match='needs weights'):
-        find_model('configs/diffiml_demo.py')
+        find_model('configs/diffiml/diffiml_demo.py')
     with pytest.raises(UserError, match='is no config'):
         find_model(weights)
     with pytest.raises(UserError, match='does not fit'):
-        DiffIMLInferencer('configs/baselines/twin_demo.py', weights, 'cpu')
+        DiffIMLInferencer('configs/twin/twin_demo.py', weights, 'cpu')
     with pytest.raises(UserError, match='does not exist'):
-        DiffIMLInferencer('configs/diffiml_demo.py', 'gone.pth', 'cpu')
+        DiffIMLInferencer('configs/diffiml/diffiml_demo.py', 'gone.pth', 'cpu')
     with pytest.raises(UserError, match="device 'gpu9' cannot be used"):
-        DiffIMLInferencer('configs/diffiml_demo.py', weights, 'gpu9')
+        DiffIMLInferencer('configs/diffiml/diffiml_demo.py', weights, 'gpu9')
     (tmp_path / 'model_index.json').write_text('{}')
     with pytest.raises(UserError, match='is not what DiffIMLPipeline.save_pretrained writes'):
         find_model(tmp_path)
@@ -392,11 +394,11 @@ def served(folder: Path) -> Iterator[str]:
 def test_a_runner_loads_the_shipped_weights(address, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
-    model = MODELS.build(Config.fromfile('configs/diffiml_demo.py').model)
+    model = MODELS.build(Config.fromfile('configs/diffiml/diffiml_demo.py').model)
     with served(weights.parent) as server:
         source = f'{server}/{weights.name}?download=true' if address else str(weights)
         load_checkpoint(model, source, strict=True)
-    expected = load_model(Path('configs/diffiml_demo.py'), weights)[0].state_dict()
+    expected = load_model(Path('configs/diffiml/diffiml_demo.py'), weights)[0].state_dict()
     found = model.state_dict()
     assert found.keys() == expected.keys()
     assert all((found[name] == expected[name]).all() for name in expected)
@@ -412,21 +414,21 @@ def test_a_checkpoint_runs_no_code(tmp_path):
 
     torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=Evil()), tmp_path / 'evil.pth')
     with pytest.raises(UserError, match='more than tensors and plain data'):
-        DiffIMLInferencer('configs/diffiml_demo.py', tmp_path / 'evil.pth', 'cpu')
+        DiffIMLInferencer('configs/diffiml/diffiml_demo.py', tmp_path / 'evil.pth', 'cpu')
     assert not mark.exists()
 
 
 def test_weights_of_an_address_are_downloaded_once(random_checkpoint, tmp_path, monkeypatch):
-    weights = random_checkpoint('configs/diffiml_demo.py')
+    weights = random_checkpoint('configs/diffiml/diffiml_demo.py')
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     with served(weights.parent) as server:
         address = f'{server}/{weights.name}'
         with pytest.raises(UserError, match='cannot be downloaded: .*404'):
-            find_model('configs/diffiml_demo.py', f'{address}.gone')
-        source = find_model('configs/diffiml_demo.py', address)
+            find_model('configs/diffiml/diffiml_demo.py', f'{address}.gone')
+        source = find_model('configs/diffiml/diffiml_demo.py', address)
     assert source.weights.read_bytes() == weights.read_bytes()
     # The server is gone, and not needed any more.
-    found = DiffIMLInferencer('configs/diffiml_demo.py', address, 'cpu')
+    found = DiffIMLInferencer('configs/diffiml/diffiml_demo.py', address, 'cpu')
     assert found.hashes['model_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert [p.name for p in (tmp_path / 'hub/checkpoints').iterdir()] == [source.weights.name]
 

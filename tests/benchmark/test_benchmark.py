@@ -15,8 +15,8 @@ from diffiml_plugin.benchmark.jobs import run_all
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference, seeded_difference
 
-DEMO = 'configs/diffiml_demo.py'
-TWIN = 'configs/baselines/twin_demo.py'
+DEMO = 'configs/diffiml/diffiml_demo.py'
+TWIN = 'configs/twin/twin_demo.py'
 
 
 def write(path, **keys):
@@ -175,7 +175,7 @@ def test_missing_files_are_named(tmp_path, run_tool):
 
 def test_one_data_set_for_all(tmp_path):
     data = 'configs/_base_/datasets/cat.py'
-    models = dict(a=dict(config='configs/baselines/deeplabv3plus_r50_casia.py'))
+    models = dict(a=dict(config='configs/deeplabv3plus/deeplabv3plus_r50_casia.py'))
     path = write(tmp_path / 'b.py', models=models, test_sets=dict(x='y'), data=data)
     bench = Benchmark.fromfile(path)
     cfg = bench.config_of(bench.models[0], 7)
@@ -186,7 +186,7 @@ def test_one_data_set_for_all(tmp_path):
 
 @pytest.mark.parametrize('name', ['demo', 'protocol_mvss', 'protocol_cat'])
 def test_shipped_benchmarks(name):
-    bench = Benchmark.fromfile(f'configs/benchmarks/{name}.py')
+    bench = Benchmark.fromfile(f'configs/experiments/{name}.py')
     rows = {
         entry.name: record(bench.config_of(entry, 0), [0], given=False) for entry in bench.models
     }

@@ -218,7 +218,7 @@ def test_films_of_the_solver(run, images, tmp_path):
         (('predict', 'EMPTY'), 1, 'holds no image'),
         (('predict', 'EMPTY/*.png'), 1, 'nothing matches'),
         (('predict', 'IMAGE', '--model', 'nowhere'), 2, 'neither a config file nor a folder'),
-        (('predict', 'IMAGE', '--model', 'configs/diffiml_demo.py'), 2, 'needs weights'),
+        (('predict', 'IMAGE', '--model', 'configs/diffiml/diffiml_demo.py'), 2, 'needs weights'),
         (('predict', 'IMAGE', '--device', 'gpu9'), 2, "device 'gpu9' cannot be used"),
         (('predict', 'IMAGE', '--tile', '3'), 2, 'at least 8'),
         (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' is no whole number"),

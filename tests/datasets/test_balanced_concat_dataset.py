@@ -111,7 +111,7 @@ def test_an_interrupted_run_goes_on_with_the_same_images():
 
 
 def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
-    cfg = Config.fromfile('configs/diffiml_cat.py')
+    cfg = Config.fromfile('configs/diffiml/diffiml_cat.py')
     monkeypatch.chdir(tmp_path)
     for one in cfg.train_dataloader.dataset.datasets:
         root = tmp_path / one.data_root

@@ -154,7 +154,7 @@ def test_images_in_the_wild(tmp_path, name):
     else:
         mode = dict(grey='L', rgba='RGBA', cmyk='CMYK').get(path.stem, 'RGB')
         picture.convert(mode).save(path, **(dict(quality=98) if path.suffix == '.jpg' else {}))
-    cfg = Config.fromfile('configs/diffiml_demo.py')
+    cfg = Config.fromfile('configs/diffiml/diffiml_demo.py')
     results = Compose(cfg.test_pipeline[:2])(
         dict(img_path=str(path), seg_map_path=None, label_map=None, reduce_zero_label=False)
     )

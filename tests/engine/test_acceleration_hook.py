@@ -60,7 +60,7 @@ def predict(model, **shape) -> torch.Tensor:
 
 
 def test_channels_last_is_the_same(build):
-    model = build('configs/diffiml_demo.py').eval()
+    model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
     accelerate(model, channels_last=True)
     weights = [p for p in model.parameters() if p.ndim == 4 and min(p.shape[1:]) > 1]
@@ -78,7 +78,7 @@ def _fresh_compiler():
 
 @pytest.mark.usefixtures('_fresh_compiler')
 def test_what_cannot_be_compiled_runs_as_it_is(build, monkeypatch, caplog):
-    model = build('configs/diffiml_demo.py').eval()
+    model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
 
     def fail(*args, **kwargs):
@@ -94,7 +94,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(build, monkeypatch, caplog):
 @pytest.mark.slow
 @pytest.mark.usefixtures('_fresh_compiler')
 def test_compiled_is_the_same(build):
-    model = build('configs/diffiml_demo.py').eval()
+    model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
     accelerate(model, compile=True)
     compiled = predict(model)
@@ -102,7 +102,7 @@ def test_compiled_is_the_same(build):
     assert torch._dynamo.utils.counters['stats']['unique_graphs'] >= 2
 
 
-@pytest.mark.parametrize('config', ['diffiml_demo', 'baselines/segformer_demo'])
+@pytest.mark.parametrize('config', ['diffiml/diffiml_demo', 'segformer/segformer_demo'])
 @pytest.mark.parametrize('amp', ['bf16', 'fp16'])
 def test_autocast_testing(build, config, amp):
     model = build(f'configs/{config}.py').eval()
@@ -114,7 +114,7 @@ def test_autocast_testing(build, config, amp):
     assert types == [dict(bf16=torch.bfloat16, fp16=torch.float16)[amp]]
     assert not torch.equal(found, plain)
     assert torch.allclose(found.float(), plain, atol=0.05)
-    if config == 'diffiml_demo':
+    if config == 'diffiml/diffiml_demo':
         assert found.dtype == torch.float32
 
 

@@ -2,6 +2,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 
@@ -12,9 +13,9 @@ CONFIGS = sorted(
     str(p)
     for p in Path('configs').rglob('*.py')
     # Its package is a stand-in in the tests.
-    if not {'_base_', 'ablations', 'benchmarks', 'imdlbenco_mesorch_casia.py'} & set(p.parts)
+    if not {'_base_', 'experiments', 'imdlbenco_mesorch_casia.py'} & set(p.parts)
 )
-ABLATION = Config.fromfile('configs/ablations/demo.py')
+ABLATION = Config.fromfile('configs/experiments/ablation.py')
 
 
 def count(module: torch.nn.Module) -> int:
@@ -30,13 +31,38 @@ def test_published_parameter_counts(build):
     assert round(count(model.backbone) / 1e6, 2) == 44.07
 
 
+def test_every_algorithm_has_a_page_that_names_its_configs():
+    index = yaml.safe_load(Path('model-index.yml').read_text())['Import']
+    folders = {p.parent for p in Path('configs').glob('*/*.py')} - {
+        Path('configs/experiments'),
+        Path('configs/_base_'),
+    }
+    assert set(index) == {f'{folder}/metafile.yaml' for folder in folders}
+    listed = []
+    for file in index:
+        content = yaml.safe_load(Path(file).read_text())
+        page = Path(file).with_name('README.md').read_text()
+        for model in content['Models']:
+            assert Path(model['Config']).stem == model['Name'] and f'[{model["Name"]}]' in page
+            listed.append(model['Config'])
+    assert sorted(listed) == sorted([*CONFIGS, 'configs/imdlbenco/imdlbenco_mesorch_casia.py'])
+
+
 def test_every_config_is_found():
     assert 'configs/diffiml_casia.py' in CONFIGS and len(CONFIGS) >= 6
 
 
+PARAMETERS = {
+    model['Config']: model['Metadata']['Parameters']
+    for file in Path('configs').glob('*/metafile.yaml')
+    for model in yaml.safe_load(file.read_text())['Models']
+    if 'Metadata' in model
+}
+
+
 @pytest.mark.parametrize('config', CONFIGS)
-def test_every_config_builds(config, build):
-    assert count(build(config)) > 0
+def test_every_config_builds_as_its_metafile_says(config, build):
+    assert count(build(config)) == PARAMETERS[config]
     assert Config.fromfile(config).model.type in MODELS
 
 

@@ -11,7 +11,7 @@ from diffiml_plugin.errors import UserError
 @pytest.mark.parametrize('merge, expected', [('max', 0.9), ('mean', 0.6)])
 def test_probabilities_are_merged(build, merge, expected):
     tta = MODELS.build(
-        dict(type='IMLTTAModel', merge=merge, module=build('configs/diffiml_demo.py'))
+        dict(type='IMLTTAModel', merge=merge, module=build('configs/diffiml/diffiml_demo.py'))
     )
     versions = []
     for prob in (0.3, 0.9):
@@ -26,7 +26,9 @@ def test_probabilities_are_merged(build, merge, expected):
 
 def test_unknown_merge_is_named(build):
     with pytest.raises(UserError, match="'max' or 'mean'"):
-        MODELS.build(dict(type='IMLTTAModel', merge='sum', module=build('configs/diffiml_demo.py')))
+        MODELS.build(
+            dict(type='IMLTTAModel', merge='sum', module=build('configs/diffiml/diffiml_demo.py'))
+        )
 
 
 @torch.inference_mode()
@@ -39,7 +41,7 @@ def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
     data = DATASETS.build(
         dict(type='IMLDataset', data_root=str(demo_data / 'test_seen'), pipeline=pipeline)
     )
-    model = build('configs/diffiml_demo.py').eval()
+    model = build('configs/diffiml/diffiml_demo.py').eval()
     batch = pseudo_collate([data[3]])
     assert len(batch['inputs']) == 6
     merged = MODELS.build(dict(type='IMLTTAModel', module=model)).test_step(batch)[0]
@@ -54,7 +56,7 @@ def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
 
 @torch.inference_mode()
 def test_versions_of_one_size_are_one_batch(build):
-    model = build('configs/diffiml_demo.py').eval()
+    model = build('configs/diffiml/diffiml_demo.py').eval()
     images = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8)
     calls = []
     model.backbone.register_forward_hook(lambda module, inputs, out: calls.append(len(inputs[0])))

@@ -15,7 +15,7 @@ from diffiml_plugin.apis import DiffIMLInferencer
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.pipelines import DiffIMLPipeline
 
-CONFIG = 'configs/diffiml_demo.py'
+CONFIG = 'configs/diffiml/diffiml_demo.py'
 
 
 @pytest.fixture(scope='module')
@@ -85,7 +85,7 @@ def test_half_precision_is_stored_and_single_computed(weights, image, tmp_path, 
 
 def test_the_tool_says_what_is_wrong(weights, tmp_path, run_tool, random_checkpoint):
     tool = 'tools/model_converters/to_diffusers.py'
-    twin = 'configs/baselines/twin_demo.py'
+    twin = 'configs/twin/twin_demo.py'
     printed = run_tool(tool, twin, random_checkpoint(twin), tmp_path / 'out', status=1)
     assert 'it is no DiffIML' in printed
     printed = run_tool(tool, CONFIG, weights, tmp_path / 'o', '--results', 'a', 'gone', status=1)

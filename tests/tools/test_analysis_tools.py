@@ -16,11 +16,11 @@ FOLDER = 'tools/analysis_tools'
 
 @pytest.fixture(scope='module')
 def checkpoint(random_checkpoint) -> Path:
-    return random_checkpoint('configs/diffiml_demo.py')
+    return random_checkpoint('configs/diffiml/diffiml_demo.py')
 
 
 def test_vae_upper_bound(demo_data, run_tool):
-    for config in ('configs/diffiml_demo.py', 'configs/mask_vae.py'):
+    for config in ('configs/diffiml/diffiml_demo.py', 'configs/mask_vae/mask_vae.py'):
         args = (
             '--data-root',
             demo_data / 'test_seen',
@@ -41,7 +41,7 @@ def test_vae_upper_bound(demo_data, run_tool):
 
 
 def test_vae_upper_bound_names_what_is_wrong(run_tool):
-    config = 'configs/baselines/twin_demo.py'
+    config = 'configs/twin/twin_demo.py'
     assert config in run_tool(f'{FOLDER}/vae_upper_bound.py', config, status=1)
     printed = run_tool(f'{FOLDER}/vae_upper_bound.py', 'none.py', status=1)
     assert "config 'none.py' does not exist" in printed
@@ -49,7 +49,7 @@ def test_vae_upper_bound_names_what_is_wrong(run_tool):
 
 def test_sampling_error(demo_data, checkpoint, tmp_path, run_tool):
     printed = run_tool(
-        f'{FOLDER}/sampling_error.py', 'configs/diffiml_demo.py', checkpoint,
+        f'{FOLDER}/sampling_error.py', 'configs/diffiml/diffiml_demo.py', checkpoint,
         '--steps', 3, '--num', 2, '--out', tmp_path,
         '--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen',
         'model.decode_head.sampler.noise_scale=1',
@@ -63,14 +63,14 @@ def test_sampling_error(demo_data, checkpoint, tmp_path, run_tool):
     assert rows[2]['truth error'] != rows[2]['trajectory error']
     picture = cv2.imread(str(tmp_path / 'sampling_error.png'))
     assert picture.shape[1] > 2 * picture.shape[0]
-    args = ('configs/baselines/twin_demo.py', checkpoint)
+    args = ('configs/twin/twin_demo.py', checkpoint)
     assert 'has no DiffusionHead' in run_tool(f'{FOLDER}/sampling_error.py', *args, status=1)
 
 
 def test_ablate(demo_data, tmp_path, run_tool):
     settings = tmp_path / 'settings.py'
     settings.write_text(f"""
-config = 'configs/diffiml_demo.py'
+config = 'configs/diffiml/diffiml_demo.py'
 base = 'base'
 shared = {{
     'train_dataloader.dataset.data_root': '{demo_data}/train',
@@ -80,7 +80,7 @@ shared = {{
     'default_hooks.checkpoint.interval': 1}}
 train = dict(
     base=dict(solve=['two']),
-    twin=dict(config='configs/baselines/twin_demo.py'))
+    twin=dict(config='configs/twin/twin_demo.py'))
 solve = dict(two={{'model.decode_head.sampler.num_inference_steps': 2}})
 test_sets = dict(seen='{demo_data}/test_seen')
 """)
@@ -102,7 +102,7 @@ test_sets = dict(seen='{demo_data}/test_seen')
 
 
 def test_benchmark(tmp_path, run_tool):
-    configs = ('configs/baselines/twin_demo.py', 'configs/diffiml_demo.py')
+    configs = ('configs/twin/twin_demo.py', 'configs/diffiml/diffiml_demo.py')
     printed = run_tool(
         f'{FOLDER}/benchmark.py', *configs, '--shape', 64, 48, '--rounds', 2, '--profile',
         '--train', '--device', 'cpu', '--json', tmp_path / 'rows.json',
@@ -133,7 +133,7 @@ def test_benchmark(tmp_path, run_tool):
 
 def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     run_tool(
-        f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, checkpoint,
+        f'{FOLDER}/cost_curve.py', 'configs/diffiml/diffiml_demo.py', checkpoint, checkpoint,
         '--test-set', f'seen={demo_data}/test_seen', '--num', 2, '--solvers', 'DDIM', 'UniPC',
         '--steps', 1, 2, '--members', 1, 2, '--noise-scales', 1, 0, '--out', tmp_path,
     )  # fmt: skip
@@ -147,10 +147,10 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     costs = [float(rows[f'DDIM, {name}']['gflops']) for name in ('1 x 1', '1 x 2', '2 x 2')]
     assert costs[2] - costs[1] == pytest.approx(2 * (costs[1] - costs[0]))
     assert cv2.imread(str(tmp_path / 'cost_curve.png')) is not None
-    args = ('configs/baselines/twin_demo.py', checkpoint)
+    args = ('configs/twin/twin_demo.py', checkpoint)
     assert 'has no DiffusionHead' in run_tool(f'{FOLDER}/cost_curve.py', *args, status=1)
     torch.save(dict(state_dict=dict(other=torch.zeros(1))), tmp_path / 'other.pth')
-    args = ('configs/diffiml_demo.py', tmp_path / 'other.pth')
+    args = ('configs/diffiml/diffiml_demo.py', tmp_path / 'other.pth')
     printed = run_tool(f'{FOLDER}/cost_curve.py', *args, status=1)
     assert "other.pth' does not fit" in printed and '1 tensors too many (other' in printed
 
@@ -163,13 +163,13 @@ def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, 
     checkpoint = tmp_path / 'marking.pth'
     torch.save(saved, checkpoint)
     run_tool(
-        f'{FOLDER}/cost_curve.py', 'configs/diffiml_demo.py', checkpoint, '--steps', 1,
+        f'{FOLDER}/cost_curve.py', 'configs/diffiml/diffiml_demo.py', checkpoint, '--steps', 1,
         '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 2,
         '--noise-scales', 0.25, '--num', 4, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
         rows = {row['setting']: row for row in csv.DictReader(file)}
-    model, cfg = load_model(Path('configs/diffiml_demo.py'), checkpoint)
+    model, cfg = load_model(Path('configs/diffiml/diffiml_demo.py'), checkpoint)
     root = f'{demo_data}/test_seen'
     dataset = dict(cfg.test_dataloader.dataset, data_root=root, indices=4)
     figures, _, _ = evaluate(model, dataset)

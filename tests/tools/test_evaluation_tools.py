@@ -11,7 +11,7 @@ import pytest
 from diffiml_plugin.evaluation.results import read_results
 
 CONFIG = """
-_base_ = '{root}/configs/baselines/twin_demo.py'
+_base_ = '{root}/configs/twin/twin_demo.py'
 test_dataloader = [
     dict(
         batch_size=1,
@@ -38,7 +38,7 @@ def write_config(path: Path, data: Path, **more) -> Path:
 
 @pytest.fixture(scope='module')
 def checkpoint(random_checkpoint) -> Path:
-    return random_checkpoint('configs/baselines/twin_demo.py')
+    return random_checkpoint('configs/twin/twin_demo.py')
 
 
 def test_several_sets_and_their_result_files(demo_data, tmp_path, run_tool, checkpoint):

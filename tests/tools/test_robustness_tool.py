@@ -8,7 +8,7 @@ import torch
 
 from diffiml_plugin.apis import GRID
 
-CONFIG = 'configs/baselines/twin_demo.py'
+CONFIG = 'configs/twin/twin_demo.py'
 TOOL = 'tools/test_robustness.py'
 
 

@@ -8,7 +8,7 @@ from diffiml_plugin.models.diffiml.sampler import identity_noise
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='the extra `onnx` is not installed')
 TOOL = 'tools/model_converters/to_onnx.py'
-CONFIG = 'configs/diffiml_demo.py'
+CONFIG = 'configs/diffiml/diffiml_demo.py'
 
 
 def test_three_files_do_what_the_model_does(random_checkpoint, run_tool, tmp_path):
@@ -39,7 +39,7 @@ def test_fixed_sizes_and_wrong_usage(random_checkpoint, run_tool, tmp_path):
     run_tool(TOOL, CONFIG, weights, tmp_path, '--size', 64, 96)
     session = onnxruntime.InferenceSession(tmp_path / 'encoder.onnx')
     assert session.get_inputs()[0].shape == [1, 3, 64, 96]
-    twin = 'configs/baselines/twin_demo.py'
+    twin = 'configs/twin/twin_demo.py'
     printed = run_tool(TOOL, twin, random_checkpoint(twin), tmp_path / 'no', status=1)
     assert 'it is no DiffIML' in printed
     assert 'multiples of 8' in run_tool(

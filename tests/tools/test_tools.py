@@ -51,7 +51,7 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
         return run(
             run_env,
             'tools/train.py',
-            'configs/diffiml_demo.py',
+            'configs/diffiml/diffiml_demo.py',
             '--work-dir',
             tmp_path / name,
             *more,
@@ -78,7 +78,7 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
     printed = run(
         run_env,
         'tools/test.py',
-        'configs/diffiml_demo.py',
+        'configs/diffiml/diffiml_demo.py',
         checkpoint,
         '--work-dir',
         tmp_path / 'test',
@@ -93,7 +93,7 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
     # Nine images on two processes: neither dropped nor counted twice.
     nine = 'test_dataloader.dataset.indices=9'
     common = (
-        'configs/diffiml_demo.py',
+        'configs/diffiml/diffiml_demo.py',
         checkpoint,
         '--work-dir',
         tmp_path / 'test',
@@ -116,8 +116,8 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
     assert aucs[0] == aucs[1]
 
     flipped = run(
-        run_env, 'tools/test.py', 'configs/diffiml_demo.py', checkpoint, '--tta', '--work-dir',
-        tmp_path / 'test', '--cfg-options', *settings,
+        run_env, 'tools/test.py', 'configs/diffiml/diffiml_demo.py', checkpoint, '--tta',
+        '--work-dir', tmp_path / 'test', '--cfg-options', *settings,
     )  # fmt: skip
     assert re.search(r'iml/pixel_f1: \d', flipped)
     assert len(list((tmp_path / 'masks').glob('*.png'))) == 10
@@ -173,10 +173,10 @@ def test_training_in_less_memory_as_documented(demo_data, tmp_path, run_env):
     assert 0 < (average - last).abs().max() < 1e-2
 
 
-@pytest.mark.parametrize('name', ['twin_demo', 'segformer_demo'])
+@pytest.mark.parametrize('name', ['twin/twin_demo', 'segformer/segformer_demo'])
 def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_env):
     run(
-        run_env, 'tools/train.py', f'configs/baselines/{name}.py', '--work-dir', tmp_path,
+        run_env, 'tools/train.py', f'configs/{name}.py', '--work-dir', tmp_path,
         '--cfg-options', *TINY, f'train_dataloader.dataset.data_root={demo_data}/train',
         f'val_dataloader.dataset.data_root={demo_data}/test_seen',
         'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
@@ -187,7 +187,7 @@ def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_env):
 
 def test_missing_data_is_one_sentence(tmp_path, run_tool):
     printed = run_tool(
-        'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path,
+        'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path,
         '--cfg-options', f'train_dataloader.dataset.data_root={tmp_path}/none', status=1,
     )  # fmt: skip
     assert f"no data at '{tmp_path}/none'" in printed and 'Tp/ (tampered)' in printed
@@ -197,13 +197,13 @@ def test_missing_data_is_one_sentence(tmp_path, run_tool):
     'args, sentence',
     [
         (['configs/none.py'], "config 'configs/none.py' does not exist"),
-        (['configs/diffiml_demo.py', '--cfg-options', 'modle.x=1'], "no key 'modle'"),
+        (['configs/diffiml/diffiml_demo.py', '--cfg-options', 'modle.x=1'], "no key 'modle'"),
         (
-            ['configs/diffiml_demo.py', '--cfg-options', 'model.decode_head.stepz=1'],
+            ['configs/diffiml/diffiml_demo.py', '--cfg-options', 'model.decode_head.stepz=1'],
             "unexpected keyword argument 'stepz'",
         ),
         (
-            ['configs/diffiml_demo.py', '--cfg-options', 'model.backbone.type=NoBackbone'],
+            ['configs/diffiml/diffiml_demo.py', '--cfg-options', 'model.backbone.type=NoBackbone'],
             'NoBackbone is not in the',
         ),
     ],
@@ -229,13 +229,13 @@ def test_wrong_checkpoints(script, args, sentence, tmp_path, run_tool):
     damaged = tmp_path / 'damaged.safetensors'
     damaged.write_text('{}')
     args = [arg.format(weights=tmp_path / 'weights.pth', damaged=damaged) for arg in args]
-    printed = run_tool(f'tools/{script}.py', 'configs/diffiml_demo.py', *args, status=1)
+    printed = run_tool(f'tools/{script}.py', 'configs/diffiml/diffiml_demo.py', *args, status=1)
     assert sentence in printed
 
 
 def test_stage_1_trains_on_a_data_set_s_own_masks(demo_data, tmp_path, run_env):
     run(
-        run_env, 'tools/train.py', 'configs/mask_vae_published.py', '--work-dir', tmp_path,
+        run_env, 'tools/train.py', 'configs/mask_vae/mask_vae_published.py', '--work-dir', tmp_path,
         '--cfg-options', f'train_dataloader.dataset.data_root={demo_data}/train',
         'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.dataset.length=2',

@@ -1,7 +1,7 @@
 """Train settings of one config over several seeds and compare them on the same test sets.
 
-The settings stand in a Python file, see configs/ablations/demo.py. Whatever is finished is not
-repeated, so that an interrupted run goes on and settings can be added.
+The settings stand in a Python file, see configs/experiments/ablation.py. Whatever is finished is
+not repeated, so that an interrupted run goes on and settings can be added.
 """
 
 import argparse

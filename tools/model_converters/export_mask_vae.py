@@ -1,4 +1,4 @@
-"""Take the mask VAE out of a checkpoint of ``configs/mask_vae.py``, as safetensors."""
+"""Take the mask VAE out of a checkpoint of ``configs/mask_vae/mask_vae.py``, as safetensors."""
 
 import argparse
 from pathlib import Path

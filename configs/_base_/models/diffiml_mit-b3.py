@@ -1,33 +1,8 @@
 # DiffIML, MiT-B3. Where it differs from the paper, as measured at demo size (docs/ablation.md),
 # a comment says what is published; diffiml_casia_published.py has all of that.
-data_preprocessor = dict(
-    type='SegDataPreProcessor',
-    mean=[123.675, 116.28, 103.53],
-    std=[58.395, 57.12, 57.375],
-    bgr_to_rgb=True,
-    pad_val=0,
-    seg_pad_val=255,
-    size=(512, 512))
-checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b3_20220624-13b1141c.pth'  # noqa
+_base_ = './mit-b3.py'
 model = dict(
     type='DiffIML',
-    data_preprocessor=data_preprocessor,
-    backbone=dict(
-        type='MixVisionTransformer',
-        in_channels=3,
-        embed_dims=64,
-        num_stages=4,
-        num_layers=[3, 4, 18, 3],
-        num_heads=[1, 2, 5, 8],
-        patch_sizes=[7, 3, 3, 3],
-        sr_ratios=[8, 4, 2, 1],
-        out_indices=(0, 1, 2, 3),
-        mlp_ratio=4,
-        qkv_bias=True,
-        drop_rate=0.0,
-        attn_drop_rate=0.0,
-        drop_path_rate=0.1,
-        init_cfg=dict(type='Pretrained', checkpoint=checkpoint)),
     decode_head=dict(
         type='DiffusionHead',
         in_channels=[64, 128, 320, 512],
@@ -58,6 +33,4 @@ model = dict(
         loss_latent=dict(type='LatentMSELoss', mask_weight=0.2, edge_weight=0.8),  # published
         num_classes=2,
         out_channels=1,
-        threshold=0.5),
-    train_cfg=dict(),
-    test_cfg=dict(mode='whole'))
+        threshold=0.5))

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 
-# Of configs/mask_vae.py and configs/mask_vae_l1.py.
+# Of configs/mask_vae/mask_vae.py and configs/mask_vae/mask_vae_l1.py.
 SHIPPED_WEIGHTS = {
     name: Path(__file__).parent / f'mask_vae{suffix}.safetensors'
     for name, suffix in (('shipped', ''), ('shipped-published', '_published'))
@@ -95,7 +95,7 @@ class MaskVAE(BaseModule):
         if not path.is_file():
             raise UserError(
                 f'MaskVAE weights={str(path)!r} is not a file: give a safetensors file made by '
-                "`tools/train.py configs/mask_vae.py`, or weights='shipped'"
+                "`tools/train.py configs/mask_vae/mask_vae.py`, or weights='shipped'"
             )
         state = load_file(path)
         if self.latent_scale is not None:

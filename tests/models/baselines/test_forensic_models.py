@@ -1,6 +1,7 @@
 """Layers and models of other authors, against their definitions and published figures."""
 
 import math
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -202,7 +203,7 @@ PARAMETERS = {
 
 @pytest.mark.parametrize('name', PARAMETERS)
 def test_published_sizes(name):
-    cfg = Config.fromfile(f'configs/baselines/{name}_casia.py')
+    cfg = Config.fromfile(next(Path('configs').glob(f'*/{name}_casia.py')))
     model = MODELS.build(cfg.model)
     found = sum(p.numel() for p in model.parameters()) / 1e6
     assert round(found, 2) == PARAMETERS[name]
@@ -273,7 +274,7 @@ EXTRAS = {
 
 
 def small(name: str) -> torch.nn.Module:
-    cfg = Config.fromfile(f'configs/baselines/{name}_casia.py')
+    cfg = Config.fromfile(next(Path('configs').glob(f'*/{name}_casia.py')))
     cfg.merge_from_dict({f'model.{key}': value for key, value in SMALL[name].items()})
     cfg.model.data_preprocessor.pop('size', None)
     return MODELS.build(ConfigDict(cfg.model))
@@ -379,7 +380,7 @@ def test_pretrained_streams_start_from_their_checkpoints(tmp_path):
 
 
 def test_localizer_names_a_head_that_cannot():
-    cfg = Config.fromfile('configs/baselines/segformer_demo.py').model
+    cfg = Config.fromfile('configs/segformer/segformer_demo.py').model
     with pytest.raises(UserError, match="'SegformerHead'"):
         MODELS.build(cfg | dict(type='Localizer'))
 
@@ -396,7 +397,7 @@ def test_localizer_names_a_head_that_cannot():
     ],
 )
 def test_mmseg_s_models_train_and_predict(name):
-    cfg = Config.fromfile(f'configs/baselines/{name}_casia.py')
+    cfg = Config.fromfile(next(Path('configs').glob(f'*/{name}_casia.py')))
     model = MODELS.build(cfg.model)
     start(model)
     images = torch.randn(2, 3, 96, 96)

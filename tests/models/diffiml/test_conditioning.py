@@ -1,11 +1,14 @@
 import torch
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
 
 @torch.inference_mode()
 def test_fine_features_keep_their_place_at_odd_sizes(build):
     changes = {'fine_channels': 8, 'denoiser.condition_channels': 96}
     head = build(
-        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+        DEMO,
+        **{f'model.decode_head.{k}': v for k, v in changes.items()},
     ).decode_head.eval()
     sizes = [(13, 9), (7, 5), (4, 3), (2, 2)]
     stages = [torch.randn(1, c, *s) for c, s in zip((32, 64, 128, 256), sizes, strict=True)]

@@ -5,6 +5,8 @@ from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
 
 def samples(names: list[str], size: int = 64) -> list[SegDataSample]:
     meta = dict(ori_shape=(size, size), img_shape=(size, size))
@@ -38,7 +40,8 @@ def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
 )
 def test_switches_of_the_method_train_and_predict(build, changes):
     model = build(
-        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+        DEMO,
+        **{f'model.decode_head.{k}': v for k, v in changes.items()},
     )
     images, batch = training_batch()
     losses = model.train().loss(images, batch)
@@ -70,7 +73,7 @@ def test_mixed_precision_reaches_every_weight(build):
     found = []
     for amp in (False, True):
         torch.manual_seed(0)
-        model = build('configs/diffiml_demo.py', **changes)
+        model = build(DEMO, **changes)
         found.append(gradients(model, images, batch, amp))
     full, mixed = (
         torch.cat([gradient.flatten() for gradient in gradients.values()]) for gradients in found
@@ -90,7 +93,7 @@ def test_checkpointed_denoiser_keeps_less_and_learns_the_same(build):
 
     for with_cp in (False, True):
         torch.manual_seed(0)
-        model = build('configs/diffiml_demo.py', **{'model.decode_head.denoiser.with_cp': with_cp})
+        model = build(DEMO, **{'model.decode_head.denoiser.with_cp': with_cp})
         kept.append(0)
         with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
             found.append(gradients(model, images, batch))
@@ -112,12 +115,12 @@ def test_checkpointed_denoiser_keeps_less_and_learns_the_same(build):
 )
 def test_wrong_head_settings_are_named(build, key, value, words):
     with pytest.raises(UserError, match=words):
-        build('configs/diffiml_demo.py', **{f'model.decode_head.{key}': value})
+        build(DEMO, **{f'model.decode_head.{key}': value})
 
 
 def test_two_images_are_overfitted_through_sampling(build):
     torch.manual_seed(0)
-    model = build('configs/diffiml_demo.py').train()
+    model = build(DEMO).train()
     images = torch.randn(2, 3, 64, 64)
     masks = torch.zeros(2, 1, 64, 64, dtype=torch.long)
     masks[0, 0, 10:40, 8:30] = 1

@@ -4,12 +4,15 @@ from mmseg.registry import MODELS
 from diffiml_plugin.models.diffiml.mask_codec import MaskCodec
 from diffiml_plugin.models.edges import mask_to_edge
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
 
 @torch.inference_mode()
 def test_without_edge_supervision_the_edge_is_the_mask_s(build):
     changes = {'edge_supervision': False, 'denoiser.in_channels': 4}
     head = build(
-        'configs/diffiml_demo.py', **{f'model.decode_head.{k}': v for k, v in changes.items()}
+        DEMO,
+        **{f'model.decode_head.{k}': v for k, v in changes.items()},
     ).decode_head.eval()
     mask = torch.zeros(1, 1, 32, 32)
     mask[..., 8:20, 8:24] = 1

@@ -12,6 +12,9 @@ from diffiml_plugin.models.diffiml.noise_schedule import (
     training_target,
 )
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
+
 SOLVERS = [
     'DDIMScheduler',
     'DDPMScheduler',
@@ -46,7 +49,7 @@ def test_score_of_a_gaussian(prediction_type):
 def test_public_score_agrees_with_the_parameterisation(build, prediction_type):
     key = 'model.decode_head.scheduler.prediction_type'
     zero_snr = 'model.decode_head.scheduler.rescale_betas_zero_snr'
-    model = build('configs/diffiml_demo.py', **{key: prediction_type, zero_snr: False}).eval()
+    model = build(DEMO, **{key: prediction_type, zero_snr: False}).eval()
     features = model.decode_head.condition(model.extract_feat(torch.randn(2, 3, 64, 64)))
     noisy, timesteps = torch.randn(2, 8, 8, 8), torch.tensor([200, 700])
     head = model.decode_head

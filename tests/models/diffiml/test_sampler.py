@@ -12,6 +12,8 @@ from diffiml_plugin.models.diffiml.noise_schedule import (
 )
 from diffiml_plugin.models.diffiml.sampler import identity_noise
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
 
 def test_noise_is_the_image_s_own():
     batch = identity_noise(['a', 'b', 'c'], (8, 4, 4), 5, 1)
@@ -60,7 +62,7 @@ SCHEDULE = dict(type='DDIMScheduler', beta_start=1e-4, beta_end=0.02, prediction
 def gaussian_head(build, std: float, mean: float = 0.5, **changes):
     """The demo's head, its network replaced by the exact denoiser of y0 ~ N(mean, std^2)."""
     changes = {f'model.decode_head.{k}': v for k, v in changes.items()}
-    head = build('configs/diffiml_demo.py', **changes).eval().decode_head
+    head = build(DEMO, **changes).eval().decode_head
 
     def exact(noisy, timesteps, condition, projected=False):
         a = head.noise_schedule.alpha(timesteps.expand(len(noisy)))
@@ -146,7 +148,7 @@ def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, predictio
 @torch.inference_mode()
 def test_batched_members_equal_the_loop_on_plain_conditions(build, max_batch):
     head = build(
-        'configs/diffiml_demo.py',
+        DEMO,
         **{
             'model.decode_head.sampler.ensemble_size': 3,
             'model.decode_head.sampler.num_inference_steps': 2,

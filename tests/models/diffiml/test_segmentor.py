@@ -4,6 +4,8 @@ from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
 
+DEMO = 'configs/diffiml/diffiml_demo.py'
+
 
 def samples(names: list[str], size: int = 64) -> list[SegDataSample]:
     meta = dict(ori_shape=(size, size), img_shape=(size, size))
@@ -12,7 +14,7 @@ def samples(names: list[str], size: int = 64) -> list[SegDataSample]:
 
 @pytest.fixture
 def model(build):
-    return build('configs/diffiml_demo.py').eval()
+    return build(DEMO).eval()
 
 
 def test_prediction_does_not_depend_on_the_batch(model):
@@ -38,4 +40,4 @@ def test_what_a_sample_carries(model):
 
 def test_another_head_is_refused(build):
     with pytest.raises(UserError, match='DiffusionHead'):
-        build('configs/baselines/twin_demo.py', **{'model.type': 'DiffIML'})
+        build('configs/twin/twin_demo.py', **{'model.type': 'DiffIML'})

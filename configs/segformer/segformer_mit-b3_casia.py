@@ -1,0 +1,5 @@
+# mmseg's SegFormer-B3 on the data, schedule and evaluators of diffiml_casia.py.
+_base_ = [
+    '../_base_/models/segformer_mit-b3.py', '../_base_/datasets/casia.py',
+    '../_base_/schedules/schedule_casia.py', '../_base_/default_runtime.py'
+]

@@ -1,0 +1,5 @@
+# The discriminative twin of DiffIML on the data, schedule and evaluators of diffiml_casia.py.
+_base_ = [
+    '../_base_/models/twin_mit-b3.py', '../_base_/datasets/casia.py',
+    '../_base_/schedules/schedule_casia.py', '../_base_/default_runtime.py'
+]
