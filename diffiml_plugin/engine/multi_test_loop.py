@@ -21,7 +21,7 @@ from ..errors import UserError
 class MultiTestLoop(BaseLoop):
     """Tests on one data set after the other and prints a row each, and their average.
 
-    A figure's name starts with the data set's, which is its metainfo ``dataset_name``, else the
+    A metric's name starts with the data set's, which is its metainfo ``dataset_name``, else the
     last folder of its ``data_root``: ``Columbia/pixel_f1``, ``average/pixel_f1``.
 
     Args:
@@ -83,7 +83,7 @@ class MultiTestLoop(BaseLoop):
         return {name: loop.dataloader for name, loop in self._loops.items()}
 
     def run(self) -> dict[str, float]:
-        """Test on each set; return all figures and their averages."""
+        """Test on each set; return all metrics and their averages."""
         by_set = {}
         for name, loop in self._loops.items():
             self._current = loop
@@ -125,7 +125,7 @@ def _name(loader: DataLoader) -> str:
 
 
 def _average(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means over the sets that have the figure: some hold no authentic image."""
+    """Means over the sets that have the metric: some hold no authentic image."""
     means = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row[key] for row in rows if not math.isnan(row.get(key, math.nan))]

@@ -39,23 +39,23 @@ def mean_interval(values: np.ndarray, rounds: int = 2000, seed: int = 0) -> Inte
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def figure_intervals(
-    figures: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 500, seed: int = 0
+def metric_intervals(
+    metrics: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 500, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of figures that are no means, such as an F1 of all pixels or an AUC of images.
+    """Intervals of metrics that are no means, such as an F1 of all pixels or an AUC of images.
 
     Args:
-        figures (Callable): Takes (count,) indices of images, gives figures by name.
+        metrics (Callable): Takes (count,) indices of images, gives metrics by name.
         count (int): Number of images.
         rounds (int): Bootstrap draws. Defaults to 500.
         seed (int): Defaults to 0.
 
     Returns:
         dict[str, tuple[float, float]]: 2.5 and 97.5 % quantiles over the draws that have the
-        figure; figures that no draw has are left out.
+        metric; metrics that no draw has are left out.
     """
     rng = np.random.default_rng(seed)
-    draws = [figures(rng.integers(count, size=count)) for _ in range(rounds)]
+    draws = [metrics(rng.integers(count, size=count)) for _ in range(rounds)]
     found = {}
     for name in draws[0]:
         values = np.array([draw[name] for draw in draws])
@@ -72,7 +72,7 @@ def paired_difference(
     """Mean of first - second, image by image.
 
     Args:
-        first (np.ndarray): (N,) figures of one model.
+        first (np.ndarray): (N,) metrics of one model.
         second (np.ndarray): (N,) of the other, of the same images in the same order. Images
             where either is ``nan`` stay out.
         rounds (int): Bootstrap draws. Defaults to 10,000.
@@ -99,7 +99,7 @@ def seeded_difference(
     """Mean of first - second over images and training seeds, both resampled.
 
     Args:
-        first (np.ndarray): (S, N) figures of one model: S seeds, N images.
+        first (np.ndarray): (S, N) metrics of one model: S seeds, N images.
         second (np.ndarray): (T, N) of the other, of the same images in the same order.
         rounds (int): Bootstrap draws. Defaults to 2000.
         seed (int): Defaults to 0.

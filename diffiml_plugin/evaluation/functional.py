@@ -1,6 +1,6 @@
 """Metric definitions as pure functions on arrays.
 
-Pixel figures are those of one image, averaging is left to the metric classes. They have no
+Pixel metrics are those of one image, averaging is left to the metric classes. They have no
 meaning for an authentic image (it has no positive pixel) and are ``nan`` there. A ratio whose
 denominator is zero is 0, as in scikit-learn: precision where nothing is predicted, MCC where
 nothing or everything is.
@@ -112,7 +112,7 @@ def mcc(c: Confusion) -> np.ndarray:
     return _ratio(tp * tn - fp * fn, whole)
 
 
-OF_CONFUSION: dict[str, Callable[[Confusion], np.ndarray]] = dict(
+CONFUSION_METRICS: dict[str, Callable[[Confusion], np.ndarray]] = dict(
     f1=f1, iou=iou, precision=precision, recall=recall, acc=accuracy, mcc=mcc
 )
 # Those whose best threshold is not simply "everything" or "next to nothing".
@@ -198,7 +198,7 @@ def average_precision(tp: np.ndarray, fp: np.ndarray) -> tuple[float, float]:
     return float(tied), float(max(highest - tied, tied - lowest))
 
 
-OF_RANKING = dict(auc=auc, ap=average_precision)
+RANKING_METRICS = dict(auc=auc, ap=average_precision)
 
 
 def calibration_counts(score: np.ndarray, truth: np.ndarray, bins: int = 15) -> np.ndarray:
@@ -261,22 +261,22 @@ _IMAGE_COUNTS = dict(
     acc=accuracy,
     balanced_acc=balanced_accuracy,
 )
-IMAGE_FIGURES = (*_IMAGE_COUNTS, *_IMAGE_CURVES)
+IMAGE_METRICS = (*_IMAGE_COUNTS, *_IMAGE_CURVES)
 
 
-def image_figures(
+def image_metrics(
     names: Sequence[str], score: np.ndarray, truth: np.ndarray, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Image-level figures of a data set.
+    """Image-level metrics of a data set.
 
     Args:
-        names (Sequence[str]): Of :data:`IMAGE_FIGURES`.
+        names (Sequence[str]): Of :data:`IMAGE_METRICS`.
         score (np.ndarray): (N,) image scores, 0..1.
         truth (np.ndarray): (N,) boolean, whether the image is tampered.
         threshold (float): An image is called tampered above it. Defaults to 0.5.
 
     Returns:
-        dict[str, float]: By name; ``nan`` where the data set lacks the images that a figure
+        dict[str, float]: By name; ``nan`` where the data set lacks the images that a metric
         needs.
     """
     score, truth = np.asarray(score, np.float64), np.asarray(truth, bool)
@@ -289,6 +289,6 @@ def image_figures(
             found[name] = float(_IMAGE_CURVES[name](truth, score)) if known else math.nan
             continue
         known = dict(acc=positives or negatives, balanced_acc=positives and negatives)
-        figure = float(_IMAGE_COUNTS[name](counts))
-        found[name] = figure if known.get(name, positives) else math.nan
+        value = float(_IMAGE_COUNTS[name](counts))
+        found[name] = value if known.get(name, positives) else math.nan
     return found

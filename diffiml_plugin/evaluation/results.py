@@ -9,12 +9,12 @@ import numpy as np
 
 from ..errors import UserError
 
-# Of every row, beside the figures.
+# Of every row, beside the metrics.
 _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
 
 
-def figures_of(rows: list[dict]) -> list[str]:
-    """Names of the per-image figures in the rows."""
+def metrics_in(rows: list[dict]) -> list[str]:
+    """Names of the per-image metrics in the rows."""
     return [name for name in rows[0] if name not in _PLAIN]
 
 
@@ -30,8 +30,8 @@ def write_results(
 
     Args:
         rows (list[dict]): An image each, all of the same keys.
-        summary (dict): The data set's figures by name.
-        intervals (dict): 95 % intervals of the figures that have one.
+        summary (dict): The data set's metrics by name.
+        intervals (dict): 95 % intervals of the metrics that have one.
         settings (dict): Of the metric.
         out_dir (Path): Made if it does not exist.
         calibration (np.ndarray, optional): Of ``calibration_counts``, for the JSON file alone.
@@ -45,9 +45,9 @@ def write_results(
     # JSON knows no nan.
     known = {k: None if math.isnan(v) else v for k, v in summary.items()}
     kept = {} if calibration is None else dict(calibration=calibration.tolist())
-    text = json.dumps(dict(figures=known, intervals_95=intervals) | about | kept, indent=2)
+    text = json.dumps(dict(metrics=known, intervals_95=intervals) | about | kept, indent=2)
     (out_dir / 'summary.json').write_text(text + '\n')
-    lines = ['| figure | value | 95 % interval |', '| --- | --- | --- |']
+    lines = ['| metric | value | 95 % interval |', '| --- | --- | --- |']
     for name, value in summary.items():
         spread = '[{:.4f}, {:.4f}]'.format(*intervals[name]) if name in intervals else ''
         lines.append(f'| {name} | {value:.4f} | {spread} |')

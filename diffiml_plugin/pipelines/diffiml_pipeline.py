@@ -134,7 +134,7 @@ class DiffIMLPipeline(DiffusionPipeline):
             save_directory (str | Path): Folder.
             *args: Of diffusers.
             card (str, optional): Text of the model card, Markdown.
-            metrics (Mapping[str, Mapping[str, float]], optional): Data set -> figure -> value, for
+            metrics (Mapping[str, Mapping[str, float]], optional): Data set -> metric -> value, for
                 the card.
             **kwargs: Of diffusers.
         """
@@ -280,8 +280,8 @@ Localizes manipulated regions of photographs. Load it with
 
 def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
     metrics = {
-        data: {name: round(value, 4) for name, value in figures.items()}
-        for data, figures in metrics.items()
+        data: {name: round(value, 4) for name, value in values.items()}
+        for data, values in metrics.items()
     }
     results = [
         EvalResult(
@@ -291,8 +291,8 @@ def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
             metric_type=name,
             metric_value=value,
         )
-        for data, figures in metrics.items()
-        for name, value in figures.items()
+        for data, values in metrics.items()
+        for name, value in values.items()
     ]
     meta = ModelCardData(
         license='apache-2.0',
@@ -304,8 +304,8 @@ def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
     )
     lines = [text.rstrip(), '']
     if results:
-        rows = {name: None for figures in metrics.values() for name in figures}
-        lines += ['## Figures', '', f'| figure | {" | ".join(metrics)} |']
+        rows = {name: None for values in metrics.values() for name in values}
+        lines += ['## Metrics', '', f'| metric | {" | ".join(metrics)} |']
         lines += [f'| --- |{" --- |" * len(metrics)}']
         for row in rows:
             values = (str(known.get(row, '')) for known in metrics.values())

@@ -9,11 +9,11 @@ from mmengine.dataset import DefaultSampler
 from mmengine.dist import get_rank
 
 from diffiml_plugin.evaluation import IMLMetric
-from diffiml_plugin.evaluation.functional import IMAGE_FIGURES
-from tests.evaluation.test_iml_metric import PIXEL_FIGURES, make_samples
+from diffiml_plugin.evaluation.functional import IMAGE_METRICS
+from tests.evaluation.test_iml_metric import PIXEL_METRICS, make_samples
 
 SETTINGS = [
-    dict(pixel=PIXEL_FIGURES, image=IMAGE_FIGURES, best_threshold='dataset'),
+    dict(pixel=PIXEL_METRICS, image=IMAGE_METRICS, best_threshold='dataset'),
     dict(pixel=['f1', 'auc', 'ap', 'mcc'], average='dataset', best_threshold='dataset'),
 ]
 

@@ -44,21 +44,21 @@ def test_counts_against_scikit_learn(seed):
         mcc=metrics.matthews_corrcoef(truth, pred),
     )
     for name, value in expected.items():
-        assert functional.OF_CONFUSION[name](counts) == pytest.approx(value, abs=1e-6), name
+        assert functional.CONFUSION_METRICS[name](counts) == pytest.approx(value, abs=1e-6), name
 
 
 @pytest.mark.parametrize('seed', range(150))
 def test_rankings_against_scikit_learn(seed):
     score, truth = case(seed)
     found = functional.rank(score, truth)
-    area, ap = (f(found.tp, found.fp)[0] for f in functional.OF_RANKING.values())
+    area, ap = (f(found.tp, found.fp)[0] for f in functional.RANKING_METRICS.values())
     if truth.all():
         assert math.isnan(area) and math.isnan(ap)
         return
     assert area == pytest.approx(metrics.roc_auc_score(truth, score), abs=1e-6)
     assert ap == pytest.approx(metrics.average_precision_score(truth, score), abs=1e-6)
     for name in functional.WITH_BEST_THRESHOLD:
-        function = functional.OF_CONFUSION[name]
+        function = functional.CONFUSION_METRICS[name]
         brute = max(
             float(function(functional.confusion(score >= t, truth)))
             for t in np.append(np.unique(score), 2)
@@ -120,7 +120,7 @@ def test_calibration_against_torchmetrics(seed):
 def test_images_against_scikit_learn(seed):
     score, truth = case(seed)
     truth[-1] = False
-    found = functional.image_figures(functional.IMAGE_FIGURES, score, truth)
+    found = functional.image_metrics(functional.IMAGE_METRICS, score, truth)
     pred = score > 0.5
     expected = dict(
         f1=metrics.f1_score(truth, pred),
@@ -141,9 +141,9 @@ def test_images_against_scikit_learn(seed):
 
 
 def test_figures_without_the_images_they_need_are_nan():
-    none = functional.image_figures(functional.IMAGE_FIGURES, np.zeros(0), np.zeros(0, bool))
+    none = functional.image_metrics(functional.IMAGE_METRICS, np.zeros(0), np.zeros(0, bool))
     assert all(map(math.isnan, none.values()))
-    authentic = functional.image_figures(functional.IMAGE_FIGURES, np.ones(3), np.zeros(3, bool))
+    authentic = functional.image_metrics(functional.IMAGE_METRICS, np.ones(3), np.zeros(3, bool))
     assert authentic.pop('acc') == 0 and all(map(math.isnan, authentic.values()))
 
 
@@ -151,7 +151,7 @@ def test_nothing_warns_where_a_denominator_is_zero():
     empty = functional.Confusion(0, 0, 5, 0)
     with warnings.catch_warnings():
         warnings.simplefilter('error')
-        assert [float(f(empty)) for f in functional.OF_CONFUSION.values()] == [0] * 6
+        assert [float(f(empty)) for f in functional.CONFUSION_METRICS.values()] == [0] * 6
 
 
 def test_boundary_f1_by_brute_force():

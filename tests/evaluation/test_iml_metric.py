@@ -10,9 +10,9 @@ from sklearn import metrics
 
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation import IMLMetric
-from diffiml_plugin.evaluation.functional import IMAGE_FIGURES, THRESHOLDS, confusion, f1
-from diffiml_plugin.evaluation.iml_metric import PIXEL_FIGURES
+from diffiml_plugin.evaluation.functional import IMAGE_METRICS, THRESHOLDS, confusion, f1
 from diffiml_plugin.evaluation.results import read_results
+from diffiml_plugin.evaluation.settings import PIXEL_METRICS
 
 
 def sample(logits: torch.Tensor, mask: torch.Tensor, **more) -> dict:
@@ -120,7 +120,7 @@ def test_image_scores(score):
     samples = make_samples(30)
     for number, one in enumerate(samples):
         one['pred_score'] = (number * 7 % 30) / 30
-    found = measure(samples, image=IMAGE_FIGURES, score=score, topk=0.1)
+    found = measure(samples, image=IMAGE_METRICS, score=score, topk=0.1)
     truth = np.array([g.any() for _, g in map(pixels, samples)])
     values = dict(
         max=[p.max() for p, _ in map(pixels, samples)],
@@ -136,7 +136,7 @@ def test_image_scores(score):
 
 def test_batches_do_not_matter():
     samples = make_samples(23)
-    settings = dict(pixel=PIXEL_FIGURES, image=IMAGE_FIGURES, best_threshold='dataset')
+    settings = dict(pixel=PIXEL_METRICS, image=IMAGE_METRICS, best_threshold='dataset')
     whole = measure(samples, **settings)
     for size in (1, 7):
         metric = IMLMetric(**settings)
@@ -174,7 +174,7 @@ def test_result_files(tmp_path):
     values = [row['f1'] for row in rows if row['tampered']]
     assert np.mean(values) == pytest.approx(found['pixel_f1'])
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    assert summary['figures']['pixel_f1'] == found['pixel_f1'] and summary['images'] == 20
+    assert summary['metrics']['pixel_f1'] == found['pixel_f1'] and summary['images'] == 20
     low, high = summary['intervals_95']['pixel_f1']
     assert low < found['pixel_f1'] < high
     assert '| pixel_auc |' in (tmp_path / 'summary.md').read_text()

@@ -45,12 +45,12 @@ def assert_equal(output, expected, tolerance=1e-5):
     assert output.scores[0] == pytest.approx(expected.score, abs=tolerance)
 
 
-def test_conversion_and_round_trip_keep_every_figure(weights, image, tmp_path, run_tool):
+def test_conversion_and_round_trip_keep_every_metric(weights, image, tmp_path, run_tool):
     inferencer = DiffIMLInferencer(CONFIG, weights, 'cpu', show_progress=False)
     (expected,) = inferencer(image)['predictions']
     results = tmp_path / 'results'
     results.mkdir()
-    (results / 'summary.json').write_text(json.dumps(dict(figures=dict(pixel_f1=0.123456))))
+    (results / 'summary.json').write_text(json.dumps(dict(metrics=dict(pixel_f1=0.123456))))
     out = tmp_path / 'out'
     tool = 'tools/model_converters/to_diffusers.py'
     printed = run_tool(tool, CONFIG, weights, out, '--results', 'seen', results)

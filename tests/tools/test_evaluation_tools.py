@@ -106,7 +106,7 @@ def test_comparison_of_result_files(tmp_path, run_tool):
     ]
     out = tmp_path / 'table.json'
     run_tool('tools/analysis_tools/compare_results.py', *files, '--json', out)
-    rows = {row['figure']: row for row in json.loads(out.read_text())}
+    rows = {row['metric']: row for row in json.loads(out.read_text())}
     difference = (first - second)[~np.isnan(first)]
     error = difference.std(ddof=1) / np.sqrt(len(difference))
     found = rows['f1']
@@ -128,7 +128,7 @@ def test_comparison_names_what_does_not_fit(tmp_path, run_tool):
         ([whole, other], 'disagree on which images are tampered'),
         ([whole, 'none.csv'], "'none.csv' does not exist"),
         ([whole, 'setup.cfg'], 'is no results.csv'),
-        ([whole, whole, '--figures', 'iou'], '--figures iou: the files share f1'),
+        ([whole, whole, '--metrics', 'iou'], '--metrics iou: the files share f1'),
     ):
         assert sentence in run_tool(tool, *args, status=1)
 

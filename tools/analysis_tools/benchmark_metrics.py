@@ -1,4 +1,4 @@
-"""Speed and memory of the evaluator, beside the same figures by scikit-learn.
+"""Speed and memory of the evaluator, beside the same metrics by scikit-learn.
 
 A few maps are scored over and over, as a stream of which nothing is kept; all settings are
 interleaved.
@@ -17,7 +17,7 @@ from rich.table import Table
 from sklearn import metrics
 
 from diffiml_plugin.evaluation import IMLMetric
-from diffiml_plugin.evaluation.iml_metric import PIXEL_FIGURES
+from diffiml_plugin.evaluation.settings import PIXEL_METRICS
 
 SETTINGS = {
     'fixed threshold': dict(pixel=['f1', 'iou', 'precision', 'recall', 'acc', 'mcc']),
@@ -25,7 +25,7 @@ SETTINGS = {
     'data set: F1, AUC, best threshold': dict(
         pixel=['f1', 'auc'], average='dataset', best_threshold='dataset'
     ),
-    'all of them': dict(pixel=PIXEL_FIGURES),
+    'all of them': dict(pixel=PIXEL_METRICS),
 }
 
 
@@ -56,7 +56,7 @@ def make_sample(size: int, number: int) -> dict:
 
 
 def peer(sample: dict) -> None:
-    """The default's pixel figures by scikit-learn."""
+    """The default's pixel metrics by scikit-learn."""
     prob = sample['seg_logits']['data'].numpy().ravel()
     truth = sample['gt_sem_seg']['data'].numpy().ravel() == 1
     if truth.any():
@@ -89,7 +89,7 @@ def main() -> None:
         begin = time.perf_counter()
         metric.evaluate(args.images)
         seconds[name] += time.perf_counter() - begin
-    table = Table('figures', 'images/s', 'ms/image', 'time, ratio')
+    table = Table('metrics', 'images/s', 'ms/image', 'time, ratio')
     first = next(iter(seconds.values()))
     for name, spent in seconds.items():
         each = spent / args.images

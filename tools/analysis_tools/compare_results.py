@@ -15,7 +15,7 @@ from rich.table import Table
 
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
-from diffiml_plugin.evaluation.results import figures_of, read_results
+from diffiml_plugin.evaluation.results import metrics_in, read_results
 
 
 def parse_args() -> argparse.Namespace:
@@ -24,7 +24,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('first', type=Path, help='results.csv')
     parser.add_argument('second', type=Path, help='results.csv of another model, same images')
-    parser.add_argument('--figures', nargs='+', help='columns; all that both files have')
+    parser.add_argument('--metrics', nargs='+', help='columns; all that both files have')
     parser.add_argument('--rounds', type=int, default=10_000, help='bootstrap draws')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--json', type=Path, help='write the table to this file too')
@@ -53,9 +53,9 @@ def pair(first: list[dict], second: list[dict], names: tuple[str, str]) -> list[
     return pairs
 
 
-def compare(pairs: list[tuple], figures: list[str], rounds: int, seed: int) -> list[dict]:
-    """Return a row of the table for each figure."""
-    columns = {name: ([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in figures}
+def compare(pairs: list[tuple], metrics: list[str], rounds: int, seed: int) -> list[dict]:
+    """Return a row of the table for each metric."""
+    columns = {name: ([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in metrics}
     authentic = [(a['pred_area'], b['pred_area']) for a, b in pairs if not a['tampered']]
     columns['false_alarm_area'] = tuple(zip(*authentic, strict=True)) or ((), ())
     rows = []
@@ -69,7 +69,7 @@ def compare(pairs: list[tuple], figures: list[str], rounds: int, seed: int) -> l
         found = paired_difference(ours, others, rounds, seed)
         means = dict(first=sum(ours) / len(kept), second=sum(others) / len(kept))
         rows.append(
-            dict(figure=name, images=len(kept), **means, difference=found.value)
+            dict(metric=name, images=len(kept), **means, difference=found.value)
             | dict(low=found.low, high=found.high, p_value=found.p_value)
         )
     return rows
@@ -79,20 +79,20 @@ def main() -> None:
     args = parse_args()
     try:
         tables = [read_results(path) for path in (args.first, args.second)]
-        shared = [name for name in figures_of(tables[0]) if name in figures_of(tables[1])]
-        unknown = set(args.figures or ()) - set(shared)
+        shared = [name for name in metrics_in(tables[0]) if name in metrics_in(tables[1])]
+        unknown = set(args.metrics or ()) - set(shared)
         if unknown:
             raise UserError(
-                f'--figures {" ".join(sorted(unknown))}: the files share {", ".join(shared)}'
+                f'--metrics {" ".join(sorted(unknown))}: the files share {", ".join(shared)}'
             )
         pairs = pair(*tables, names=(str(args.first), str(args.second)))
-        rows = compare(pairs, args.figures or shared, args.rounds, args.seed)
+        rows = compare(pairs, args.metrics or shared, args.rounds, args.seed)
     except UserError as error:
         raise SystemExit(str(error)) from None
-    table = Table('figure', 'images', 'first', 'second', 'first - second', '95 % interval', 'p')
+    table = Table('metric', 'images', 'first', 'second', 'first - second', '95 % interval', 'p')
     for row in rows:
         table.add_row(
-            row['figure'],
+            row['metric'],
             str(row['images']),
             f'{row["first"]:.4f}',
             f'{row["second"]:.4f}',

@@ -21,7 +21,7 @@ from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import mask_to_edge
 
-FIGURES = ('F1', 'IoU', 'boundary F1')
+METRICS = ('F1', 'IoU', 'boundary F1')
 
 
 def parse_args() -> argparse.Namespace:
@@ -45,7 +45,7 @@ def reconstruct(vae: nn.Module, maps: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int) -> dict:
-    """Average the figures over the samples whose mask is not empty."""
+    """Average the metrics over the samples whose mask is not empty."""
     rows = dict(mask=[], edge=[])
     for index in range(len(data)):
         sample = data[index]
@@ -102,7 +102,7 @@ def main() -> None:
     result = upper_bound(owner.vae.eval(), data, getattr(owner, 'codec', owner).edge_width)
     print(f'Encode-decode ceiling over {result["images"]} tampered images')
     table = Table()
-    for title in ('', *FIGURES):
+    for title in ('', *METRICS):
         table.add_column(title, justify='right' if title else 'left')
     for name, values in result['means'].items():
         table.add_row(name, *(f'{value:.4f}' for value in values))

@@ -21,7 +21,7 @@ def parse_args() -> argparse.Namespace:
         action='append',
         default=[],
         metavar=('NAME', 'DIR'),
-        help='figures for the card: name of a data set and the folder of its summary.json, which '
+        help='metrics for the card: name of a data set and the folder of its summary.json, which '
         '`tools/test.py --results` wrote',
     )
     return parser.parse_args()
@@ -33,7 +33,7 @@ def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
     for name, folder in results:
         try:
             summary = json.loads((Path(folder) / 'summary.json').read_text())
-            found[name] = {key: float(value) for key, value in summary['figures'].items()}
+            found[name] = {key: float(value) for key, value in summary['metrics'].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'--results: {folder!r} has no summary.json to read: {error}') from None
     return found

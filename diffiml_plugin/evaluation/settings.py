@@ -1,0 +1,110 @@
+"""What an evaluation measures, and what its metrics are called."""
+
+from dataclasses import asdict, dataclass
+
+from ..errors import UserError
+from .functional import (
+    CONFUSION_METRICS,
+    IMAGE_METRICS,
+    RANKING_METRICS,
+    WITH_BEST_THRESHOLD,
+)
+
+PIXEL_METRICS = (*CONFUSION_METRICS, *RANKING_METRICS, 'boundary_f1', 'ece')
+
+
+@dataclass(frozen=True)
+class MetricSettings:
+    """Settings of :class:`IMLMetric`, checked; its docstring describes them.
+
+    Raises:
+        UserError: If a setting is not one of the allowed ones, or some exclude each other.
+    """
+
+    pixel: tuple[str, ...] = ('f1', 'iou', 'auc')
+    image: tuple[str, ...] = ('f1', 'auc', 'acc')
+    average: str = 'image'
+    mode: str = 'origin'
+    threshold: float = 0.5
+    best_threshold: str | None = None
+    score: str = 'max'
+    topk: float = 0.01
+    resolution: str = 'original'
+    ignore_index: int = 255
+
+    def __post_init__(self) -> None:
+        for key, value, allowed in (
+            *(('pixel', name, PIXEL_METRICS) for name in self.pixel),
+            *(('image', name, IMAGE_METRICS) for name in self.image),
+            ('average', self.average, ('image', 'dataset')),
+            ('mode', self.mode, ('origin', 'reverse', 'double')),
+            ('best_threshold', self.best_threshold, (None, 'image', 'dataset')),
+            ('score', self.score, ('max', 'mean', 'topk', 'model')),
+            ('resolution', self.resolution, ('original', 'input')),
+        ):
+            if value not in allowed:
+                raise UserError(f'IMLMetric {key}: {value!r} is not one of {allowed}')
+        if not 0 <= self.threshold <= 1:
+            raise UserError(f'IMLMetric threshold must lie in 0..1, got {self.threshold}')
+        if not 0 < self.topk <= 1:
+            raise UserError(f'IMLMetric topk must be a share above 0 and up to 1, got {self.topk}')
+        if self.average == 'dataset':
+            for key in ('mode', 'best_threshold'):
+                if getattr(self, key) in ('double', 'image'):
+                    raise UserError(
+                        f"IMLMetric average='dataset' excludes {key}={getattr(self, key)!r}"
+                    )
+            if 'boundary_f1' in self.pixel:
+                raise UserError("IMLMetric boundary_f1 has no average='dataset'")
+
+    @property
+    def thresholded(self) -> list[str]:
+        """Pixel metrics of a confusion matrix."""
+        return [name for name in self.pixel if name in CONFUSION_METRICS]
+
+    @property
+    def ranked(self) -> list[str]:
+        """Pixel metrics of a ranking."""
+        return [name for name in self.pixel if name in RANKING_METRICS]
+
+    @property
+    def sweeps(self) -> tuple[str, ...]:
+        """What is summed over images at every threshold, for one threshold of the data set."""
+        if self.best_threshold == 'dataset' and self.average == 'image':
+            return tuple(name for name in self.thresholded if name in WITH_BEST_THRESHOLD)
+        if self.average == 'dataset' and (self.ranked or self.best_threshold):
+            return ('tp', 'fp')
+        return ()
+
+    @property
+    def sorts(self) -> bool:
+        """Whether pixels have to be sorted by their probability."""
+        return bool(self.ranked or self.sweeps or self.best_threshold)
+
+    def described(self) -> dict:
+        """Return the settings that change a value, for result files."""
+        return {k: v for k, v in asdict(self).items() if k not in ('pixel', 'image')}
+
+    def pixel_name(self, name: str) -> str:
+        """Name a pixel metric with whatever is not the default."""
+        parts = [f'pixel_{name}']
+        if self.average != 'image' and name != 'ece':
+            parts.append(self.average)
+        if self.mode != 'origin':
+            parts.append(self.mode)
+        if self.resolution != 'original':
+            parts.append(self.resolution)
+        text = '_'.join(parts)
+        if name in RANKING_METRICS or name == 'ece':
+            return text
+        if self.best_threshold and name in WITH_BEST_THRESHOLD:
+            return f'{text}_best_{self.best_threshold}'
+        return text + self._threshold_suffix()
+
+    def image_name(self, name: str) -> str:
+        """Name an image-level metric with whatever is not the default."""
+        suffix = '' if self.score == 'max' else f'_{self.score}'
+        return f'img_{name}{suffix}{self._threshold_suffix()}'
+
+    def _threshold_suffix(self) -> str:
+        return '' if self.threshold == 0.5 else f'_at_{self.threshold:g}'
