@@ -13,12 +13,12 @@ class FeatureFusion(BaseModule):
     """Fuses backbone stages into one map at 1/8 of the image (DiffIML's condition encoder).
 
     Each stage goes through a 1x1 convolution and a bilinear resize; all are concatenated deepest
-    first and merged by a 3x3 convolution with normalisation and ReLU.
+    first and merged by a 3x3 convolution with normalization and ReLU.
 
     Args:
         in_channels (Sequence[int]): Channels of the stages, shallowest first.
         channels (int): Channels of each projected stage and of the output. Defaults to 128.
-        norm_cfg (dict): Normalisation of the merge. Defaults to ``dict(type='BN')``.
+        norm_cfg (dict): Normalization of the merge. Defaults to ``dict(type='BN')``.
     """
 
     def __init__(

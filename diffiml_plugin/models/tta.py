@@ -22,7 +22,7 @@ class IMLTTAModel(BaseTTAModel):
         merge (str): 'max' (published) or 'mean'. Defaults to 'max'.
         batch_versions (bool): Whether versions of the same size, an image and its mirror image,
             go through the model as one batch; one by one takes less memory. Defaults to True.
-        **kwargs: Of ``BaseTTAModel``.
+        **kwargs: Passed to ``BaseTTAModel``.
 
     Raises:
         UserError: If ``merge`` is unknown.
@@ -53,10 +53,10 @@ class IMLTTAModel(BaseTTAModel):
                 inputs=[image for i in members for image in inputs[i]],
                 data_samples=[sample for i in members for sample in samples[i]],
             )
-            found = self.module.test_step(together)
+            samples_of_group = self.module.test_step(together)
             count = len(inputs[0])
             for position, index in enumerate(members):
-                predictions[index] = found[position * count : (position + 1) * count]
+                predictions[index] = samples_of_group[position * count : (position + 1) * count]
         ordered = [predictions[index] for index in range(len(inputs))]
         return self.merge_preds(list(zip(*ordered, strict=True)))
 

@@ -43,9 +43,9 @@ SIZES = (128, 192)
 # Longer sides at which photographs of one's own are used.
 _SIDES = (2048, 1024, 512)
 SEEN = ('splice', 'removal', 'noise', 'blur')
-# Grey levels that a region must change by on average: the blur of a black sky is no tampering.
+# Gray levels that a region must change by on average: the blur of a black sky is not tampering.
 MIN_CHANGE = 4.0
-UNSEEN = ('copy_move', 'resample', 'rejpeg', 'colour')
+UNSEEN = ('copy_move', 'resample', 'rejpeg', 'color')
 
 
 def read_photographs(paths: Sequence[Path]) -> list[np.ndarray]:
@@ -94,8 +94,9 @@ def make_sample(
         photographs (list[np.ndarray]): (H, W, 3) uint8 BGR.
         kind (str): A key of ``TAMPERINGS``, or 'authentic'.
         rng (Generator): Source of randomness.
-        shapes (tuple[str, ...]): Of the mask.
-        area_range (tuple[float, float]): Of the mask, as shares of the image.
+        shapes (tuple[str, ...]): Shapes of the mask.
+        area_range (tuple[float, float]): Smallest and largest area of the mask, as shares of the
+            image.
         sizes (tuple[int, int]): Smallest and largest side of the image, multiples of 8.
 
     Returns:
@@ -160,18 +161,18 @@ def read_own_photographs(folder: Path) -> list[np.ndarray]:
     paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))
     if not paths:
         raise UserError(f'the folder {str(folder)!r} holds no photograph (.jpg, .png)')
-    found = []
+    photographs_read = []
     for photograph in read_photographs(paths):
         longest = max(photograph.shape[:2])
         for side in _SIDES:
             factor = side / longest
             if factor < 1:
-                found.append(
+                photographs_read.append(
                     cv2.resize(photograph, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
                 )
         if longest <= _SIDES[0]:
-            found.append(photograph)
-    return found
+            photographs_read.append(photograph)
+    return photographs_read
 
 
 def make_demo_data(
@@ -197,7 +198,8 @@ def make_demo_data(
         seed (int): The same seed gives the same files. Defaults to 0.
         own (Path, optional): Folder of photographs to train on beside the embedded ones.
         kinds (Sequence[str]): Manipulations to train on, keys of ``TAMPERINGS``.
-        authentic_share (float): Of the training images, 0 to below 1. Defaults to 0.15.
+        authentic_share (float): Share of authentic images among the training images, 0 to
+            below 1. Defaults to 0.15.
         sizes (tuple[int, int]): Smallest and largest side of the training images in pixels,
             multiples of 8 from 64 on. Defaults to 128 and 192.
 

@@ -11,16 +11,16 @@ AREA_RANGE = (0.02, 0.40)
 
 
 def _blob(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
-    """Level set of low-pass noise, restricted to the neighbourhood of one centre."""
+    """Level set of low-pass noise, restricted to the neighborhood of one center."""
     height, width = size
     # The noise is made coarse and enlarged: a wide Gaussian at full size would be far slower.
     coarse = rng.standard_normal((16, 16)).astype(np.float32)
     coarse = cv2.GaussianBlur(coarse, (0, 0), rng.uniform(1.0, 2.5))
     coarse /= coarse.std() + 1e-6
     noise = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
-    centre_y, centre_x = rng.uniform(0.25, 0.75, 2)
-    rows = (np.arange(height, dtype=np.float32) / height - centre_y)[:, None]
-    columns = (np.arange(width, dtype=np.float32) / width - centre_x)[None]
+    center_y, center_x = rng.uniform(0.25, 0.75, 2)
+    rows = (np.arange(height, dtype=np.float32) / height - center_y)[:, None]
+    columns = (np.arange(width, dtype=np.float32) / width - center_x)[None]
     field = noise - (rows**2 + columns**2) * (1.2 / area)
     mask = (field > np.quantile(field[::2, ::2], 1 - area)).astype(np.uint8)
     count, labels, stats, _ = cv2.connectedComponentsWithStats(mask)
@@ -34,8 +34,8 @@ def _polygon(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     corners = int(rng.integers(3, 10))
     angles = np.sort(rng.uniform(0, 2 * np.pi, corners))
     radii = rng.uniform(0.6, 1.4, corners) * np.sqrt(area * height * width / 2.2)
-    centre = rng.uniform(0.25, 0.75, 2) * (width, height)
-    points = centre + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
+    center = rng.uniform(0.25, 0.75, 2) * (width, height)
+    points = center + radii[:, None] * np.stack([np.cos(angles), np.sin(angles)], 1)
     mask = np.zeros(size, np.uint8)
     cv2.fillPoly(mask, [points.round().astype(np.int32)], 1)
     return mask
@@ -46,11 +46,11 @@ def _ellipse(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     ratio = rng.uniform(0.4, 2.5)
     semi_axis = np.sqrt(area * height * width / np.pi)
     axes = (semi_axis * np.sqrt(ratio), semi_axis / np.sqrt(ratio))
-    centre = rng.uniform(0.25, 0.75, 2) * (width, height)
+    center = rng.uniform(0.25, 0.75, 2) * (width, height)
     mask = np.zeros(size, np.uint8)
     cv2.ellipse(
         mask,
-        (tuple(map(float, centre)), (2 * axes[0], 2 * axes[1]), float(rng.uniform(0, 180))),
+        (tuple(map(float, center)), (2 * axes[0], 2 * axes[1]), float(rng.uniform(0, 180))),
         1,
         -1,
     )
@@ -74,9 +74,9 @@ def _ring(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     rows, columns = np.nonzero(mask)
     if len(rows) == 0:
         return mask
-    centre_y, centre_x = rows.mean(), columns.mean()
-    ys = np.clip(2 * (np.arange(size[0]) - centre_y) + centre_y, 0, size[0] - 1)
-    xs = np.clip(2 * (np.arange(size[1]) - centre_x) + centre_x, 0, size[1] - 1)
+    center_y, center_x = rows.mean(), columns.mean()
+    ys = np.clip(2 * (np.arange(size[0]) - center_y) + center_y, 0, size[0] - 1)
+    xs = np.clip(2 * (np.arange(size[1]) - center_x) + center_x, 0, size[1] - 1)
     core = mask[np.ix_(ys.round().astype(int), xs.round().astype(int))]
     return mask & ~core.astype(bool)
 

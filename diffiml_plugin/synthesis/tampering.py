@@ -72,8 +72,8 @@ def resample(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator)
     return _paste(image, large, mask)
 
 
-def colour(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
-    """Shift colour balance, contrast and gamma of the region."""
+def color(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
+    """Shift color balance, contrast and gamma of the region."""
     gain = rng.uniform(0.75, 1.25, 3)
     gamma = rng.choice([rng.uniform(0.6, 0.85), rng.uniform(1.2, 1.6)])
     changed = 255 * (np.clip(image * gain, 0, 255) / 255) ** gamma
@@ -81,5 +81,5 @@ def colour(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -
 
 
 TAMPERINGS: dict[str, Tamper] = {
-    f.__name__: f for f in (splice, copy_move, removal, noise, blur, rejpeg, resample, colour)
+    f.__name__: f for f in (splice, copy_move, removal, noise, blur, rejpeg, resample, color)
 }

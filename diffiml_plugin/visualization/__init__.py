@@ -3,12 +3,12 @@
 from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels
 from .curves import draw_curves, draw_pareto
 from .grid import draw_grid
-from .overlay import blend, colour
+from .overlay import blend, color
 from .panels import panels_of
 
 __all__ = [
     'blend',
-    'colour',
+    'color',
     'draw_calibration',
     'draw_cost',
     'draw_curves',

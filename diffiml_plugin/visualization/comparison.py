@@ -9,8 +9,8 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's, which colour-blind readers can tell apart.
-COLOURS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
+# Okabe and Ito's, which color-blind readers can tell apart.
+COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
 MARKS = 'osD^vPX*'
 # Readable on white and on near black, since the page has either.
 _GREY = '#7d7d7d'
@@ -26,7 +26,7 @@ _STYLE = {
     'legend.framealpha': 0,
     'svg.fonttype': 'none',
     'font.size': 10,
-    'axes.prop_cycle': matplotlib.cycler(color=COLOURS),
+    'axes.prop_cycle': matplotlib.cycler(color=COLORS),
     # Else the file would differ from run to run.
     'svg.hashsalt': 'diffiml',
 }
@@ -50,7 +50,7 @@ def _save(figure: Figure, path: Path) -> None:
 
 
 def _styles(names: Sequence[str]) -> list[tuple[str, str, str]]:
-    return list(zip(names, cycle(COLOURS), cycle(MARKS), strict=False))
+    return list(zip(names, cycle(COLORS), cycle(MARKS), strict=False))
 
 
 def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> None:
@@ -62,10 +62,10 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
     """
     with matplotlib.rc_context(_STYLE):
         figure, (axis,) = _panels(1, 6.4, 4.0)
-        for name, colour, mark in _styles(list(points)):
+        for name, color, mark in _styles(list(points)):
             cost, mean, deviation = points[name]
-            axis.errorbar(cost, mean, deviation, marker=mark, color=colour, capsize=3, ls='')
-            axis.annotate(name, (cost, mean), (7, 5), textcoords='offset points', color=colour)
+            axis.errorbar(cost, mean, deviation, marker=mark, color=color, capsize=3, ls='')
+            axis.annotate(name, (cost, mean), (7, 5), textcoords='offset points', color=color)
         axis.set_xscale('log')
         axis.margins(x=0.25, y=0.2)
         axis.set_xlabel('GFLOPs an image')
@@ -88,9 +88,9 @@ def draw_levels(
     with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(ticks), 3.1, 3.2)
         for axis, (kind, names) in zip(axes, ticks.items(), strict=True):
-            for model, colour, mark in _styles(list(curves)):
+            for model, color, mark in _styles(list(curves)):
                 values = curves[model][kind]
-                axis.plot(range(len(names)), values, marker=mark, color=colour, label=model)
+                axis.plot(range(len(names)), values, marker=mark, color=color, label=model)
             axis.set_xticks(range(len(names)), names)
             axis.set_xlabel(kind)
             axis.set_ylim(bottom=0)
@@ -111,8 +111,8 @@ def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path)
         figure, axes = _panels(len(sets), 4.6, 3.4)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             parts = axis.violinplot(list(models.values()), showmeans=True, widths=0.8)
-            for body, colour in zip(parts['bodies'], cycle(COLOURS), strict=False):
-                body.set_facecolor(colour)
+            for body, color in zip(parts['bodies'], cycle(COLORS), strict=False):
+                body.set_facecolor(color)
                 body.set_alpha(0.5)
             for key in ('cmeans', 'cmins', 'cmaxes', 'cbars'):
                 parts[key].set_color(_GREY)
@@ -134,13 +134,13 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
         figure, axes = _panels(len(sets), 4.0, 3.6)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=_GREY, ls=':')
-            for name, colour, mark in _styles(list(models)):
+            for name, color, mark in _styles(list(models)):
                 pixels, probability, tampered = models[name]
                 # A bin with few pixels says nothing.
                 known = pixels > 1e-4 * pixels.sum()
                 axis.plot(
                     probability[known] / pixels[known], tampered[known] / pixels[known],
-                    color=colour, marker=mark, markersize=4, label=name,
+                    color=color, marker=mark, markersize=4, label=name,
                 )  # fmt: skip
             axis.set_title(title)
             axis.set_xlabel('predicted probability')

@@ -54,7 +54,7 @@ def draw_pareto(
         axis.scatter(*zip(*((x, y) for x, y, _ in points), strict=True), s=14, color='0.6')
         axis.plot([p[0] for p in best], [p[1] for p in best], marker='o')
         for index, (cost, quality, name) in enumerate(best):
-            # Above and below in turns, since neighbours lie close.
+            # Above and below in turns, since neighbors lie close.
             place = (7, 5 if index % 2 else -11)
             axis.annotate(name, (cost, quality), place, textcoords='offset points', fontsize=7)
         axis.set_xscale('log')

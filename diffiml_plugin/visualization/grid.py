@@ -1,4 +1,4 @@
-"""Grid of images and what models found in them."""
+"""Grid of images and of models' predictions."""
 
 import warnings
 from collections.abc import Mapping, Sequence
@@ -51,7 +51,7 @@ def draw_grid(
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
-        # A file's name may hold dollars, and is no formula.
+        # A file's name may hold dollars, and is not a formula.
         line[0].set_ylabel(label, fontsize=8, parse_math=False)
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)

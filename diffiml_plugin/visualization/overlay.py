@@ -1,14 +1,14 @@
-"""Maps in colours."""
+"""Maps in colors."""
 
 import cv2
 import numpy as np
 from matplotlib import colormaps
 
-# Blue to yellow, and as bright as it is high: colour-blind readers and grey printers see it too.
+# Blue to yellow, and as bright as it is high: color-blind readers and gray printers see it too.
 COLOUR_MAP = 'cividis'
 
 
-def colour(values: np.ndarray, top: float = 1.0) -> np.ndarray:
+def color(values: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Colour an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
     # By table: matplotlib's own call makes (H, W, 4) doubles of it.
     table = colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
@@ -30,6 +30,6 @@ def blend(image: np.ndarray, probability: np.ndarray, opacity: float = 0.6) -> n
     for start in range(0, len(image), 256):
         rows = slice(start, start + 256)
         share = (opacity * probability[rows].astype(np.float32))[..., None]
-        mixed = image[rows] * (1 - share) + colour(probability[rows]) * share
+        mixed = image[rows] * (1 - share) + color(probability[rows]) * share
         result[rows] = np.rint(mixed)
     return result

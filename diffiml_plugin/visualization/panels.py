@@ -17,7 +17,7 @@ def panels_of(sample: SegDataSample) -> dict[str, np.ndarray]:
         dict[str, np.ndarray]: 'image' (H, W, 3) uint8 RGB; 'ground truth', 'probability' and,
         where the model gives them, 'edge' and 'uncertainty', (H, W) in 0..1.
     """
-    found = {
+    panels = {
         # As stored: the mask knows nothing of a camera's EXIF rotation. (With this flag mmcv
         # gives BGR, whatever order is asked for.)
         'image': mmcv.imread(sample.img_path, 'color_ignore_orientation')[..., ::-1],
@@ -26,5 +26,5 @@ def panels_of(sample: SegDataSample) -> dict[str, np.ndarray]:
     }
     for title, field in dict(edge='pred_edge', uncertainty='uncertainty').items():
         if field in sample:
-            found[title] = sample.get(field).data[0].cpu().numpy()
-    return found
+            panels[title] = sample.get(field).data[0].cpu().numpy()
+    return panels

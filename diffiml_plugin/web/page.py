@@ -20,7 +20,7 @@ from ..apis.photos import reduced  # noqa: E402
 from ..apis.prediction import Failure, Prediction  # noqa: E402
 from ..errors import UserError  # noqa: E402
 from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_folder  # noqa: E402
-from ..visualization import blend, colour  # noqa: E402
+from ..visualization import blend, color  # noqa: E402
 from .hide_folder import HideFolder  # noqa: E402
 
 # What the browser gets to see, in pixels a side; downloads are of the image's own size.
@@ -49,7 +49,7 @@ class _Finding:
     @classmethod
     def of(cls, prediction: Prediction, folder: Path) -> '_Finding':
         def small(values: np.ndarray | None, top: float = 1) -> np.ndarray | None:
-            return None if values is None else colour(reduced(values, _SHOWN), top)
+            return None if values is None else color(reduced(values, _SHOWN), top)
 
         return cls(
             folder=folder,
@@ -118,7 +118,7 @@ class Page:
         return (
             text,
             blend(finding.image, finding.shown, opacity),
-            colour(finding.shown),
+            color(finding.shown),
             np.where(finding.shown > threshold, np.uint8(255), np.uint8(0)),
             str(mask_file),
             str(report_file),

@@ -453,7 +453,7 @@ def test_overlays_show_the_image_where_nothing_is_found(shipped, photo):
     prediction = drawn['predictions'][0]
     sure = prediction.probability > 0.99
     assert sure.any()
-    # The colour map's brightest yellow.
+    # The color map's brightest yellow.
     assert np.abs(drawn['visualization'][0][sure].astype(int) - (254, 232, 56)).max() < 10
     untouched = prediction.probability < 1e-4
     difference = drawn['visualization'][0].astype(int) - prediction.image

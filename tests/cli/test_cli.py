@@ -273,9 +273,9 @@ def test_training_data_of_own_photographs(run, tmp_path):
     same = {name for name in first if first[name] == second.get(name)}
     assert {n for n in first if n.startswith('test')} <= same
     assert {n for n in first if n.startswith('train/Tp')} - same
-    chosen = ('--kinds', 'colour', '--authentic-share', '0.5', '--sizes', '64', '72')
+    chosen = ('--kinds', 'color', '--authentic-share', '0.5', '--sizes', '64', '72')
     assert run('demo-data', '--out', tmp_path / 'chosen', *counts, *chosen)[0] == 0
     kinds = [p.stem.split('_')[1] for p in sorted((tmp_path / 'chosen/train').glob('[AT]*/*'))]
-    assert kinds == ['authentic'] * 3 + ['colour'] * 3
+    assert kinds == ['authentic'] * 3 + ['color'] * 3
     sides = {Image.open(p).size for p in (tmp_path / 'chosen/train').glob('[AT]*/*')}
     assert sides <= {(64, 64), (72, 72)}

@@ -1,6 +1,6 @@
 """Columbia: ``4cam_splc/*.tif``, ``4cam_splc/edgemask/*_edgemask.jpg``, ``4cam_auth/*.tif``.
 
-The masks are coloured: green (both shades) is the spliced region, red the rest.
+The masks are colored: green (both shades) is the spliced region, red the rest.
 """
 
 from collections.abc import Iterator
@@ -13,11 +13,11 @@ from diffiml_plugin.datasets.conversion import Item, convert, images_in
 
 
 def read_edgemask(path: Path) -> np.ndarray | None:
-    """Read a coloured mask; None if there is none."""
-    colours = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
-    if colours is None:
+    """Read a colored mask; None if there is none."""
+    colors = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
+    if colors is None:
         return None
-    _, green, red = cv2.split(colours)
+    _, green, red = cv2.split(colors)
     return (green > red).astype(np.uint8)
 
 

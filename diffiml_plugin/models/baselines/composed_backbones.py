@@ -58,9 +58,9 @@ class FilteredBackbone(BaseModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's stages for (B, 3, H, W) images."""
-        found = [images] if self.keep_image else []
-        found += [layer(images) for layer in self.filters]
-        return self.backbone(torch.cat(found, dim=1))
+        maps = [images] if self.keep_image else []
+        maps += [layer(images) for layer in self.filters]
+        return self.backbone(torch.cat(maps, dim=1))
 
 
 def _extend_first_convolution(module: nn.Conv2d, state: dict, prefix: str, *_: object) -> None:

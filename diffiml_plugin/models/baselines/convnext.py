@@ -11,13 +11,13 @@ from torch import Tensor, nn
 
 
 class LayerNorm2d(nn.LayerNorm):
-    """Layer normalisation over the channels of (B, C, H, W)."""
+    """Layer normalization over the channels of (B, C, H, W)."""
 
     def __init__(self, channels: int) -> None:
         super().__init__(channels, eps=1e-6)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Normalise each pixel."""
+        """Normalize each pixel."""
         return super().forward(maps.permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
 
 
@@ -48,7 +48,7 @@ class ConvNeXt(BaseModule):
         in_channels (int): Defaults to 3.
         depths (Sequence[int]): Blocks of the stages. Defaults to those of ConvNeXt-T.
         channels (Sequence[int]): Widths of the stages. Defaults to those of ConvNeXt-T.
-        drop_path_rate (float): Of the last block; it grows linearly. Defaults to 0.
+        drop_path_rate (float): Drop rate of the last block; it grows linearly. Defaults to 0.
         layer_scale (float): Initial value. Defaults to 1e-6.
         init_cfg (dict, optional): MMEngine initialization config.
     """
@@ -78,11 +78,11 @@ class ConvNeXt(BaseModule):
             width = out
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
-        """Return the normalised stages of (B, C, H, W) images."""
-        found, maps = [], images
+        """Return the normalized stages of (B, C, H, W) images."""
+        stages, maps = [], images
         for index, (down, stage) in enumerate(
             zip(self.downsample_layers, self.stages, strict=True)
         ):
             maps = stage(down(maps))
-            found.append(getattr(self, f'norm{index}')(maps))
-        return tuple(found)
+            stages.append(getattr(self, f'norm{index}')(maps))
+        return tuple(stages)

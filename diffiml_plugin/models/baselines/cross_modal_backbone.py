@@ -17,7 +17,7 @@ class DnCNN(BaseModule):
 
     Args:
         in_channels (int): Defaults to 3.
-        out_channels (int): Of the residual. Defaults to 1.
+        out_channels (int): Channels of the residual. Defaults to 1.
         channels (int): Defaults to 64.
         num_layers (int): Defaults to 17.
         repeat (int): How often the residual is repeated along the channels. Defaults to 3.
@@ -53,7 +53,7 @@ class FeatureRectification(nn.Module):
     CMX, section 3.2; both kinds weigh 0.5.
 
     Args:
-        channels (int): Of either modality.
+        channels (int): Channels of either modality.
     """
 
     def __init__(self, channels: int) -> None:
@@ -87,8 +87,8 @@ class FeatureFusionModule(nn.Module):
     """Exchanges global context between two modalities and mixes them to one (CMX, section 3.3).
 
     Args:
-        channels (int): Of either modality and of the result.
-        heads (int): Of the linear attention.
+        channels (int): Channels of either modality and of the result.
+        heads (int): Heads of the linear attention.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -170,12 +170,12 @@ class CrossModalBackbone(BaseModule):
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the four fused stages of (B, 3, H, W) images."""
-        rgb, noise, found = images, self.noise(images), []
+        rgb, noise, fused = images, self.noise(images), []
         stages = zip(self.rgb_stream.layers, self.noise_stream.layers, strict=True)
         for (rgb_stage, noise_stage), rectify, fuse in zip(
             stages, self.rectify, self.fuse, strict=True
         ):
             rgb, noise = self._run_stage(rgb_stage, rgb), self._run_stage(noise_stage, noise)
             rgb, noise = rectify(rgb, noise)
-            found.append(fuse(rgb, noise))
-        return tuple(found)
+            fused.append(fuse(rgb, noise))
+        return tuple(fused)

@@ -17,9 +17,9 @@ _LUMA = (0.299, 0.587, 0.114)
 class BayarConv2d(nn.Module):
     """Convolution constrained to prediction errors (Bayar and Stamm 2018, equation 4).
 
-    The weight of each kernel's centre is -1 and the others sum to 1, so that what can be
-    predicted from the neighbours, the content, vanishes. As in MVSS-Net, an image of three
-    channels can be turned to grey before.
+    The weight of each kernel's center is -1 and the others sum to 1, so that what can be
+    predicted from the neighbors, the content, vanishes. As in MVSS-Net, an image of three
+    channels can be turned to gray before.
 
     Args:
         in_channels (int): Defaults to 1.
@@ -89,7 +89,7 @@ class SobelGate(nn.Module):
     """Gates features by the sigmoid of their own Sobel gradient (MVSS-Net, section 3.1).
 
     Args:
-        channels (int): Of the features; their sum is what is differentiated.
+        channels (int): Channels of the features; their sum is what is differentiated.
     """
 
     def __init__(self, channels: int) -> None:

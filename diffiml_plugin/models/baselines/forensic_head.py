@@ -21,7 +21,7 @@ class ForensicHead(BaseDecodeHead):
 
     Args:
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
-        **kwargs: Of ``BaseDecodeHead``.
+        **kwargs: Passed to ``BaseDecodeHead``.
     """
 
     maps: tuple[str, ...] = ('logits',)
@@ -57,12 +57,12 @@ class ForensicHead(BaseDecodeHead):
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute the losses of one batch of features and samples with ``gt_sem_seg``."""
-        found = self.localize_features(self._transform_inputs(inputs))
-        losses = self.loss_by_feat(found.logits, batch_data_samples)
-        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(found.logits)
-        return losses | self.loss_by_localization(found, masks)
+        localization = self.localize_features(self._transform_inputs(inputs))
+        losses = self.loss_by_feat(localization.logits, batch_data_samples)
+        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(localization.logits)
+        return losses | self.loss_by_localization(localization, masks)
 
-    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
         """Compute what ``loss_decode`` does not, from (B, 1, H, W) masks of 0 and 1."""
         return {}
 

@@ -39,14 +39,14 @@ class IMDLBenCoModel(BaseSegmentor):
     model's ``pred_label`` where it has one, else the highest probability.
 
     Args:
-        name (str): Under which IMDL-BenCo has registered the model, such as 'IML_ViT'.
+        name (str): Name under which IMDL-BenCo has registered the model, such as 'IML_ViT'.
         pred_mask (str): What the model returns under that name: 'probability' or 'logits' (the
             package's PSCC_Net). Defaults to 'probability'.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
-        threshold (float): Of the probability. Defaults to 0.5.
+        threshold (float): Threshold of the probability. Defaults to 0.5.
         data_preprocessor (dict, optional): Config of the data preprocessor.
         init_cfg (dict, optional): MMEngine initialization config.
-        **kwargs: Of the model.
+        **kwargs: Passed to the model.
 
     Raises:
         UserError: If ``imdlbenco`` is not installed, has no such model, or the model returns
@@ -80,17 +80,17 @@ class IMDLBenCoModel(BaseSegmentor):
 
     def _call(self, images: Tensor, masks: Tensor) -> dict:
         size = torch.tensor(images.shape[-2:], device=images.device)
-        found = self.model(
+        outputs = self.model(
             image=images,
             mask=masks,
             edge_mask=mask_to_edge(masks, self.edge_width),
             label=masks.flatten(1).amax(1).long(),
             shape=size.expand(len(images), 2),
         )
-        missing = {'backward_loss', 'pred_mask'} - set(found)
+        missing = {'backward_loss', 'pred_mask'} - set(outputs)
         if missing:
             raise UserError(f'IMDLBenCoModel: {self.name} returns no {", ".join(sorted(missing))}')
-        return found
+        return outputs
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
         """Return the images: what such a model has inside is its own."""
@@ -102,8 +102,8 @@ class IMDLBenCoModel(BaseSegmentor):
 
     def _localize(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
         """Return (B, 1, H, W) logits and, where the model has a label, (B,) image scores."""
-        found = self._call(inputs, torch.zeros_like(inputs[:, :1]))
-        mask = found['pred_mask'].float()
+        outputs = self._call(inputs, torch.zeros_like(inputs[:, :1]))
+        mask = outputs['pred_mask'].float()
         if self.pred_mask == 'probability':
             if mask.min() < 0 or mask.max() > 1:
                 raise UserError(
@@ -111,19 +111,19 @@ class IMDLBenCoModel(BaseSegmentor):
                     "pred_mask='logits'"
                 )
             mask = mask.logit(eps=1e-6)
-        label = found.get('pred_label')
+        label = outputs.get('pred_label')
         return mask, None if label is None else label.float().flatten()
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Return the model's ``backward_loss`` as ``loss`` and the parts it shows."""
         labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-        found = self._call(inputs, (labels == 1).to(inputs))
+        outputs = self._call(inputs, (labels == 1).to(inputs))
         # MMEngine adds up all that is called a loss.
         shown = {
             f'shown/{key.replace("loss", "value")}': torch.as_tensor(value).detach()
-            for key, value in (found.get('visual_loss') or {}).items()
+            for key, value in (outputs.get('visual_loss') or {}).items()
         }
-        return dict(loss=found['backward_loss']) | shown
+        return dict(loss=outputs['backward_loss']) | shown
 
     def predict(
         self, inputs: Tensor, data_samples: list[SegDataSample] | None = None

@@ -20,7 +20,7 @@ class IMLViTHead(ForensicHead):
     Args:
         edge_weight (float): Weight of the cross entropy within the edge band, taken as the mean
             over all pixels. Published and default: 20.
-        **kwargs: Of ``ForensicHead``.
+        **kwargs: Passed to ``ForensicHead``.
     """
 
     def __init__(self, edge_weight: float = 20.0, **kwargs) -> None:
@@ -36,8 +36,8 @@ class IMLViTHead(ForensicHead):
         fused = self.fuse(torch.cat([self.enlarge(level, size) for level in features], dim=1))
         return Localization(logits=self.cls_seg(self.norm(fused)))
 
-    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
         """Compute the edge loss."""
-        logits = self.enlarge(found.logits, masks.shape[-2:])
+        logits = self.enlarge(localization.logits, masks.shape[-2:])
         loss = F.binary_cross_entropy_with_logits(logits, masks, weight=self.edge_target(masks))
         return dict(loss_edge=self.edge_weight * loss)

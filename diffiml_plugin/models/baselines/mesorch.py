@@ -21,7 +21,7 @@ class MesorchHead(ForensicHead):
     Args:
         in_channels (Sequence[int]): Channels of the stages of the first backbone, shallowest
             first, of the second, and of the gate, which is their number.
-        **kwargs: Of ``ForensicHead``.
+        **kwargs: Passed to ``ForensicHead``.
     """
 
     def __init__(self, in_channels: Sequence[int], **kwargs) -> None:

@@ -17,7 +17,7 @@ class EdgeResidualBlock(nn.Module):
     """1x1 convolution and a residual of two 3x3 convolutions (MVSS-Net, figure 3).
 
     Args:
-        in_channels (int): Of the input.
+        in_channels (int): Channels of the input.
         last (bool): Whether the output is logits, without a ReLU.
     """
 
@@ -52,10 +52,10 @@ class MVSSHead(ForensicHead):
 
     Args:
         in_channels (Sequence[int]): Channels of the stages.
-        channels (int): Of the attention. Published: a quarter of both deepest stages.
+        channels (int): Channels of the attention. Published: a quarter of both deepest stages.
         loss_edge (dict, optional): Config of the edge's loss. Defaults to the published one.
         score_weight (float): Weight of the image's cross entropy. Published and default: 0.04.
-        **kwargs: Of ``ForensicHead``.
+        **kwargs: Passed to ``ForensicHead``.
     """
 
     maps = ('logits', 'edge_logits')
@@ -111,10 +111,10 @@ class MVSSHead(ForensicHead):
         score = self.pool(logits.sigmoid()).flatten()
         return Localization(logits=logits, edge_logits=edge, score=score)
 
-    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
         """Compute the losses of edges and of the image score."""
-        edge = self.enlarge(found.edge_logits, masks.shape[-2:])
+        edge = self.enlarge(localization.edge_logits, masks.shape[-2:])
         return dict(
             loss_edge=self.loss_edge(edge, self.edge_target(masks).squeeze(1)),
-            loss_score=self.score_weight * self.score_loss(found.score, masks),
+            loss_score=self.score_weight * self.score_loss(localization.score, masks),
         )

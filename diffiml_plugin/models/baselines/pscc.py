@@ -16,7 +16,7 @@ class SpatioChannelCorrelation(nn.Module):
     """Attention over places and over channels, each added to the input (PSCC-Net, section 3.3).
 
     Args:
-        channels (int): Of the input.
+        channels (int): Channels of the input.
         reduction (int): Side of the blocks that are unfolded into channels before, which keeps
             the number of places in bounds.
     """
@@ -101,11 +101,11 @@ class PSCCHead(ForensicHead):
     ``loss_decode=[]``. With the small HRNet-W18 3.67 M parameters, as IMDL-BenCo reports.
 
     Args:
-        reductions (Sequence[int]): Of the correlation at each scale, finest first. Defaults to
-            (4, 2, 2, 1), as published.
-        enlarge_by (int): Of the scales. Published and default: 4.
-        score_weight (float): Of the image's cross entropy. Defaults to 1.
-        **kwargs: Of ``ForensicHead``.
+        reductions (Sequence[int]): Reduction of the correlation at each scale, finest first.
+            Defaults to (4, 2, 2, 1), as published.
+        enlarge_by (int): Factor by which the scales are enlarged. Published and default: 4.
+        score_weight (float): Weight of the image's cross entropy. Defaults to 1.
+        **kwargs: Passed to ``ForensicHead``.
     """
 
     def __init__(

@@ -18,7 +18,7 @@ class SimpleFeaturePyramid(BaseModule):
 
     Args:
         in_channels (int): Defaults to 768.
-        out_channels (int): Of each level. Defaults to 256.
+        out_channels (int): Channels of each level. Defaults to 256.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 
@@ -52,5 +52,5 @@ class SimpleFeaturePyramid(BaseModule):
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         """Return five levels of the last of the inputs."""
-        found = [level(inputs[-1]) for level in self.levels]
-        return *found, F.max_pool2d(found[-1], 1, stride=2)
+        levels = [level(inputs[-1]) for level in self.levels]
+        return *levels, F.max_pool2d(levels[-1], 1, stride=2)

@@ -41,9 +41,10 @@ class TruForHead(ForensicHead):
     DnCNN 68.70 M parameters, as IMDL-BenCo reports.
 
     Args:
-        confidence_weight (float): Of the confidence's squared error. Published and default: 1.
-        score_weight (float): Of the score's cross entropy. Published and default: 0.5.
-        **kwargs: Of ``ForensicHead``.
+        confidence_weight (float): Weight of the confidence's squared error. Published and
+            default: 1.
+        score_weight (float): Weight of the score's cross entropy. Published and default: 0.5.
+        **kwargs: Passed to ``ForensicHead``.
     """
 
     maps = ('logits', 'confidence_logits')
@@ -81,13 +82,13 @@ class TruForHead(ForensicHead):
         score = self.detection(torch.cat(pooled, dim=1)).sigmoid().flatten()
         return Localization(logits=logits, confidence_logits=confidence, score=score)
 
-    def loss_by_localization(self, found: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
         """Compute the losses of the confidence and of the image score."""
         size = masks.shape[-2:]
-        prob = self.enlarge(found.logits.detach(), size).sigmoid()
+        prob = self.enlarge(localization.logits.detach(), size).sigmoid()
         right = masks * prob + (1 - masks) * (1 - prob)
-        confidence = self.enlarge(found.confidence_logits, size).sigmoid()
+        confidence = self.enlarge(localization.confidence_logits, size).sigmoid()
         return dict(
             loss_confidence=self.confidence_weight * F.mse_loss(confidence, right),
-            loss_score=self.score_weight * self.score_loss(found.score, masks),
+            loss_score=self.score_weight * self.score_loss(localization.score, masks),
         )

@@ -26,7 +26,7 @@ class EdgeFCNHead(BaseDecodeHead):
         num_convs (int): 3x3 convolutions after the fusion. Defaults to 2.
         edge_weight (float): Weight of the edge's binary cross entropy. Defaults to 1.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
-        **kwargs: Of ``BaseDecodeHead``.
+        **kwargs: Passed to ``BaseDecodeHead``.
     """
 
     def __init__(

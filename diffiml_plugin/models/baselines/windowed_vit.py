@@ -106,7 +106,7 @@ class WindowedViT(BaseModule):
         window_size (int): In tokens. Defaults to 14.
         global_layers (Sequence[int]): Defaults to (2, 5, 8, 11).
         pretrain_img_size (int): Side for which absolute positions are learned. Defaults to 224.
-        drop_path_rate (float): Of the last layer. Defaults to 0.1.
+        drop_path_rate (float): Drop rate of the last layer. Defaults to 0.1.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 

@@ -25,7 +25,7 @@ class DenoisingUNet(BaseModule):
         norm_num_groups (int): Groups of the group norms. Defaults to 32.
         attention_head_dim (int | None): Channels of a head in the mid block. Defaults to 8.
         add_attention (bool): Whether the mid block attends. Defaults to True.
-        dropout (float): Of the residual layers. Defaults to 0.
+        dropout (float): Dropout of the residual layers. Defaults to 0.
         with_cp (bool): Whether training computes the blocks' activations again in the backward
             pass instead of keeping them. Defaults to False.
         init_cfg (dict, optional): MMEngine initialization config.
@@ -98,7 +98,7 @@ class DenoisingUNet(BaseModule):
             projected (bool): Whether it is the latter. Defaults to False.
 
         Returns:
-            Tensor: Of the latents' shape, in the parameterisation it is trained in.
+            Tensor: Of the latents' shape, in the parameterization it is trained in.
         """
         unet = self.unet
         timesteps = timesteps.expand(len(latents))

@@ -10,7 +10,8 @@ from ...errors import UserError
 class LatentTeacher:
     """A frozen diffusers ``AutoencoderKL`` that a mask VAE's latents are drawn towards.
 
-    It is no submodule on purpose: 84 M parameters that never change belong in no checkpoint.
+    It is deliberately not a submodule: 84 M parameters that never change do not belong in a
+    checkpoint.
 
     Args:
         pretrained (str): A local folder or a hub name.

@@ -18,7 +18,7 @@ def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
     cls = registry.get(name) or getattr(diffusers, name, None)
     if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
         raise UserError(
-            f'{name!r} is no diffusers scheduler: give the name of a class such as '
+            f'{name!r} is not a diffusers scheduler: give the name of a class such as '
             'DDIMScheduler, DPMSolverMultistepScheduler or UniPCMultistepScheduler'
         )
     unknown = set(cfg) - set(cls._get_init_keys(cls))
