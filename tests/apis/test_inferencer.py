@@ -297,8 +297,8 @@ def test_settings_out_of_range(shipped, changes, words):
 
 
 def test_unknown_settings_are_named(shipped):
-    with pytest.raises(ValueError, match='sise'):
-        shipped(np.zeros((16, 16, 3), np.uint8), sise=3)
+    with pytest.raises(ValueError, match='size'):
+        shipped(np.zeros((16, 16, 3), np.uint8), size=3)
 
 
 # Models -----------------------------------------------------------------------------------------
