@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..apis import Condition
+from ..errors import UserError
 from ..evaluation.bootstrap import Interval, seeded_difference
 from ..evaluation.results import read_results
 from .spec import Benchmark
@@ -60,11 +61,22 @@ class BenchmarkResults:
         return np.array(found, float)
 
     def images(self, model: str, condition: Condition, figure: str = 'f1') -> np.ndarray:
-        """A figure of every tampered image, (seeds, images)."""
-        rows = []
+        """A figure of every tampered image, (seeds, images), the images sorted by path.
+
+        Raises:
+            UserError: If the seeds were tested on different images.
+        """
+        rows, paths = [], set()
         for seed in self.seeds_of(model):
             found = read_results(self.folder(model, seed, condition) / 'results.csv')
-            rows.append([row[figure] for row in found if row['tampered']])
+            found = sorted((row['img_path'], row[figure]) for row in found if row['tampered'])
+            rows.append([value for _, value in found])
+            paths.add(tuple(path for path, _ in found))
+        if len(paths) > 1:
+            raise UserError(
+                f'the seeds of {model!r} were tested on different images of {condition.folder!r}: '
+                'remove their test folders, so that they are tested again'
+            )
         return np.array(rows, float)
 
     def calibration(self, model: str, condition: Condition) -> np.ndarray:

@@ -1,7 +1,11 @@
-"""Confidence intervals by resampling images (Efron & Tibshirani 1993)."""
+"""Confidence intervals by resampling images (Efron & Tibshirani 1993).
+
+The draws are made over the images in an order of their own, by value, so that an interval does not
+depend on the order in which files were listed or rows were written.
+"""
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
-    """Means of (N,) values over ``rounds`` draws of N with replacement."""
+    """Means of (N,) sorted values over ``rounds`` draws of N with replacement."""
     rng = np.random.default_rng(seed)
     means = np.empty(rounds)
     # In blocks, so that a large data set does not fill the memory.
@@ -32,23 +36,38 @@ def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
 def mean_interval(values: np.ndarray, rounds: int = 2000, seed: int = 0) -> Interval:
     """Mean of (N,) values with its percentile bootstrap interval; ``nan`` values stay out."""
     values = np.asarray(values, float)
-    values = values[~np.isnan(values)]
+    values = np.sort(values[~np.isnan(values)])
     if not len(values):
         return Interval(math.nan, math.nan, math.nan)
     low, high = np.quantile(_resampled_means(values, rounds, seed), (0.025, 0.975))
     return Interval(float(values.mean()), float(low), float(high))
 
 
+def order_of_rows(rows: Sequence[dict], but: str = 'img_path') -> list[int]:
+    """Order rows by their values, whatever order they are in.
+
+    Args:
+        rows (Sequence[dict]): Rows of the same keys.
+        but (str): Key that does not count. Defaults to 'img_path'.
+
+    Returns:
+        list[int]: Indices of the rows in that order; rows of equal values are interchangeable.
+    """
+    values = [[repr(value) for key, value in row.items() if key != but] for row in rows]
+    return sorted(range(len(rows)), key=values.__getitem__)
+
+
 def metric_intervals(
     metrics: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 500, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of metrics that are no means, such as an F1 of all pixels or an AUC of images.
+    """Intervals of metrics that are not means, such as an F1 of all pixels or an AUC of images.
 
     Args:
-        metrics (Callable): Takes (count,) indices of images, gives metrics by name.
+        metrics (Callable): Takes (count,) indices of images, returns metrics by name. The indices
+            should count the images in an order by value, see :func:`order_of_rows`.
         count (int): Number of images.
-        rounds (int): Bootstrap draws. Defaults to 500.
-        seed (int): Defaults to 0.
+        rounds (int): Number of bootstrap draws. Defaults to 500.
+        seed (int): Seed of the draws. Defaults to 0.
 
     Returns:
         dict[str, tuple[float, float]]: 2.5 and 97.5 % quantiles over the draws that have the
@@ -75,14 +94,14 @@ def paired_difference(
         first (np.ndarray): (N,) metrics of one model.
         second (np.ndarray): (N,) of the other, of the same images in the same order. Images
             where either is ``nan`` stay out.
-        rounds (int): Bootstrap draws. Defaults to 10,000.
-        seed (int): Defaults to 0.
+        rounds (int): Number of bootstrap draws. Defaults to 10,000.
+        seed (int): Seed of the draws. Defaults to 0.
 
     Returns:
         Interval: With the two-sided p-value of "no difference" from the draws shifted to mean 0.
     """
     difference = np.asarray(first, float) - np.asarray(second, float)
-    difference = difference[~np.isnan(difference)]
+    difference = np.sort(difference[~np.isnan(difference)])
     if not len(difference):
         return Interval(math.nan, math.nan, math.nan)
     value = difference.mean()
@@ -101,12 +120,16 @@ def seeded_difference(
     Args:
         first (np.ndarray): (S, N) metrics of one model: S seeds, N images.
         second (np.ndarray): (T, N) of the other, of the same images in the same order.
-        rounds (int): Bootstrap draws. Defaults to 2000.
-        seed (int): Defaults to 0.
+        rounds (int): Number of bootstrap draws. Defaults to 2000.
+        seed (int): Seed of the draws. Defaults to 0.
 
     Returns:
         Interval: With the two-sided p-value of "no difference".
     """
+    # Training seeds are put in order too, by the values that they have in whatever image.
+    first, second = (np.array(sorted(table, key=sorted), float) for table in (first, second))
+    columns = np.lexsort(np.concatenate([first, second]))
+    first, second = first[:, columns], second[:, columns]
     rng = np.random.default_rng(seed)
     means = np.empty(rounds)
     for index in range(rounds):

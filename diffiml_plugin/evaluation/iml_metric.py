@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from torch import from_numpy
 
 from ..errors import UserError
+from .bootstrap import order_of_rows
 from .functional import tampering_probability
 from .results import write_results
 from .rows import image_score, no_totals, score_image
@@ -158,6 +159,8 @@ class IMLMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over images; a metric with nothing to average is ``nan``, with a warning."""
+        # The last digits of sums, and the draws of intervals, must not depend on the files' order.
+        listed, results = results, [results[i] for i in order_of_rows(results)]
         summary = summarize(results, self._totals, self.settings)
         tampered = [row['tampered'] > 0 for row in results]
         if not any(tampered) or all(tampered):
@@ -170,7 +173,7 @@ class IMLMetric(BaseMetric):
             folder = Path(self.out_dir) / (self.prefix if self.prefix != 'iml' else '')
             spreads = intervals(results, self.settings)
             counts = self._totals.get('calibration')
-            write_results(results, summary, spreads, self.settings.described(), folder, counts)
+            write_results(listed, summary, spreads, self.settings.described(), folder, counts)
         return summary
 
 

@@ -67,7 +67,7 @@ def compare(pairs: list[tuple], metrics: list[str], rounds: int, seed: int) -> l
             continue
         ours, others = zip(*kept, strict=True)
         found = paired_difference(ours, others, rounds, seed)
-        means = dict(first=sum(ours) / len(kept), second=sum(others) / len(kept))
+        means = dict(first=math.fsum(ours) / len(kept), second=math.fsum(others) / len(kept))
         rows.append(
             dict(metric=name, images=len(kept), **means, difference=found.value)
             | dict(low=found.low, high=found.high, p_value=found.p_value)
