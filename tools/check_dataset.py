@@ -46,13 +46,14 @@ def parse_args() -> argparse.Namespace:
 def check_folder(root: Path, inverted: bool) -> tuple[dict, list[Finding], list[Fingerprint]]:
     if not root.is_dir():
         raise UserError(f'{str(root)!r} is neither a config nor a folder')
-    pairs, unpaired, doubled = pair_folder(str(root))
+    pairs, unpaired, doubled, others = pair_folder(str(root))
     if not pairs:
         raise UserError(f'{str(root)!r} has no images in Tp/ or Au/')
     tampered = {path for path in unpaired if '/Tp/' in path}
     found, prints = check_pairs(pairs, inverted)
     found += [Finding('unpaired', path) for path in unpaired]
     found += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
+    found += [Finding('not an image', path, 'by its suffix: left out') for path in others]
     with_mask = sum(mask is not None for _, mask in pairs)
     counts = dict(images=len(pairs), tampered=with_mask + len(tampered))
     return counts, found + find_duplicates(prints), prints
@@ -103,7 +104,11 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
             # The other sets are worth checking all the same.
             results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])
             continue
-        counts, found, prints = check_built(one)
+        try:
+            counts, found, prints = check_built(one)
+        except UserError as error:
+            results[name] = (dict(images=0, tampered=0), [Finding('unusable', root, str(error))])
+            continue
         if role == 'train':
             train += prints
         else:

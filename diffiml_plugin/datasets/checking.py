@@ -15,6 +15,7 @@ from .transforms.loading import binarize_mask, read_mask
 
 # Of (mask, image) pairs that cannot be scored; the others are worth a look.
 ERRORS = (
+    'unusable',
     'unpaired',
     'same stem',
     'missing',
@@ -24,7 +25,14 @@ ERRORS = (
     'empty mask',
     'leak',
 )
-WARNINGS = ('full mask', 'inverted-looking mask', 'mask not binary', 'duplicate', 'near leak')
+WARNINGS = (
+    'not an image',
+    'full mask',
+    'inverted-looking mask',
+    'mask not binary',
+    'duplicate',
+    'near leak',
+)
 
 
 class Finding(NamedTuple):

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from .iml_dataset import IMAGE_SUFFIXES
+from .image_files import is_image
 from .transforms.loading import binarize_mask, read_mask
 
 
@@ -25,7 +25,7 @@ class Item(NamedTuple):
 def images_in(folder: Path, recursive: bool = False) -> list[Path]:
     """List a folder's image files, sorted; none if it does not exist."""
     found = folder.rglob('*') if recursive else folder.glob('*')
-    return sorted(path for path in found if path.suffix.lower() in IMAGE_SUFFIXES)
+    return sorted(path for path in found if is_image(path.relative_to(folder)) and path.is_file())
 
 
 def load_mask(path: Path, inverted: bool = False) -> np.ndarray | None:

@@ -1,71 +1,90 @@
 """Images with tampering masks, in the field's on-disk formats."""
 
-import json
+import logging
 import os.path as osp
+from collections.abc import Sequence
+from typing import NamedTuple
 
 from mmengine import fileio
+from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
 from mmseg.registry import DATASETS
 
 from ..errors import UserError
+from .image_files import is_hidden, is_image
+from .index_file import read_index
 
-IMAGE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff', '.webp')
 MASK_ENDINGS = ('', '_gt', '_mask')
 _LAYOUTS = (
     'a folder with Tp/ (tampered), Gt/ (masks) and optionally Au/ (authentic); a JSON list of '
-    '[image, mask or "Negative"]; or a text index with `image mask label` a line'
+    '[image, mask or "Negative"]; or a text index with one `image mask label` per line'
 )
 
 
-def _by_stem(path: str, doubled: list[str], backend_args: dict | None) -> dict[str, str]:
+class FolderFiles(NamedTuple):
+    """What the folder format holds."""
+
+    pairs: list[tuple[str, str | None]]  # image and mask; None: authentic, or without a partner
+    unpaired: list[str]  # files of Tp/ and Gt/ without a partner
+    doubled: list[str]  # images whose stem another one of the same folder has
+    others: list[str]  # files that are neither images nor hidden
+
+
+def _by_stem(path: str, found: FolderFiles, backend_args: dict | None) -> dict[str, str]:
     """Map the stems of a folder's images, at any depth, to their paths."""
     if not fileio.isdir(path, backend_args=backend_args):
         return {}
-    found: dict[str, str] = {}
-    names = fileio.list_dir_or_file(path, list_dir=False, recursive=True, backend_args=backend_args)
-    for name in sorted(names):
-        stem, suffix = osp.splitext(name)
-        if suffix.lower() not in IMAGE_SUFFIXES or stem.endswith('_edgemask'):
-            continue
-        if stem in found:
-            doubled.append(fileio.join_path(path, name, backend_args=backend_args))
+    images: dict[str, str] = {}
+    listing = dict(list_dir=False, recursive=True, backend_args=backend_args)
+    try:
+        names = sorted(fileio.list_dir_or_file(path, **listing))
+    except OSError as error:
+        raise UserError(f'{path!r} cannot be listed: {error}') from None
+    for name in names:
+        file = fileio.join_path(path, name, backend_args=backend_args)
+        stem = osp.splitext(name)[0]
+        if not is_image(name):
+            found.others.extend([] if is_hidden(name) else [file])
+        elif stem in images:
+            found.doubled.append(file)
         else:
-            found[stem] = fileio.join_path(path, name, backend_args=backend_args)
-    return found
+            images[stem] = file
+    return images
 
 
-def pair_folder(
-    root: str, backend_args: dict | None = None
-) -> tuple[list[tuple[str, str | None]], list[str], list[str]]:
+def pair_folder(root: str, backend_args: dict | None = None) -> FolderFiles:
     """Pair the files of the folder format by stem.
 
     Args:
         root (str): Folder with ``Tp/``, ``Gt/`` and optionally ``Au/``.
-        backend_args (dict, optional): Of MMEngine's file backends.
-
-    Returns:
-        tuple: (image, mask or None) of each image (also None where a tampered image has no
-        mask), the files of ``Tp/`` and ``Gt/`` without a partner, and files whose stem another
-        one has.
+        backend_args (dict, optional): Arguments of MMEngine's file backend.
     """
-    doubled: list[str] = []
+    found = FolderFiles([], [], [], [])
     images, masks, authentic = (
-        _by_stem(fileio.join_path(root, name, backend_args=backend_args), doubled, backend_args)
+        _by_stem(fileio.join_path(root, name, backend_args=backend_args), found, backend_args)
         for name in ('Tp', 'Gt', 'Au')
     )
-    pairs, unpaired = [], []
+    masks = {stem: mask for stem, mask in masks.items() if not stem.endswith('_edgemask')}
     for stem, image in images.items():
         mask = next((masks.pop(stem + end) for end in MASK_ENDINGS if stem + end in masks), None)
         if mask is None:
-            unpaired.append(image)
-        pairs.append((image, mask))
-    pairs += [(image, None) for image in authentic.values()]
-    return pairs, unpaired + list(masks.values()), doubled
+            found.unpaired.append(image)
+        found.pairs.append((image, mask))
+    found.pairs.extend((image, None) for image in authentic.values())
+    found.unpaired.extend(masks.values())
+    return found
+
+
+def _first(files: Sequence[str]) -> str:
+    return ', '.join(sorted(files)[:10]) + (', ...' if len(files) > 10 else '')
 
 
 @DATASETS.register_module()
 class IMLDataset(BaseSegDataset):
-    """Reads the folder format, a JSON list or a text index (see docs of the formats).
+    """Reads the folder format, a JSON list or a text index (see the docs of the formats).
+
+    A list is checked as it is read: its entries, and whether their files exist. With ``test_mode``
+    no image may be listed twice.
 
     Args:
         data_root (str): The folder; or, with ``ann_file``, what relative paths start from.
@@ -76,10 +95,11 @@ class IMLDataset(BaseSegDataset):
             and NIST16. Defaults to False.
         resize_masks (bool): Whether a mask of another size than its image is resized to it
             (nearest) instead of stopping the run. Defaults to False.
-        **kwargs: Of ``BaseSegDataset``.
+        **kwargs: Passed to ``BaseSegDataset``.
 
     Raises:
-        UserError: If the data is missing or images and masks do not pair up.
+        UserError: If the data is missing, images and masks do not pair up, or an entry of a list
+            is not understood.
     """
 
     METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -110,7 +130,11 @@ class IMLDataset(BaseSegDataset):
                 f'no data at {wanted!r}: put the data set there, or point data_root to it; '
                 f'accepted layouts are {_LAYOUTS}'
             )
-        pairs = self._read_index() if self.ann_file else self._read_folder()
+        pairs = (
+            read_index(self.ann_file, self.data_root, self.backend_args, not self.test_mode)
+            if self.ann_file
+            else self._read_folder()
+        )
         if not self.use_authentic:
             pairs = [pair for pair in pairs if pair[1] is not None]
         if not pairs:
@@ -129,39 +153,24 @@ class IMLDataset(BaseSegDataset):
         ]
 
     def _read_folder(self) -> list[tuple[str, str | None]]:
-        pairs, unpaired, doubled = pair_folder(self.data_root, self.backend_args)
-        if not pairs:
+        found = pair_folder(self.data_root, self.backend_args)
+        if not found.pairs:
             raise UserError(
                 f'{self.data_root!r} has no images in Tp/ or Au/; accepted layouts are {_LAYOUTS}'
             )
         for files, fault in (
-            (doubled, 'have the stem of another file, and masks are paired by stem'),
-            (unpaired, 'have no partner of the same stem in Tp/ and Gt/'),
+            (found.doubled, 'have the stem of another file, and masks are paired by stem'),
+            (found.unpaired, 'have no partner of the same stem in Tp/ and Gt/'),
         ):
             if files:
-                names = ', '.join(sorted(files)[:10]) + (', ...' if len(files) > 10 else '')
-                raise UserError(f'{len(files)} files of {self.data_root!r} {fault}: {names}')
-        return pairs
-
-    def _read_index(self) -> list[tuple[str, str | None]]:
-        text = fileio.get_text(self.ann_file, backend_args=self.backend_args)
-        if self.ann_file.endswith('.json'):
-            try:
-                rows = json.loads(text)
-            except json.JSONDecodeError as error:
-                raise UserError(f'{self.ann_file!r} is no JSON: {error}') from None
-        else:
-            rows = [line.split() for line in text.splitlines() if line.strip()]
-        pairs = []
-        for number, row in enumerate(rows, 1):
-            if not isinstance(row, list) or len(row) < 2:
                 raise UserError(
-                    f'entry {number} of {self.ann_file!r} is {row!r}, not [image, mask]'
+                    f'{len(files)} files of {self.data_root!r} {fault}: {_first(files)}'
                 )
-            image, mask = row[0], row[1]
-            negative = mask in ('Negative', 'None') or (len(row) > 2 and row[2] == '0')
-            pairs.append((self._resolve(image), None if negative else self._resolve(mask)))
-        return pairs
-
-    def _resolve(self, path: str) -> str:
-        return path if osp.isabs(path) else fileio.join_path(self.data_root, path)
+        if found.others:
+            print_log(
+                f'{len(found.others)} files of {self.data_root!r} do not have the suffix of an '
+                f'image and are left out: {_first(found.others)}',
+                'current',
+                logging.WARNING,
+            )
+        return found.pairs

@@ -9,6 +9,8 @@ from mmengine.dataset import Compose
 from mmseg.registry import DATASETS, TRANSFORMS
 from PIL import Image
 
+from diffiml_plugin.datasets import iml_dataset
+from diffiml_plugin.datasets.conversion import images_in
 from diffiml_plugin.errors import UserError
 
 
@@ -62,6 +64,40 @@ def test_unpaired_files_are_listed(root):
         build(root)
 
 
+NAMES = ('d.JPG', 'e.jfif', 'f.jpe', 'g.avif', 'h.TIFF', 'i.webp', 'j.gif', 'k_edgemask.png')
+HIDDEN = ('._d.JPG', '.DS_Store', 'Thumbs.db', '__MACOSX/._d.jpg', '.ipynb_checkpoints/d.jpg')
+
+
+@pytest.mark.parametrize('kind', ['Tp', 'Au'])
+def test_suffixes_and_hidden_files_are_treated_alike(kind, root):
+    for folder in (kind, 'Gt') if kind == 'Tp' else (kind,):
+        for name in (*NAMES, *HIDDEN):
+            if folder == 'Gt' and name in NAMES:
+                name = f'{name.split(".")[0]}_mask.PNG'
+            (root / folder / name).parent.mkdir(exist_ok=True)
+            (root / folder / name).write_bytes(b'')
+    found = {image for image, _ in names(build(root))}
+    assert found == {'a.jpg', 'b.png', 'c.jpg', *NAMES}
+    # The converters list the same.
+    own = {'c.jpg'} if kind == 'Au' else {'a.jpg', 'b.png'}
+    assert {path.name for path in images_in(root / kind, recursive=True)} == own | {*NAMES}
+
+
+def test_files_that_are_not_images_are_named(root, monkeypatch):
+    (root / 'Au/photo.heic').touch()
+    (root / 'Tp/notes.txt').touch()
+    said = []
+    monkeypatch.setattr(iml_dataset, 'print_log', lambda text, *args: said.append(text))
+    assert len(build(root)) == 3
+    assert len(said) == 1 and '2 files of' in said[0] and 'photo.heic' in said[0]
+
+
+def test_a_folder_that_cannot_be_listed_is_named(root):
+    (root / 'Tp/self').symlink_to('.')
+    with pytest.raises(UserError, match="Tp' cannot be listed: .*Too many levels"):
+        build(root)
+
+
 def test_missing_data_names_folder_and_layouts(tmp_path):
     with pytest.raises(UserError, match='nowhere.*Tp/.*JSON'):
         build(tmp_path / 'nowhere')
@@ -85,7 +121,7 @@ def test_links_and_nested_folders(root, tmp_path_factory):
 
 def test_a_broken_index_is_named(root):
     (root / 'list.json').write_text('[["a.jpg", ')
-    with pytest.raises(UserError, match='list.json. is no JSON'):
+    with pytest.raises(UserError, match='list.json. is not JSON: .*line 1'):
         build(root, ann_file='list.json')
     (root / 'list.txt').write_text('Tp/a.jpg\n')
     with pytest.raises(UserError, match='entry 1 of'):

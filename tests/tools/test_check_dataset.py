@@ -64,6 +64,10 @@ def plant(test: Path, train: Path) -> set[tuple[str, str]]:
     (test / 'Tp/l.jpg').unlink()
     write(test / 'Gt/l.png', cv2.resize(mask(), (140, 100), interpolation=cv2.INTER_NEAREST))
     (test / 'Gt/m.png').write_bytes(b'')
+    (test / 'Au/photo.heic').write_bytes(b'not read here')
+    for hidden in ('Tp/._a.jpg', 'Gt/.DS_Store', 'Au/Thumbs.db', 'Au/.cache/x.jpg'):
+        (test / hidden).parent.mkdir(exist_ok=True)
+        (test / hidden).write_bytes(b'left behind')
     return {
         ('unpaired', 'Tp/a.jpg'),
         ('unpaired', 'Gt/lonely.png'),
@@ -79,6 +83,7 @@ def plant(test: Path, train: Path) -> set[tuple[str, str]]:
         ('leak', 'Tp/k.jpg'),
         ('near leak', 'Tp/l.png'),
         ('unreadable', 'Gt/m.png'),
+        ('not an image', 'Au/photo.heic'),
     }
 
 
@@ -106,8 +111,8 @@ def test_every_planted_fault_is_found(by_config, tmp_path, run_tool):
     found = {(f['kind'], str(Path(f['path']).relative_to(test))) for f in findings}
     assert found == planted
     kinds = {kind for kind, _ in found}
-    # 'missing' is what only an index can cause.
-    assert kinds == {*ERRORS, *WARNINGS} - {'missing'}
+    # The others are what only an index can cause.
+    assert kinds == {*ERRORS, *WARNINGS} - {'missing', 'unusable'}
     assert all(f'x {kind}' in printed for kind in kinds)
 
 
@@ -120,7 +125,7 @@ def test_an_index_of_files_that_are_not_there(tmp_path, run_tool):
         "ann_file='list.txt'))]\n"
     )
     printed = run_tool(TOOL, config, status=1)
-    assert '1 x missing' in printed and 'gone.jpg' in printed
+    assert '1 x unusable' in printed and '1 of the 4 files' in printed and 'gone.jpg' in printed
 
 
 def test_a_config_s_other_sets_are_checked_where_one_is_missing(tmp_path, run_tool):

@@ -1,0 +1,25 @@
+"""Which files of a data set are images: one rule for data sets, converters and the checker."""
+
+from pathlib import PurePath
+
+# What the pinned OpenCV decodes; it looks at the content, whatever the suffix.
+IMAGE_SUFFIXES = (
+    '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.avif',
+    '.jp2', '.gif', '.pbm', '.pgm', '.ppm', '.pnm',
+)  # fmt: skip
+# What file managers and archives leave behind; anything that starts with a dot is one of them.
+_HIDDEN = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir')
+
+
+def is_hidden(path: str | PurePath) -> bool:
+    """Whether a file is not meant to be seen, such as ``._a.jpg`` or ``__MACOSX/a.jpg``.
+
+    Args:
+        path (str | PurePath): Path below the data set's folder; its folders count too.
+    """
+    return any(part.startswith('.') or part.lower() in _HIDDEN for part in PurePath(path).parts)
+
+
+def is_image(path: str | PurePath) -> bool:
+    """Whether a file is not hidden and has an image's suffix, in upper or lower case."""
+    return not is_hidden(path) and PurePath(path).suffix.lower() in IMAGE_SUFFIXES
