@@ -11,6 +11,7 @@ from diffiml_plugin.apis import draw_cases
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.evaluation import IMLMetric
 from diffiml_plugin.evaluation.results import read_results
 
 
@@ -18,7 +19,7 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     add_common_arguments(parser)
     parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='folder for the predicted masks (PNG, 0 and 255)')
+    parser.add_argument('--out', help='folder for the predicted masks: SET/Tp/NAME.png, 0 and 255')
     parser.add_argument(
         '--results', help='folder for results.csv (an image a row), summary.json and summary.md'
     )
@@ -55,6 +56,12 @@ def write_results_to(cfg: Config, folder: str) -> None:
     metrics = [m for m in as_list(cfg.test_evaluator) if m['type'] == 'IMLMetric']
     if not metrics:
         raise SystemExit('--results: the test_evaluator has no IMLMetric')
+    prefixes = [metric.get('prefix') or IMLMetric.default_prefix for metric in metrics]
+    if len(set(prefixes)) < len(prefixes):
+        raise SystemExit(
+            '--results: two IMLMetrics of the test_evaluator would write to the same folder: give '
+            'one of them another prefix'
+        )
     for metric in metrics:
         metric['out_dir'] = folder
     if cfg.test_cfg.get('type') == 'MultiTestLoop':

@@ -28,6 +28,7 @@ from diffiml_plugin.apis import (
 )
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.names import check_name
 from diffiml_plugin.visualization import draw_levels
 
 FIGURES = {'pixel_f1': 'F1', 'pixel_auc': 'AUC', 'false_alarm_area': 'false alarm'}
@@ -56,7 +57,10 @@ def read_pairs(items: list[str], option: str) -> dict[str, str]:
     for (name, value), item in zip(pairs, items, strict=True):
         if not (name and value):
             raise UserError(f'{option} takes NAME=VALUE, got {item!r}')
-    return dict(pairs)
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        raise UserError(f'{option} has a name twice: {" ".join(items)}')
+    return found
 
 
 def read_grid(items: list[str] | None) -> dict[str, tuple[float, ...]]:
@@ -101,6 +105,8 @@ def main() -> None:
         checkpoint = check_checkpoint(args.checkpoint)
         model, cfg = load_model(args.config, checkpoint, args.device, args.cfg_options)
         roots = roots or dict(test=test_set_of(cfg)['data_root'])
+        for name in roots:
+            check_name(name, '--test-set')
         perturbed = list(roots) if args.perturbed is None else args.perturbed
         strangers = sorted(set(perturbed) - set(roots))
         if strangers:

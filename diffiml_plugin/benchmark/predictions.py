@@ -24,7 +24,7 @@ def draw_models(
     Args:
         models (Mapping[str, tuple[Path, Path]]): Model -> (config, checkpoint).
         root (str): ``data_root`` of the test set.
-        names (Sequence[str]): File names of the images.
+        names (Sequence[str]): Paths of the images, as the test set lists them.
         labels (Sequence[str]): Of the rows.
         path (Path): PNG to write.
     """
@@ -33,7 +33,7 @@ def draw_models(
     for config, checkpoint in models.values():
         model, cfg = load_model(config, checkpoint)
         data = DATASETS.build(test_set_of(cfg) | dict(data_root=root))
-        index = {Path(data.get_data_info(i)['img_path']).name: i for i in range(len(data))}
+        index = {data.get_data_info(i)['img_path']: i for i in range(len(data))}
         for row, name in zip(rows, names, strict=True):
             sample = model.test_step(pseudo_collate([data[index[name]]]))[0]
             found = panels_of(sample)

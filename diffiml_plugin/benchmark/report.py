@@ -150,11 +150,11 @@ def _environment(command: str) -> dict[str, str]:
 
 
 def _chosen(results: BenchmarkResults, name: str) -> tuple[list[str], list[str]]:
-    """File names of the images of a set to draw: evenly spaced ones, and the worst ones."""
+    """Paths of the images of a set to draw: evenly spaced ones, and the worst ones."""
     model = results.reference
     seed = results.seeds_of(model)[0]
     rows = read_results(results.folder(model, seed, Condition(name)) / 'results.csv')
-    names = [Path(row['img_path']).name for row in rows if row['tampered']]
+    names = sorted(row['img_path'] for row in rows if row['tampered'])
     places = np.linspace(0, len(names) - 1, min(SHOWN, len(names))).round().astype(int)
     order = results.images(model, Condition(name)).mean(0).argsort(kind='stable')
     return [names[i] for i in places], [names[i] for i in order[:SHOWN]]

@@ -8,6 +8,7 @@ from mmengine.config import Config
 
 from ..apis import GRID, Condition, conditions
 from ..errors import UserError
+from ..names import check_name
 
 
 @dataclass(frozen=True)
@@ -63,6 +64,9 @@ class Benchmark:
         for key in ('models', 'test_sets'):
             if not spec.get(key):
                 raise UserError(f'benchmark {str(path)!r} needs {key}')
+        for key in ('models', 'test_sets'):
+            for name in spec[key]:
+                check_name(str(name), f'benchmark {str(path)!r}: {key}')
         known = {
             'changes', 'data', 'models', 'perturbations', 'perturbed', 'published', 'reference',
             'seeds', 'test_sets', 'title',

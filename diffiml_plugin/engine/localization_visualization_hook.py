@@ -46,7 +46,8 @@ class LocalizationVisualizationHook(SegVisualizationHook):
 
     def _add(self, stage: str, sample: SegDataSample, step: int) -> None:
         panels = panels_of(sample)
-        name = Path(sample.img_path).name
+        # The end of a long name, of whatever bytes: the step tells apart images of one name.
+        name = Path(sample.img_path).name.encode('utf-8', 'replace').decode()[-50:]
         buffer = io.BytesIO()
         draw_grid([list(panels.values())], list(panels), [name[-28:]], buffer)
         picture = cv2.imdecode(np.frombuffer(buffer.getvalue(), np.uint8), cv2.IMREAD_COLOR)

@@ -3,6 +3,7 @@
 import copy
 import json
 import math
+import os.path as osp
 from collections.abc import Sequence
 from pathlib import Path, PurePath
 
@@ -12,9 +13,10 @@ from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner, TestLoop
 from rich.console import Console
 from rich.table import Table
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError
+from ..names import check_name
 
 
 @LOOPS.register_module()
@@ -59,7 +61,7 @@ class MultiTestLoop(BaseLoop):
                     raise
                 print_log(f'left out: {error}', 'current', level=30)
                 continue
-            name = _name(loader)
+            name = name_of_set(loader.dataset)
             if name in self._loops:
                 raise UserError(
                     f'two test sets are called {name!r}: give one another metainfo dataset_name'
@@ -118,10 +120,15 @@ class MultiTestLoop(BaseLoop):
         (folder / 'summary.json').write_text(json.dumps(known, indent=2) + '\n')
 
 
-def _name(loader: DataLoader) -> str:
-    dataset = loader.dataset
-    name = dataset.metainfo.get('dataset_name')
-    return name or PurePath(str(getattr(dataset, 'data_root', 'test'))).name
+def name_of_set(dataset: Dataset) -> str:
+    """Return a test set's metainfo ``dataset_name``, else the last folder of its ``data_root``.
+
+    Raises:
+        UserError: If the name cannot name a folder, which results and masks get.
+    """
+    root = osp.abspath(str(getattr(dataset, 'data_root', None) or 'test'))
+    name = getattr(dataset, 'metainfo', {}).get('dataset_name')
+    return check_name(str(name or PurePath(root).name or 'test'), 'test set')
 
 
 def _average(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -1,26 +1,56 @@
 """Writing of predicted masks."""
 
+import os.path as osp
 from collections.abc import Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
-import cv2
+import mmcv
 import numpy as np
 from mmengine.hooks import Hook
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
+from torch.utils.data import Dataset
+
+from ..errors import UserError
+from .multi_test_loop import name_of_set
 
 
 @HOOKS.register_module()
 class SaveMasksHook(Hook):
     """Writes each tested image's predicted mask as a PNG of 0 and 255.
 
+    A mask keeps the place that its image has below the root of its test set:
+    ``OUT_DIR/SET/Tp/NAME.png``. An image outside of the root keeps its whole path:
+    ``OUT_DIR/SET/home/me/NAME.png``.
+
     Args:
-        out_dir (str): Folder to write to; a file keeps the image's stem.
+        out_dir (str): Folder to write to.
+
+    Raises:
+        UserError: Before anything is predicted, if two images of a test set would have the same
+            mask, or masks would be written among the images.
     """
 
     def __init__(self, out_dir: str) -> None:
         self.out_dir = Path(out_dir)
+        self._images: dict[Path, str] = {}
+
+    def before_test(self, runner: Runner) -> None:
+        """Find out where all masks of all test sets will be written."""
+        loop = runner.test_loop
+        for loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).values():
+            for part in _parts(loader.dataset):
+                root, folder = _root(part).resolve(), self._folder(part).resolve()
+                if folder.is_relative_to(root) or root.is_relative_to(folder):
+                    raise UserError(
+                        f'masks would be written to {str(folder)!r}, among the images of '
+                        f'{str(root)!r}: choose another folder'
+                    )
+                # Of a data set that does not list its images, they show as they come.
+                count = len(part) if hasattr(part, 'get_data_info') else 0
+                for index in range(count):
+                    self._target(loader.dataset, part.get_data_info(index)['img_path'])
 
     def after_test_iter(
         self,
@@ -30,7 +60,39 @@ class SaveMasksHook(Hook):
         outputs: Sequence[SegDataSample] | None = None,
     ) -> None:
         """Write the masks of one batch."""
-        self.out_dir.mkdir(parents=True, exist_ok=True)
+        dataset = runner.test_loop.dataloader.dataset
         for sample in outputs:
+            target = self._target(dataset, sample.img_path)
             mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8) * 255
-            cv2.imwrite(str(self.out_dir / f'{Path(sample.img_path).stem}.png'), mask)
+            try:
+                mmcv.imwrite(mask, str(target))
+            except OSError as error:
+                raise UserError(f'mask {str(target)!r} cannot be written: {error}') from None
+
+    def _folder(self, dataset: Dataset) -> Path:
+        return self.out_dir / name_of_set(dataset)
+
+    def _target(self, dataset: Dataset, image: str) -> Path:
+        """Return where an image's mask belongs, and remember it as taken."""
+        path = PurePath(osp.abspath(image))
+        parts = [part for part in _parts(dataset) if path.is_relative_to(_root(part))]
+        place = path.relative_to(_root(parts[0]) if parts else path.anchor)
+        folder = self._folder(parts[0] if parts else _parts(dataset)[0])
+        target = (folder / place).with_suffix('.png')
+        other = self._images.setdefault(target, str(path))
+        if other != str(path):
+            raise UserError(
+                f'the masks of {other!r} and {image!r} would both be {str(target)!r}: rename one '
+                'of the images, or give one test set another metainfo dataset_name'
+            )
+        return target
+
+
+def _parts(dataset: Dataset) -> list[Dataset]:
+    """Return the data sets that one is made of, each of which has a root of its own."""
+    return list(getattr(dataset, 'datasets', [dataset]))
+
+
+def _root(dataset: Dataset) -> Path:
+    # Also of an address: only the rest behind it matters.
+    return Path(osp.abspath(getattr(dataset, 'data_root', None) or '.'))

@@ -11,6 +11,7 @@ from mmseg.registry import METRICS
 from torch import from_numpy
 
 from ..errors import UserError
+from ..names import check_name
 from .bootstrap import order_of_rows
 from .functional import tampering_probability
 from .results import write_results
@@ -80,6 +81,8 @@ class IMLMetric(BaseMetric):
         prefix: str | None = None,
     ) -> None:
         super().__init__(collect_device=collect_device, prefix=prefix)
+        for part in prefix.split('/') if out_dir and prefix else ():
+            check_name(part, 'IMLMetric prefix')
         self.settings = MetricSettings(
             pixel=tuple(pixel),
             image=tuple(image),

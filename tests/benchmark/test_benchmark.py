@@ -151,6 +151,8 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
         (dict(models={}), 'needs models'),
         (dict(model=1), 'model is none of its keys'),
         (dict(reference='z'), "reference 'z'"),
+        (dict(models={'../a': dict(config=TWIN)}), "models '../a' cannot name a folder"),
+        (dict(test_sets={'x/y': 'z'}), "test_sets 'x/y' cannot name a folder"),
         (dict(perturbations=dict(fog=[1])), "perturbation 'fog'"),
         (dict(perturbed=['z'], perturbations=dict(jpeg=[90])), "perturbed 'z'"),
         (dict(models=dict(a=dict(cfg='x'))), "model 'a' has 'cfg'"),

@@ -46,8 +46,12 @@ def test_several_sets_and_their_result_files(demo_data, tmp_path, run_tool, chec
     out = tmp_path / 'results'
     printed = run_tool(
         'tools/test.py', config, checkpoint, '--work-dir', tmp_path / 'run',
-        '--results', out, '--show-worst', 3,
+        '--results', out, '--show-worst', 3, '--out', tmp_path / 'masks',
     )  # fmt: skip
+    masks = {path.relative_to(tmp_path / 'masks') for path in (tmp_path / 'masks').rglob('*.png')}
+    images = [path for kind in ('Tp', 'Au') for path in demo_data.glob(f'test_*seen/{kind}/*')]
+    assert masks == {path.relative_to(demo_data).with_suffix('.png') for path in images}
+    assert len(masks) == len(images) == 20
     table = json.loads((out / 'summary.json').read_text())
     assert list(table) == ['test_seen', 'test_unseen', 'average']
     each = [table[name]['pixel_f1'] for name in table]
@@ -59,6 +63,14 @@ def test_several_sets_and_their_result_files(demo_data, tmp_path, run_tool, chec
         mean = np.mean([row['f1'] for row in rows if row['tampered']])
         assert len(rows) == 10 and mean == pytest.approx(table[name]['pixel_f1'])
         assert (out / name / 'worst.png').is_file() and (out / name / 'best.png').is_file()
+
+
+def test_two_metrics_do_not_write_over_each_other(demo_data, tmp_path, run_tool, checkpoint):
+    config = write_config(tmp_path / 'two.py', demo_data)
+    more = "test_evaluator = [dict(type='IMLMetric'), dict(type='IMLMetric', mode='double')]\n"
+    config.write_text(config.read_text() + more)
+    printed = run_tool('tools/test.py', config, checkpoint, '--results', tmp_path, status=1)
+    assert 'two IMLMetrics' in printed and 'another prefix' in printed
 
 
 def test_scores_at_the_input_s_resolution(demo_data, tmp_path, run_tool, checkpoint):

@@ -68,6 +68,8 @@ def test_default_grid_is_the_field_s():
         (['--grid', 'jpeg'], '--grid takes NAME=VALUE'),
         (['--grid', 'blur=4'], "outside the range of 'blur'"),
         (['--test-set', 'data'], '--test-set takes NAME=VALUE'),
+        (['--test-set', 'a=x', 'a=y'], '--test-set has a name twice'),
+        (['--test-set', '../a=x'], "'../a' cannot name a folder"),
         (['--perturbed', 'other'], 'the test sets are test'),
     ],
     ids=str,
