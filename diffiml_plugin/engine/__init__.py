@@ -5,6 +5,7 @@ from .localization_visualization_hook import LocalizationVisualizationHook
 from .multi_test_loop import MultiTestLoop
 from .resume_random_state_hook import ResumeRandomStateHook
 from .save_masks_hook import SaveMasksHook
+from .size_grouped_loops import SizeGroupedTestLoop, SizeGroupedValLoop
 
 __all__ = [
     'AccelerationHook',
@@ -12,4 +13,6 @@ __all__ = [
     'MultiTestLoop',
     'ResumeRandomStateHook',
     'SaveMasksHook',
+    'SizeGroupedTestLoop',
+    'SizeGroupedValLoop',
 ]

@@ -97,6 +97,12 @@ def run(cfg: Config, action: str) -> Runner:
     except (AssertionError, cv2.error) as error:
         # What mmcv and OpenCV make of a file that is no image, or is empty.
         text = str(error)
+        if 'image size in a batch' in text:
+            raise SystemExit(
+                f'config {cfg.filename!r}: the images of a batch differ in size: set '
+                "val_cfg.type='SizeGroupedValLoop' and test_cfg.type='SizeGroupedTestLoop', or "
+                'batch_size=1 in the val_dataloader and the test_dataloader'
+            ) from None
         if 'failed to load image' not in text and 'imdecode' not in text:
             raise
         raise SystemExit(

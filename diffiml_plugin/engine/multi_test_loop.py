@@ -10,13 +10,14 @@ from pathlib import Path, PurePath
 from mmengine.dist import is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
-from mmengine.runner import BaseLoop, Runner, TestLoop
+from mmengine.runner import BaseLoop, Runner
 from rich.console import Console
 from rich.table import Table
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError
 from ..names import check_name
+from .size_grouped_loops import SizeGroupedTestLoop
 
 
 @LOOPS.register_module()
@@ -34,7 +35,7 @@ class MultiTestLoop(BaseLoop):
             Defaults to None.
         skip_missing (bool): Whether a test set that is not there is left out, with a warning,
             instead of stopping the run. Defaults to False.
-        fp16 (bool): Of mmengine's ``TestLoop``. Defaults to False.
+        fp16 (bool): Passed to :class:`SizeGroupedTestLoop`. Defaults to False.
 
     Raises:
         UserError: If two test sets have the same name, or none is there.
@@ -52,7 +53,7 @@ class MultiTestLoop(BaseLoop):
         # The base class would build one loader.
         self._runner = runner
         self._out_dir = out_dir
-        self._loops: dict[str, TestLoop] = {}
+        self._loops: dict[str, SizeGroupedTestLoop] = {}
         for settings in dataloader:
             try:
                 loader = runner.build_dataloader(settings)
@@ -69,7 +70,7 @@ class MultiTestLoop(BaseLoop):
             named = copy.deepcopy(evaluator)
             for metric in named if isinstance(named, Sequence) else [named]:
                 metric['prefix'] = '/'.join(filter(None, (name, metric.get('prefix'))))
-            self._loops[name] = TestLoop(runner, loader, named, fp16)
+            self._loops[name] = SizeGroupedTestLoop(runner, loader, named, fp16)
         if not self._loops:
             raise UserError('none of the test sets is there')
         self._current = next(iter(self._loops.values()))

@@ -7,7 +7,7 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, begin=198, end=14850, by_epoch=False)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=14850, val_interval=990)
-val_cfg = dict(type='ValLoop')
+val_cfg = dict(type='SizeGroupedValLoop')
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),

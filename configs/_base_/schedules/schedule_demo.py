@@ -8,8 +8,8 @@ param_scheduler = [
     dict(type='CosineAnnealingLR', eta_min=0, begin=50, end=1000, by_epoch=False)
 ]
 train_cfg = dict(type='IterBasedTrainLoop', max_iters=1000, val_interval=1000)
-val_cfg = dict(type='ValLoop')
-test_cfg = dict(type='TestLoop')
+val_cfg = dict(type='SizeGroupedValLoop')
+test_cfg = dict(type='SizeGroupedTestLoop')
 default_hooks = dict(
     timer=dict(type='IterTimerHook'),
     logger=dict(type='LoggerHook', interval=50, log_metric_by_epoch=False),

@@ -1,0 +1,79 @@
+"""Validation and testing in batches of images of different sizes."""
+
+from collections import defaultdict
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import torch
+from mmengine.registry import LOOPS
+from mmengine.runner import TestLoop, ValLoop
+from mmengine.runner.amp import autocast
+
+
+def predict_by_size(step: Callable[[dict], list], batch: dict) -> list:
+    """Predict a batch, the images of each size together.
+
+    mmseg's data preprocessor refuses a batch of several sizes. Padding them to one size would
+    change what a model sees next to the border; a batch for each size changes nothing.
+
+    Args:
+        step (Callable): ``test_step`` or ``val_step`` of any model.
+        batch (dict): ``inputs`` and ``data_samples``, lists over images, or, for test-time
+            augmentation, lists over versions of lists over images.
+
+    Returns:
+        list: What the model returns for each image, in the order of the batch.
+    """
+    inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
+    if not isinstance(inputs, list | tuple) or not inputs:
+        return step(batch)
+    augmented = not isinstance(inputs[0], torch.Tensor)
+    groups = defaultdict(list)
+    for index, image in enumerate(zip(*inputs, strict=True) if augmented else inputs):
+        size = tuple(version.shape for version in image) if augmented else image.shape
+        groups[size].append(index)
+    if len(groups) == 1:
+        return step(batch)
+
+    def take(values: Any, members: list[int]) -> Any:
+        if augmented:
+            return [[version[i] for i in members] for version in values]
+        return [values[i] for i in members]
+
+    found = {}
+    for members in groups.values():
+        outputs = step({key: take(values, members) for key, values in batch.items()})
+        found.update(zip(members, outputs, strict=True))
+    return [found[index] for index in range(len(found))]
+
+
+@LOOPS.register_module()
+class SizeGroupedValLoop(ValLoop):
+    """MMEngine's ``ValLoop`` for batches of images of any sizes, see :func:`predict_by_size`."""
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Predict and score one batch."""
+        self.runner.call_hook('before_val_iter', batch_idx=idx, data_batch=data_batch)
+        with autocast(enabled=self.fp16):
+            outputs = predict_by_size(self.runner.model.val_step, data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook(
+            'after_val_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
+
+
+@LOOPS.register_module()
+class SizeGroupedTestLoop(TestLoop):
+    """MMEngine's ``TestLoop`` for batches of images of any sizes, see :func:`predict_by_size`."""
+
+    @torch.no_grad()
+    def run_iter(self, idx: int, data_batch: dict) -> None:
+        """Predict and score one batch."""
+        self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        with autocast(enabled=self.fp16):
+            outputs = predict_by_size(self.runner.model.test_step, data_batch)
+        self.evaluator.process(data_samples=outputs, data_batch=data_batch)
+        self.runner.call_hook(
+            'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
+        )
