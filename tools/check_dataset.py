@@ -23,6 +23,7 @@ from diffiml_plugin.datasets.checking import (
     Fingerprint,
     check_pairs,
     find_duplicates,
+    find_inversion,
     find_leaks,
 )
 from diffiml_plugin.datasets.iml_dataset import pair_folder
@@ -55,6 +56,7 @@ def check_folder(root: Path, inverted: bool) -> tuple[dict, list[Finding], list[
     found += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
     found += [Finding('not an image', path, 'by its suffix: left out') for path in others]
     with_mask = sum(mask is not None for _, mask in pairs)
+    found += find_inversion(found, with_mask, str(root))
     counts = dict(images=len(pairs), tampered=with_mask + len(tampered))
     return counts, found + find_duplicates(prints), prints
 
@@ -70,7 +72,9 @@ def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
     rows = [data.get_data_info(i) for i in range(len(data))]
     pairs = [(row['img_path'], row['seg_map_path']) for row in rows]
     found, prints = check_pairs(pairs, data.inverted_masks)
-    counts = dict(images=len(pairs), tampered=sum(mask is not None for _, mask in pairs))
+    tampered = sum(mask is not None for _, mask in pairs)
+    found += find_inversion(found, tampered, data.ann_file or data.data_root)
+    counts = dict(images=len(pairs), tampered=tampered)
     return counts, found + find_duplicates(prints), prints
 
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import io
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -23,6 +24,7 @@ ERRORS = (
     'truncated',
     'size mismatch',
     'empty mask',
+    'inverted masks',
     'leak',
 )
 WARNINGS = (
@@ -134,6 +136,29 @@ def check_pairs(
             continue
         findings += _check_mask(mask, path, image.shape[:2], inverted)
     return findings, prints
+
+
+def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> list[Finding]:
+    """Tell from the masks of a whole set that black means tampered.
+
+    A single mask may rightly mark most of its image and of the border; most of a set do not.
+
+    Args:
+        findings (Sequence[Finding]): Faults of the set's images and masks.
+        tampered (int): Number of its tampered images.
+        name (str): The set's folder or list.
+    """
+    kinds = Counter(finding.kind for finding in findings)
+    # Full masks say nothing: the opposite would be empty.
+    known = tampered - kinds['full mask']
+    count = kinds['inverted-looking mask']
+    if 2 * count <= known:
+        return []
+    said = (
+        f'{count} of {known} masks mark most of the image and of its border: set '
+        'inverted_masks=True in the data set (--inverted for a folder) if black is tampered'
+    )
+    return [Finding('inverted masks', name, said)]
 
 
 def find_duplicates(prints: Sequence[Fingerprint]) -> list[Finding]:

@@ -1,16 +1,29 @@
 """Writing of the folder format, for the scripts in ``tools/dataset_converters``."""
 
 import argparse
+import contextlib
 import shutil
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
+import mmcv
 import numpy as np
+from PIL import ExifTags, Image
 
+from ..errors import UserError
 from .image_files import is_image
+from .mask_size import size_fault
 from .transforms.loading import binarize_mask, read_mask
+
+# EXIF orientation -> what brings the upright picture back to the stored pixels.
+_TO_STORED = {
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 class Item(NamedTuple):
@@ -34,29 +47,85 @@ def load_mask(path: Path, inverted: bool = False) -> np.ndarray | None:
     return None if raw is None else binarize_mask(raw, inverted)
 
 
-def tampered(image: Path, mask: Path | None, name: str | None = None, **kwargs) -> Item:
-    """Pair a tampered image with its mask's file."""
-    loaded = load_mask(mask, **kwargs) if mask else None
+def group_by(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
+    """Collect paths of the same key."""
+    groups: dict[str, list[Path]] = {}
+    for path in paths:
+        groups.setdefault(key(path), []).append(path)
+    return groups
+
+
+def tampered(
+    image: Path, masks: Path | Sequence[Path] | None, name: str | None = None, **kwargs
+) -> Item:
+    """Pair a tampered image with its mask's file.
+
+    Args:
+        image (Path): The image.
+        masks (Path | Sequence[Path], optional): The mask, or all files that may be it.
+        name (str, optional): Stem to write. Defaults to None, the image's.
+        **kwargs: Passed to :func:`load_mask`.
+    """
+    found = [masks] if isinstance(masks, Path) else list(masks or ())
+    if len({path.read_bytes() for path in found if path.is_file()}) > 1:
+        return Item(image, fault=f'has {len(found)} masks: {", ".join(map(str, found))}')
+    loaded = load_mask(found[0], **kwargs) if found else None
     if loaded is None:
-        return Item(image, fault=f'has no readable mask {mask.name if mask else ""}'.rstrip())
+        named = found[0].name if found else ''
+        return Item(image, fault=f'has no readable mask {named}'.rstrip())
     return Item(image, loaded, name)
 
 
-def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> tuple[int, int, list]:
+def _fit(item: Item) -> tuple[Item, bool]:
+    """Bring a mask to its image's stored pixels; return also whether it was turned."""
+    # As the data set will read it, whatever EXIF says.
+    flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
+    data, image = np.fromfile(item.image, np.uint8), None
+    with contextlib.suppress(cv2.error):
+        image = cv2.imdecode(data, flags) if data.size else None
+    if image is None:
+        return item._replace(fault='cannot be read as an image'), False
+    if item.mask.shape == image.shape:
+        return item, False
+    turn = None
+    if item.mask.shape == image.shape[::-1]:
+        unknown = (OSError, Image.DecompressionBombError)
+        with contextlib.suppress(*unknown), Image.open(item.image) as picture:
+            # A mask that was drawn on the upright picture. TIFF is read upright as it is.
+            if picture.format != 'TIFF':
+                turn = _TO_STORED.get(picture.getexif().get(ExifTags.Base.Orientation))
+    if turn is not None:
+        return item._replace(mask=np.array(Image.fromarray(item.mask).transpose(turn))), True
+    reason = size_fault(item.mask.shape, image.shape)
+    sizes = '{1}x{0}'.format(*item.mask.shape), '{1}x{0}'.format(*image.shape)
+    fault = f'is {sizes[1]}, but its mask {sizes[0]}' + (f': {reason}' if reason else '')
+    return item._replace(fault=fault), False
+
+
+class Written(NamedTuple):
+    """What :func:`write_folder` did."""
+
+    tampered: int
+    authentic: int
+    turned: list[Path]  # images whose masks were turned as the image's EXIF says
+    faults: list[str]  # a line for each image that was left out
+
+
+def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> Written:
     """Write items as ``Tp/``, ``Gt/`` and ``Au/``.
 
     Args:
-        items (Iterable[Item]): What to write.
+        items (Iterable[Item]): What to write. Masks that do not fit are left out.
         out (Path): Folder to write to.
         link (bool): Whether images are linked instead of copied. Defaults to False.
-
-    Returns:
-        tuple[int, int, list]: Tampered and authentic images written, and a line for each that
-        was left out.
     """
-    counts, faults, taken = dict(Tp=0, Au=0), [], set()
+    counts, taken = dict(Tp=0, Au=0), set()
+    turned, faults = [], []
     for item in items:
         kind = 'Au' if item.mask is None else 'Tp'
+        if item.fault is None and item.mask is not None:
+            item, was_turned = _fit(item)
+            turned += [item.image] if was_turned else []
         name = item.name or item.image.stem
         fault = item.fault
         if fault is None and (kind, name) in taken:
@@ -67,16 +136,14 @@ def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> tuple[
         taken.add((kind, name))
         target = out / kind / f'{name}{item.image.suffix}'
         target.parent.mkdir(parents=True, exist_ok=True)
-        target.unlink(missing_ok=True)
         if link:
             target.symlink_to(item.image.resolve())
         else:
             shutil.copyfile(item.image, target)
         if item.mask is not None:
-            (out / 'Gt').mkdir(exist_ok=True)
-            cv2.imwrite(str(out / 'Gt' / f'{name}.png'), item.mask * 255)
+            mmcv.imwrite(item.mask * 255, str(out / 'Gt' / f'{name}.png'))
         counts[kind] += 1
-    return counts['Tp'], counts['Au'], faults
+    return Written(counts['Tp'], counts['Au'], turned, faults)
 
 
 def convert(
@@ -93,7 +160,7 @@ def convert(
 
     Raises:
         SystemExit: If the folder does not exist or holds nothing of that data set, or what is
-            written would lie in it.
+            written would lie in it or among the files of another run.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -106,11 +173,19 @@ def convert(
     args = vars(parser.parse_args())
     source, out, link = args.pop('source'), args.pop('out'), args.pop('link')
     if not source.is_dir():
-        raise SystemExit(f'{str(source)!r} is no folder')
+        raise SystemExit(f'{str(source)!r} is not a folder')
     if out.resolve().is_relative_to(source.resolve()):
         # Images would be overwritten by themselves, or be found again by the next run.
         raise SystemExit(f'{str(out)!r} lies in the download: write to another folder')
-    pairs, authentic, faults = write_folder(collect(source, **args), out, link)
+    if any((out / kind).exists() for kind in ('Tp', 'Gt', 'Au')):
+        # The files of two runs would mix, and some replace others.
+        raise SystemExit(f'{str(out)!r} holds a data set: write to another folder, or remove it')
+    try:
+        pairs, authentic, turned, faults = write_folder(collect(source, **args), out, link)
+    except (UserError, OSError) as error:
+        raise SystemExit(str(error)) from None
+    for path in turned:
+        print(f'mask turned as EXIF says: {path}')
     for line in faults:
         print(f'left out: {line}')
     if not pairs + authentic:

@@ -91,10 +91,11 @@ class IMLDataset(BaseSegDataset):
         ann_file (str): A ``.json`` or ``.txt`` index, relative to ``data_root``. Defaults to
             '', the folder format.
         use_authentic (bool): Whether authentic images are included. Defaults to True.
-        inverted_masks (bool): Whether black means tampered, as in the original masks of Columbia
+        inverted_masks (bool): Whether black means tampered, as in the published masks of DSO-1
             and NIST16. Defaults to False.
-        resize_masks (bool): Whether a mask of another size than its image is resized to it
-            (nearest) instead of stopping the run. Defaults to False.
+        resize_masks (bool): Whether a mask of another size than its image, but of the same ratio
+            of its sides, is resized to it (nearest) instead of stopping the run. Defaults to
+            False.
         **kwargs: Passed to ``BaseSegDataset``.
 
     Raises:

@@ -235,6 +235,31 @@ def test_masks_in_the_wild(tmp_path, kind):
     assert np.array_equal(resized, truth.repeat(2, 0).repeat(2, 1))
 
 
+@pytest.mark.parametrize(
+    'mask, image, fits',
+    [
+        ((12, 16), (24, 32), True),
+        ((12, 16), (25, 33), True),
+        ((12, 16), (12, 16), True),
+        ((16, 16), (32, 32), True),
+        ((12, 16), (16, 12), False),
+        ((100, 101), (101, 100), False),
+        ((12, 16), (32, 24), False),
+        ((12, 16), (24, 24), False),
+    ],
+)
+def test_a_mask_is_resized_only_to_what_it_shows(tmp_path, mask, image, fits):
+    cv2.imwrite(str(tmp_path / 'm.png'), np.eye(*mask, dtype=np.uint8) * 255)
+    load = TRANSFORMS.build(dict(type='LoadTamperingMask'))
+    info = dict(seg_map_path=str(tmp_path / 'm.png'), img_path='i.png', ori_shape=image)
+    if fits:
+        assert load(info | dict(resize_mask=True))['gt_seg_map'].shape == image
+        return
+    for resize in (True, False):
+        with pytest.raises(UserError, match='m.png.*i.png.*: the (mask is turned|sides of the)'):
+            load(info | dict(resize_mask=resize))
+
+
 def test_polarity_and_resizing_are_set_by_the_data_set(root):
     info = build(root, inverted_masks=True, resize_masks=True).get_data_info(0)
     assert info['inverted_mask'] and info['resize_mask']

@@ -111,9 +111,36 @@ def test_every_planted_fault_is_found(by_config, tmp_path, run_tool):
     found = {(f['kind'], str(Path(f['path']).relative_to(test))) for f in findings}
     assert found == planted
     kinds = {kind for kind, _ in found}
-    # The others are what only an index can cause.
-    assert kinds == {*ERRORS, *WARNINGS} - {'missing', 'unusable'}
+    # The others are what only an index, or a whole set, can cause.
+    assert kinds == {*ERRORS, *WARNINGS} - {'missing', 'unusable', 'inverted masks'}
     assert all(f'x {kind}' in printed for kind in kinds)
+
+
+@pytest.mark.parametrize('as_published', [True, False])
+def test_a_set_of_inverted_masks_fails(as_published, tmp_path, run_tool):
+    """As DSO-1 is published: people cut out, black, on white."""
+    root = make(tmp_path / 'a', 'abcdef', 0)
+    for number, name in enumerate('abcdef'):
+        person = np.zeros(SIZE, np.uint8)
+        # Standing on the lower border.
+        person[96 - 12 * (number + 2) :, 30 : 50 + 3 * number] = 255
+        write(root / f'Gt/{name}.png', 255 - person if as_published else person)
+    printed = run_tool(TOOL, root, status=int(as_published))
+    assert ('ERROR: 1 x inverted masks' in printed) == as_published
+    assert ('6 of 6 masks mark most of the image' in printed) == as_published
+    printed = run_tool(TOOL, root, '--inverted', status=int(not as_published))
+    assert ('inverted masks' in printed) == (not as_published)
+
+
+def test_large_regions_are_not_inverted_masks(tmp_path, run_tool):
+    root = make(tmp_path / 'a', 'abcdef', 0)
+    for number, name in enumerate('abcdef'):
+        # Two thirds of the image inside, as generative edits may be; one new background.
+        region = np.zeros(SIZE, np.uint8)
+        region[8:90, 8:118] = 255
+        write(root / f'Gt/{name}.png', 255 - mask() if number < 2 else region)
+    printed = run_tool(TOOL, root)
+    assert '2 x inverted-looking mask' in printed and 'inverted masks' not in printed
 
 
 def test_an_index_of_files_that_are_not_there(tmp_path, run_tool):

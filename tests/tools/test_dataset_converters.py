@@ -1,5 +1,6 @@
 """Every converter on a miniature tree with the download's own names."""
 
+import os
 import re
 from pathlib import Path
 
@@ -7,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 from mmengine.dataset import Compose
+from PIL import Image, ImageOps
 
 from diffiml_plugin.datasets import IMLDataset
 
@@ -23,6 +25,8 @@ GREEN_AND_RED[TRUTH == 1] = (0, 200, 0)
 # Next to the boundary both are bright.
 GREEN_AND_RED[2, :][TRUTH[3] == 1] = (0, 0, 255)
 GREEN_AND_RED[3, :][TRUTH[3] == 1] = (0, 255, 0)
+THREE_LEVELS = TRUTH * 255
+THREE_LEVELS[4][TRUTH[4] == 1] = 127
 
 # name -> files (None: an image), then what comes of them: tampered, authentic, left out
 TREES = {
@@ -86,6 +90,33 @@ TREES = {
         ['1a1ogs_orig', '1a3oag_orig'],
         0,
     ),
+    'dso1': (
+        {
+            'DSO-1/splicing-01.png': None,
+            'DSO-1/splicing-02.png': None,
+            'DSO-1/normal-01.png': None,
+            'DSO-1/other.png': None,
+            'DSO-1-Fake-Images-Masks/splicing-01.png': 255 - TRUTH * 255,
+        },
+        ['splicing-01'],
+        ['normal-01'],
+        2,
+    ),
+    'korus': (
+        {
+            'Canon_60D/tampered-realistic/DPP0012.TIF': None,
+            'Canon_60D/ground-truth/DPP0012.PNG': TRUTH * 127,
+            'Canon_60D/pristine/DPP0012.TIF': None,
+            'Nikon_D90/tampered-realistic/DPP0012.TIF': None,
+            'Nikon_D90/ground-truth/DPP0012.PNG': THREE_LEVELS,
+            'Nikon_D90/pristine/DPP0012.TIF': None,
+            'Sony_A57/tampered-realistic/1.TIF': None,
+            'readme.md': 'text',
+        },
+        ['Canon_60D_DPP0012', 'Nikon_D90_DPP0012'],
+        ['Canon_60D_DPP0012', 'Nikon_D90_DPP0012'],
+        1,
+    ),
     'autosplice': (
         {
             'Forged_JPEG100/40574_1.jpg': None,
@@ -111,6 +142,10 @@ TREES = {
 }
 
 
+# What archives and file managers leave in every folder.
+HIDDEN = ('.DS_Store', 'Thumbs.db', '__MACOSX/._a.png')
+
+
 def script(tool: str) -> str:
     return f'tools/dataset_converters/{tool}.py'
 
@@ -132,6 +167,14 @@ def make_tree(root: Path, files: dict) -> None:
 def test_a_download_becomes_the_folder_format(tool, tmp_path, run_tool):
     files, tampered, authentic, left_out = TREES[tool]
     make_tree(tmp_path / 'download', files)
+    for name in (
+        f'{folder}/{name}' for folder in {'.', *map(os.path.dirname, files)} for name in HIDDEN
+    ):
+        (tmp_path / 'download' / name).parent.mkdir(exist_ok=True)
+        (tmp_path / 'download' / name).write_bytes(b'left behind')
+    for image in list((tmp_path / 'download').rglob('*')):
+        if image.is_file():
+            image.with_name(f'._{image.name}').write_bytes(b'AppleDouble')
     out = tmp_path / 'out'
     printed = run_tool(script(tool), tmp_path / 'download', out)
     assert f'{len(tampered)} tampered, {len(authentic)} authentic, {left_out} left out' in printed
@@ -149,6 +192,95 @@ def test_a_download_becomes_the_folder_format(tool, tmp_path, run_tool):
     # What was read is what was downloaded, byte by byte.
     originals = {p.read_bytes() for p in (tmp_path / 'download').rglob('*') if p.is_file()}
     assert all(Path(row['img_path']).read_bytes() in originals for row in rows)
+
+
+# Sides of the image, sides of the mask, and what is said; of the 17 of CASIA v2 among others.
+@pytest.mark.parametrize(
+    'image, mask, words',
+    [
+        (
+            (256, 384),
+            (384, 256),
+            'is 384x256, but its mask 256x384: the mask is turned by',
+        ),
+        ((475, 600), (600, 600), 'is 600x475, but its mask 600x600: the sides of the mask have'),
+        ((384, 255), (384, 256), 'is 255x384, but its mask 256x384'),
+        ((800, 600), (600, 450), 'is 600x800, but its mask 450x600'),
+    ],
+)
+def test_masks_that_do_not_fit_are_left_out(image, mask, words, tmp_path, run_tool):
+    shape = dict(image=image, mask=mask)
+    make_tree(tmp_path / 'download', TREES['casia'][0])
+    victim = tmp_path / 'download/CASIA2/Tp/Tp_D_CND_M_N_ani00018_sec00096_00138.tif'
+    cv2.imwrite(str(victim), np.zeros((*shape['image'], 3), np.uint8))
+    victims_mask = tmp_path / f'download/CASIA2/CASIA 2 Groundtruth/{victim.stem}_gt.png'
+    cv2.imwrite(str(victims_mask), np.eye(*shape['mask'], dtype=np.uint8) * 255)
+    printed = run_tool(script('casia'), tmp_path / 'download', tmp_path / 'out')
+    assert f'left out: {victim} {words}' in printed and '1 tampered, 1 authentic, 2 left' in printed
+    assert not list((tmp_path / 'out').rglob(f'{victim.stem}*'))
+
+
+@pytest.mark.parametrize('orientation', range(1, 9))
+@pytest.mark.parametrize('suffix', ['.jpg', '.tif', '.png'])
+def test_a_mask_of_the_upright_photograph_is_turned_as_exif_says(
+    orientation, suffix, tmp_path, run_tool
+):
+    """The oracle is Pillow: turned upright as the image is, the mask is the one that was given."""
+    tree = tmp_path / 'download/folder'
+    tree.mkdir(parents=True)
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    Image.fromarray(np.zeros((12, 16, 3), np.uint8)).save(tree / f'a{suffix}', exif=exif)
+    upright = np.zeros((16, 12) if orientation > 4 else (12, 16), np.uint8)
+    upright[1:4, 2:9] = 255
+    cv2.imwrite(str(tree / 'a_mask.png'), upright)
+    printed = run_tool(script('imd2020'), tmp_path / 'download', tmp_path / 'out')
+    assert '1 tampered, 0 authentic, 0 left out' in printed
+    # OpenCV turns TIFF itself, whatever it is told.
+    turned = orientation > 4 and suffix != '.tif'
+    assert ('mask turned as EXIF says' in printed) == turned
+    stored = Image.open(tmp_path / 'out/Gt/folder_a.png')
+    load = Compose([dict(type='LoadImageFromFile', color_type='color_ignore_orientation')])
+    image = load(dict(img_path=str(next((tmp_path / 'out/Tp').iterdir()))))['img']
+    assert stored.size == image.shape[1::-1]
+    if turned:
+        stored.getexif()[0x0112] = orientation
+        stored = ImageOps.exif_transpose(stored)
+    assert np.array_equal(np.asarray(stored), upright)
+
+
+def test_two_masks_of_an_image_are_not_guessed(tmp_path, run_tool):
+    stem = 'Tp_D_CND_M_N_ani00018_sec00096_00138'
+    make_tree(tmp_path / 'a', TREES['casia'][0])
+    make_tree(tmp_path / 'a', {f'same/{stem}_gt.png': TRUTH * 255})
+    assert '2 tampered' in run_tool(script('casia'), tmp_path / 'a', tmp_path / 'out')
+    make_tree(tmp_path / 'a', {f'revised/{stem}_gt.png': 255 - TRUTH * 255})
+    printed = run_tool(script('casia'), tmp_path / 'a', tmp_path / 'other')
+    assert f'{stem}.tif has 3 masks' in printed and '1 tampered' in printed
+
+
+def test_a_reference_that_cannot_be_trusted(tmp_path, run_tool):
+    make_tree(tmp_path, {'secret.jpg': None})
+    rows = f"""TaskID|ProbeFileID|ProbeFileName|IsTarget|ProbeMaskFileName
+manipulation|a|../secret.jpg|N|
+manipulation|b|{tmp_path}/secret.jpg|N|
+manipulation|c|probe/NC2016_0002.jpg|y|
+manipulation|d
+"""
+    files = TREES['nist16'][0] | {'reference/manipulation/NC2016-manipulation-ref.csv': rows}
+    make_tree(tmp_path / 'nist', files)
+    printed = run_tool(script('nist16'), tmp_path / 'nist', tmp_path / 'out', status=1)
+    assert printed.count('does not exist there') == 3 and "IsTarget 'y', neither Y nor N" in printed
+    (tmp_path / 'nist/reference/manipulation/NC2016-manipulation-ref.csv').write_text('a|b\n1|2\n')
+    printed = run_tool(script('nist16'), tmp_path / 'nist', tmp_path / 'out', status=1)
+    assert 'has no column IsTarget, ProbeFileName, ProbeMaskFileName' in printed
+
+
+def test_files_of_another_run_stay(tmp_path, run_tool):
+    make_tree(tmp_path / 'download', TREES['coverage'][0])
+    args = script('coverage'), tmp_path / 'download', tmp_path / 'out'
+    run_tool(*args)
+    assert 'holds a data set: write to another folder' in run_tool(*args, status=1)
 
 
 def test_links_and_qualities(tmp_path, run_tool):
@@ -169,4 +301,4 @@ def test_a_wrong_folder_is_named(tmp_path, run_tool):
         assert 'lies in the download' in printed
     assert (tmp_path / 'download/Tp/Tp_a.jpg').stat().st_size > 0
     printed = run_tool(script('coverage'), tmp_path / 'none', tmp_path / 'out', status=1)
-    assert "none' is no folder" in printed
+    assert "none' is not a folder" in printed

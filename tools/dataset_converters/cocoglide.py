@@ -7,17 +7,23 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffiml_plugin.datasets.conversion import Item, convert, images_in, tampered
+from diffiml_plugin.datasets.conversion import (
+    Item,
+    convert,
+    group_by,
+    images_in,
+    tampered,
+)
 
 
 def number_of(path: Path) -> str:
-    """Return the last number in a file's name that is no part of a word."""
+    """Return the last number in a file's name that is not part of a word."""
     found = re.findall(r'(?<=_)\d+(?=_|$)', path.stem)
     return found[-1] if found else ''
 
 
 def collect(source: Path) -> Iterator[Item]:
-    masks = {number_of(path): path for path in images_in(source / 'mask')}
+    masks = group_by(images_in(source / 'mask'), number_of)
     for path in images_in(source / 'fake'):
         yield tampered(path, masks.get(number_of(path)))
     yield from map(Item, images_in(source / 'real'))

@@ -1,5 +1,7 @@
 # Every test set of the field, validation on CASIAv1. docs/datasets.md says what comes from where;
-# each folder holds Tp/, Gt/ and, where there are authentic images, Au/.
+# each folder holds Tp/, Gt/ and, where there are authentic images, Au/, as the converters write it.
+# The masks of DSO-1 and NIST16 are published inverted, which dso1.py and nist16.py undo; with the
+# published masks set inverted_masks=True in the data set.
 data_root = 'data/'
 crop_size = (512, 512)
 # Pixels as they are stored: masks know nothing of a camera's EXIF rotation.

@@ -7,6 +7,7 @@ from mmengine import fileio
 from mmseg.registry import TRANSFORMS
 
 from ...errors import UserError
+from ..mask_size import size_fault
 
 
 def binarize_mask(raw: np.ndarray, inverted: bool = False) -> np.ndarray:
@@ -69,11 +70,16 @@ class LoadTamperingMask(BaseTransform):
             if raw is None:
                 raise UserError(f'mask {path!r} cannot be read as an image')
             mask = binarize_mask(raw, results.get('inverted_mask', False))
-            if mask.shape != shape and not results.get('resize_mask', False):
+            fault = size_fault(mask.shape, shape)
+            if mask.shape != shape and (fault or not results.get('resize_mask', False)):
+                mend = (
+                    f'{fault}: correct the mask, or leave the image out'
+                    if fault
+                    else 'both must agree, or set resize_masks=True in the data set'
+                )
                 raise UserError(
                     f'mask {path!r} is {mask.shape[1]}x{mask.shape[0]} but image '
-                    f'{results["img_path"]!r} is {shape[1]}x{shape[0]}: both must agree, or set '
-                    'resize_masks=True in the data set'
+                    f'{results["img_path"]!r} is {shape[1]}x{shape[0]}: {mend}'
                 )
             if mask.shape != shape:
                 mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)

@@ -1,0 +1,22 @@
+"""Masks of another size than their images."""
+
+# Rounding of a resized mask's sides stays below; a mask of another cut does not.
+_MAX_STRETCH = 1.05
+
+
+def size_fault(mask: tuple[int, int], image: tuple[int, int]) -> str:
+    """Say why a mask cannot be resized to its image.
+
+    Args:
+        mask (tuple[int, int]): (height, width) of the mask.
+        image (tuple[int, int]): (height, width) of the image.
+
+    Returns:
+        str: The reason; empty if both show the same cut of the same picture.
+    """
+    if mask != image and mask == image[::-1]:
+        return 'the mask is turned by 90 degrees, and nothing says which way'
+    scales = [long / short for long, short in zip(image, mask, strict=True)]
+    if max(scales) > _MAX_STRETCH * min(scales):
+        return 'the sides of the mask have another ratio, so that it shows something else'
+    return ''
