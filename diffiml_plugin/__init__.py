@@ -2,7 +2,26 @@
 
 import contextlib
 import io
+import sys
 import warnings
+
+try:
+    import cv2  # noqa: F401
+except ModuleNotFoundError:
+    raise
+except ImportError as error:
+    missing = ImportError(
+        f'OpenCV cannot be loaded ({error}): install the libraries that it needs, on Debian and '
+        'Ubuntu by `apt-get install libgl1 libglib2.0-0`, or replace opencv-python by '
+        'opencv-python-headless'
+    )
+    # A command ends with the sentence alone; who imports the package may catch it.
+    sys.excepthook = lambda kind, fault, trace: (
+        print(fault, file=sys.stderr)
+        if fault is missing
+        else sys.__excepthook__(kind, fault, trace)
+    )
+    raise missing from None
 
 # mmseg prints, and mmcv warns, of parts that nothing here uses; a command's output is its own.
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():

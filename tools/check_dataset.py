@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-import mmseg.datasets  # noqa: F401  registers mmseg's own data sets
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS

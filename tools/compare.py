@@ -10,8 +10,6 @@ import argparse
 import sys
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the baselines
-
 from diffiml_plugin.benchmark import Benchmark, BenchmarkResults, write_report
 from diffiml_plugin.benchmark.jobs import run_all, visible_devices
 from diffiml_plugin.errors import UserError

@@ -4,7 +4,6 @@ import argparse
 import csv
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the baselines
 from rich.console import Console
 from rich.table import Table
 

@@ -3,6 +3,9 @@
 import argparse
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner

@@ -11,7 +11,6 @@ already is not measured again.
 import argparse
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the baselines
 import torch
 from mmengine.config import DictAction
 from rich.console import Console

@@ -11,7 +11,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the backbones
 import numpy as np
 from mmengine.config import Config
 

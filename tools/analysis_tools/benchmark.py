@@ -22,7 +22,6 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the baselines
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.registry import init_default_scope

@@ -9,8 +9,10 @@ import time
 from collections import defaultdict
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
-import mmseg.datasets  # noqa: F401  registers mmseg's transforms
 import numpy as np
 from mmengine.config import Config
 from mmengine.registry import init_default_scope

@@ -9,7 +9,6 @@ import csv
 import math
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the backbones
 import torch
 from mmengine.config import Config, DictAction
 from mmengine.dataset import pseudo_collate

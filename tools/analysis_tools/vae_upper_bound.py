@@ -4,7 +4,9 @@ import argparse
 import math
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the backbones
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import torch
 import torch.nn.functional as F
 from mmengine.config import Config, DictAction

@@ -6,6 +6,9 @@ The masks are colored: green (both shades) is the spliced region, red the rest.
 from collections.abc import Iterator
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
 import numpy as np
 

@@ -7,6 +7,9 @@ black is tampered.
 from collections.abc import Iterator
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
 import numpy as np
 

@@ -9,7 +9,6 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the backbones
 import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope

@@ -11,7 +11,6 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers the backbones
 import torch
 from torch import Tensor, nn
 
