@@ -13,8 +13,8 @@ from mmseg.registry import DATASETS, MODELS
 
 from diffiml_plugin.engine.size_grouped_loops import predict_by_size
 
-DEMO, TWIN = 'configs/diffiml_demo.py', 'configs/baselines/twin_demo.py'
-SEGFORMER = 'configs/baselines/segformer_demo.py'  # mmseg's own segmentor and head
+DEMO, TWIN = 'configs/diffiml/diffiml_demo.py', 'configs/twin/twin_demo.py'
+SEGFORMER = 'configs/segformer/segformer_demo.py'  # mmseg's own segmentor and head
 
 
 def images_of(config: str, root: Path, tta: bool = False) -> list[dict]:

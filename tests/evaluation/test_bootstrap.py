@@ -59,8 +59,7 @@ def test_the_order_of_files_changes_no_result(settings, tmp_path):
     for number, order in enumerate(shuffles(23, times=0)):
         found, paths = measure(order, str(number))
         assert found['intervals_95'] == expected['intervals_95']
-        figures = {k: v for k, v in found['figures'].items()}
-        assert figures == pytest.approx(expected['figures'], rel=1e-12)
+        assert found['metrics'] == pytest.approx(expected['metrics'], rel=1e-12)
         # The table itself keeps the files' order.
         assert paths == [f'{i}.png' for i in order]
 
