@@ -27,6 +27,7 @@ from diffiml_plugin.datasets.checking import (
 )
 from diffiml_plugin.datasets.iml_dataset import pair_folder
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.escaping import printable
 
 
 def parse_args() -> argparse.Namespace:
@@ -124,7 +125,7 @@ def report(results: dict[str, tuple[dict, list[Finding]]], show: int) -> int:
     """Print the findings; return the number of errors."""
     errors = 0
     for name, (counts, findings) in results.items():
-        print(f'{name}: {counts["images"]} images, {counts["tampered"]} tampered')
+        print(f'{printable(name)}: {counts["images"]} images, {counts["tampered"]} tampered')
         by_kind = Counter(finding.kind for finding in findings)
         for kind in (*ERRORS, *WARNINGS):
             if not by_kind[kind]:
@@ -134,7 +135,8 @@ def report(results: dict[str, tuple[dict, list[Finding]]], show: int) -> int:
             print(f'  {label}: {by_kind[kind]} x {kind}')
             chosen = [finding for finding in findings if finding.kind == kind]
             for finding in chosen[:show]:
-                print(f'    {finding.path}' + (f' ({finding.detail})' if finding.detail else ''))
+                detail = f' ({finding.detail})' if finding.detail else ''
+                print(f'    {printable(finding.path + detail)}')
             if len(chosen) > show:
                 print('    ...')
         if not findings:

@@ -15,6 +15,7 @@ import torch
 from mmengine.config import DictAction
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from diffiml_plugin.apis import (
     GRID,
@@ -27,6 +28,7 @@ from diffiml_plugin.apis import (
 )
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.escaping import markdown_cell
 from diffiml_plugin.names import check_name
 from diffiml_plugin.visualization import draw_levels
 
@@ -88,9 +90,10 @@ def write_table(found: dict[Condition, dict], out: Path) -> None:
         lines.append([condition.test_set, kind, *shown])
     table = Table(*header)
     for line in lines:
-        table.add_row(*line)
+        table.add_row(*map(Text, line))
     Console(width=100).print(table)
-    text = [header, ['---'] * len(header), *lines]
+    text = [header, ['---'] * len(header)]
+    text += [[markdown_cell(cell) for cell in line] for line in lines]
     (out / 'table.md').write_text(''.join(f'| {" | ".join(line)} |\n' for line in text))
 
 

@@ -8,6 +8,7 @@ from mmengine.dataset import pseudo_collate
 from torch import nn
 from torch.utils.data import Dataset
 
+from ..escaping import path_cell
 from ..visualization import draw_grid, panels_of
 
 
@@ -21,14 +22,14 @@ def draw_cases(
         model (nn.Module): Any mmseg segmentor.
         dataset (Dataset): What the rows were measured on.
         rows (Sequence[dict]): Of ``read_results``.
-        count (int): Images a picture, or as many as there are.
+        count (int): Number of images per picture, or as many as there are.
         out_dir (Path): For ``worst.png`` and ``best.png``.
 
     Returns:
         list[Path]: The pictures.
     """
     model.eval()
-    index = {dataset.get_data_info(i)['img_path']: i for i in range(len(dataset))}
+    index = {path_cell(dataset.get_data_info(i)['img_path']): i for i in range(len(dataset))}
     order = sorted((row for row in rows if row['tampered']), key=lambda row: row['f1'])
     written = []
     for name, chosen in dict(worst=order[:count], best=order[::-1][:count]).items():

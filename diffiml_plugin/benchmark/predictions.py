@@ -8,6 +8,7 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 
 from ..apis import load_model, test_set_of
+from ..escaping import path_cell
 from ..visualization import draw_grid, panels_of
 
 
@@ -24,7 +25,7 @@ def draw_models(
     Args:
         models (Mapping[str, tuple[Path, Path]]): Model -> (config, checkpoint).
         root (str): ``data_root`` of the test set.
-        names (Sequence[str]): Paths of the images, as the test set lists them.
+        names (Sequence[str]): Paths of the images, as ``results.csv`` has them.
         labels (Sequence[str]): Of the rows.
         path (Path): PNG to write.
     """
@@ -33,7 +34,7 @@ def draw_models(
     for config, checkpoint in models.values():
         model, cfg = load_model(config, checkpoint)
         data = DATASETS.build(test_set_of(cfg) | dict(data_root=root))
-        index = {data.get_data_info(i)['img_path']: i for i in range(len(data))}
+        index = {path_cell(data.get_data_info(i)['img_path']): i for i in range(len(data))}
         for row, name in zip(rows, names, strict=True):
             sample = model.test_step(pseudo_collate([data[index[name]]]))[0]
             found = panels_of(sample)

@@ -1,12 +1,14 @@
 """The report: one HTML page, one Markdown file, a LaTeX table, all from the same figures."""
 
 import base64
+import html
 import json
 import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import datetime, timezone
 from pathlib import Path
+from urllib.parse import quote
 
 import cv2
 import jinja2
@@ -16,6 +18,7 @@ from mmengine.config import Config
 
 from .. import __version__
 from ..apis import Condition, latest_checkpoint
+from ..escaping import latex_cell, markdown_cell, printable
 from ..evaluation.results import read_results
 from ..visualization import draw_calibration, draw_cost, draw_distributions, draw_levels
 from .fairness import cost, differences, record
@@ -217,13 +220,16 @@ def _inline(path: Path) -> str:
         text = path.read_text()
         return text[text.index('<svg') :]
     code = base64.b64encode(path.read_bytes()).decode()
-    return f'<img alt="{path.stem}" src="data:image/jpeg;base64,{code}">'
+    return f'<img alt="{html.escape(path.stem)}" src="data:image/jpeg;base64,{code}">'
 
 
-def _latex(text: str) -> str:
-    for mark in '&%$#_{}':
-        text = text.replace(mark, f'\\{mark}')
-    return text
+def _templates() -> jinja2.Environment:
+    loader = jinja2.PackageLoader('diffiml_plugin.benchmark', 'templates')
+    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
+    environment.filters |= dict(
+        inline=_inline, latex=latex_cell, md=markdown_cell, plain=printable, url=quote
+    )
+    return environment
 
 
 def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]) -> Path:
@@ -251,9 +257,7 @@ def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]
         environment=_environment(command),
         pictures=pictures,
     )
-    loader = jinja2.PackageLoader('diffiml_plugin.benchmark', 'templates')
-    environment = jinja2.Environment(loader=loader, trim_blocks=True, lstrip_blocks=True)
-    environment.filters |= dict(inline=_inline, latex=_latex)
+    environment = _templates()
     page = environment.overlay(autoescape=True).get_template('report.html.j2')
     (out / 'report.html').write_text(page.render(context))
     for name in ('report.md', 'table.tex'):

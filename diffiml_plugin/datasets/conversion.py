@@ -13,6 +13,7 @@ import numpy as np
 from PIL import ExifTags, Image
 
 from ..errors import UserError
+from ..escaping import printable
 from .image_files import is_image
 from .mask_size import size_fault
 from .transforms.loading import binarize_mask, read_mask
@@ -185,9 +186,9 @@ def convert(
     except (UserError, OSError) as error:
         raise SystemExit(str(error)) from None
     for path in turned:
-        print(f'mask turned as EXIF says: {path}')
+        print(f'mask turned as EXIF says: {printable(str(path))}')
     for line in faults:
-        print(f'left out: {line}')
+        print(f'left out: {printable(line)}')
     if not pairs + authentic:
         expected = description.strip().splitlines()[0]
         raise SystemExit(f'nothing found in {str(source)!r}: {expected}')

@@ -13,9 +13,11 @@ from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 from torch.utils.data import DataLoader, Dataset
 
 from ..errors import UserError
+from ..escaping import markdown_cell
 from ..names import check_name
 from .size_grouped_loops import SizeGroupedTestLoop
 
@@ -63,6 +65,11 @@ class MultiTestLoop(BaseLoop):
                 print_log(f'left out: {error}', 'current', level=30)
                 continue
             name = name_of_set(loader.dataset)
+            if name == 'average':
+                raise UserError(
+                    "a test set cannot be called 'average', as their means are: give it another "
+                    'metainfo dataset_name'
+                )
             if name in self._loops:
                 raise UserError(
                     f'two test sets are called {name!r}: give one another metainfo dataset_name'
@@ -105,13 +112,14 @@ class MultiTestLoop(BaseLoop):
         ]
         table = Table('test set', *keys)
         for row in rows:
-            table.add_row(*row, end_section=row is rows[-2])
+            table.add_row(*map(Text, row), end_section=row is rows[-2])
         Console(width=max(160, 20 * len(keys))).print(table)
         if self._out_dir is None:
             return
         folder = Path(self._out_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        lines = [['test set', *keys], ['---'] * (len(keys) + 1), *rows]
+        lines = [['test set', *keys], ['---'] * (len(keys) + 1)]
+        lines += [[markdown_cell(cell) for cell in row] for row in rows]
         (folder / 'summary.md').write_text(''.join(f'| {" | ".join(x)} |\n' for x in lines))
         # JSON knows no nan.
         known = {

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
+from ..escaping import markdown_cell, path_cell
 
 # Of every row, beside the metrics.
 _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
@@ -29,7 +30,7 @@ def write_results(
     """Write ``results.csv``, ``summary.json`` and ``summary.md``.
 
     Args:
-        rows (list[dict]): An image each, all of the same keys.
+        rows (list[dict]): One per image, all of the same keys.
         summary (dict): The data set's metrics by name.
         intervals (dict): 95 % intervals of the metrics that have one.
         settings (dict): Of the metric.
@@ -40,7 +41,7 @@ def write_results(
     with (out_dir / 'results.csv').open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, rows[0])
         writer.writeheader()
-        writer.writerows(rows)
+        writer.writerows(row | dict(img_path=path_cell(row['img_path'])) for row in rows)
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
     # JSON knows no nan.
     known = {k: None if math.isnan(v) else v for k, v in summary.items()}
@@ -50,25 +51,28 @@ def write_results(
     lines = ['| metric | value | 95 % interval |', '| --- | --- | --- |']
     for name, value in summary.items():
         spread = '[{:.4f}, {:.4f}]'.format(*intervals[name]) if name in intervals else ''
-        lines.append(f'| {name} | {value:.4f} | {spread} |')
+        lines.append(f'| {markdown_cell(name)} | {value:.4f} | {spread} |')
     said = ', '.join(f'{key} {value}' for key, value in about.items())
     lines += ['', f'{said}. Intervals: bootstrap over images.', '']
     (out_dir / 'summary.md').write_text('\n'.join(lines))
 
 
 def read_results(path: Path) -> list[dict]:
-    """Read a ``results.csv``.
+    """Read a ``results.csv``; its paths are as :func:`path_cell` writes them.
 
     Raises:
-        UserError: If it does not exist or is no such file.
+        UserError: If it does not exist or is not such a file.
     """
     if not path.is_file():
         raise UserError(f'result file {str(path)!r} does not exist')
-    with path.open(newline='', encoding='utf-8') as file:
-        rows = list(csv.DictReader(file))
+    try:
+        with path.open(newline='', encoding='utf-8') as file:
+            rows = list(csv.DictReader(file))
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f'{str(path)!r} cannot be read: {error}') from None
     if not rows or not set(_PLAIN) <= set(rows[0]):
-        raise UserError(f'{str(path)!r} is no results.csv of tools/test.py --results')
+        raise UserError(f'{str(path)!r} is not a results.csv of tools/test.py --results')
     try:
         return [{k: v if k == 'img_path' else float(v) for k, v in row.items()} for row in rows]
     except (TypeError, ValueError) as error:
-        raise UserError(f'{str(path)!r} holds a cell that is no number: {error}') from None
+        raise UserError(f'{str(path)!r} holds a cell that is not a number: {error}') from None

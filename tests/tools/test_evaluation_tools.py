@@ -139,7 +139,7 @@ def test_comparison_names_what_does_not_fit(tmp_path, run_tool):
         ([whole, part], '1 images are in only one of'),
         ([whole, other], 'disagree on which images are tampered'),
         ([whole, 'none.csv'], "'none.csv' does not exist"),
-        ([whole, 'setup.cfg'], 'is no results.csv'),
+        ([whole, 'setup.cfg'], 'is not a results.csv'),
         ([whole, whole, '--metrics', 'iou'], '--metrics iou: the files share f1'),
     ):
         assert sentence in run_tool(tool, *args, status=1)

@@ -12,8 +12,10 @@ from pathlib import Path, PurePosixPath
 
 from rich.console import Console
 from rich.table import Table
+from rich.text import Text
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.escaping import printable
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.results import metrics_in, read_results
 
@@ -42,7 +44,7 @@ def pair(first: list[dict], second: list[dict], names: tuple[str, str]) -> list[
         raise UserError(f'{names[0]} and {names[1]} have no image in common')
     missing = sorted(tables[0].keys() ^ tables[1].keys())
     if missing:
-        shown = ', '.join(missing[:5]) + (', ...' if len(missing) > 5 else '')
+        shown = ', '.join(map(printable, missing[:5])) + (', ...' if len(missing) > 5 else '')
         raise UserError(
             f'{len(missing)} images are in only one of {names[0]} and {names[1]}: {shown}; test '
             'both models on the same set'
@@ -92,7 +94,7 @@ def main() -> None:
     table = Table('metric', 'images', 'first', 'second', 'first - second', '95 % interval', 'p')
     for row in rows:
         table.add_row(
-            row['metric'],
+            Text(printable(row['metric'])),
             str(row['images']),
             f'{row["first"]:.4f}',
             f'{row["second"]:.4f}',
