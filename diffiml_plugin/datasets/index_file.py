@@ -63,6 +63,8 @@ def _entries(path: str, backend_args: dict | None) -> Iterator[tuple[str, list |
         text = fileio.get(path, backend_args=backend_args).decode('utf-8-sig')
     except UnicodeDecodeError as error:
         raise UserError(f'{path!r} is not UTF-8 text ({error}): save it as UTF-8') from None
+    except OSError as error:
+        raise UserError(f'{path!r} cannot be read: {error.strerror or error}') from None
     if not path.lower().endswith('.json'):
         # Other line ends of Unicode may be part of a name.
         lines = [line.strip(' \t') for line in re.split(r'\r\n|\r|\n', text)]

@@ -130,6 +130,11 @@ def test_training_may_repeat_an_image_but_not_contradict(root):
         read(root, 'list.txt', line + 'Tp/a.jpg Gt/my-mask.png 1', repeats=True)
 
 
+def test_a_list_that_cannot_be_opened_is_named(root):
+    with pytest.raises(UserError, match="Tp' cannot be read: Is a directory"):
+        read_index(str(root / 'Tp'), str(root))
+
+
 class CountingBackend(fileio.LocalBackend):
     """As remote storage: every question takes its time."""
 

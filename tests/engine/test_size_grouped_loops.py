@@ -24,8 +24,7 @@ def images_of(config: str, root: Path, tta: bool = False) -> list[dict]:
     return [data[i] for i in range(5)]
 
 
-@pytest.mark.parametrize('tta', [False, True])
-@pytest.mark.parametrize('config', [DEMO, TWIN, SEGFORMER])
+@pytest.mark.parametrize('config, tta', [(DEMO, False), (TWIN, True), (SEGFORMER, False)])
 @torch.inference_mode()
 def test_every_model_sees_each_image_as_if_alone(config, tta, build, demo_data):
     model = build(config).eval()
