@@ -11,10 +11,10 @@ from collections import Counter
 from pathlib import Path
 
 from mmengine.config import Config
+from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
 
-from diffiml_plugin.datasets import IMLDataset
 from diffiml_plugin.datasets.checking import (
     ERRORS,
     WARNINGS,
@@ -44,14 +44,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def check_folder(root: Path, inverted: bool) -> tuple[dict, list[Finding], list[Fingerprint]]:
+def check_folder(
+    root: Path, inverted: bool, allow_uniform: bool = False
+) -> tuple[dict, list[Finding], list[Fingerprint]]:
     if not root.is_dir():
         raise UserError(f'{str(root)!r} is neither a config nor a folder')
     pairs, unpaired, doubled, others = pair_folder(str(root))
     if not pairs:
         raise UserError(f'{str(root)!r} has no images in Tp/ or Au/')
     tampered = {path for path in unpaired if '/Tp/' in path}
-    found, prints = check_pairs(pairs, inverted)
+    found, prints = check_pairs(pairs, inverted, allow_uniform)
     found += [Finding('unpaired', path) for path in unpaired]
     found += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
     found += [Finding('not an image', path, 'by its suffix: left out') for path in others]
@@ -65,15 +67,23 @@ def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
     """Check a data set by its config."""
     if cfg['type'] == 'IMLDataset' and not cfg.get('ann_file'):
         # Reports what the data set itself would stop at.
-        return check_folder(Path(cfg['data_root']), cfg.get('inverted_masks', False))
+        return check_folder(
+            Path(cfg['data_root']),
+            cfg.get('inverted_masks', False),
+            cfg.get('allow_uniform_masks', False),
+        )
     data = DATASETS.build(dict(cfg, pipeline=[]))
-    if not isinstance(data, IMLDataset):
-        raise UserError(f'cannot check a {cfg["type"]}: give a config with IMLDataset')
-    rows = [data.get_data_info(i) for i in range(len(data))]
-    pairs = [(row['img_path'], row['seg_map_path']) for row in rows]
-    found, prints = check_pairs(pairs, data.inverted_masks)
+    files = isinstance(data, BaseDataset)
+    rows = [data.get_data_info(i) for i in range(len(data))] if files else [{}]
+    if any('img_path' not in row for row in rows):
+        raise UserError(f'cannot check a {cfg["type"]}: it does not list files by img_path')
+    pairs = [(row['img_path'], row.get('seg_map_path')) for row in rows]
+    # mmseg's data sets give authentic images empty masks.
+    allow_uniform = all(row.get('allow_uniform_mask', True) for row in rows)
+    found, prints = check_pairs(pairs, any(row.get('inverted_mask') for row in rows), allow_uniform)
     tampered = sum(mask is not None for _, mask in pairs)
-    found += find_inversion(found, tampered, data.ann_file or data.data_root)
+    source = getattr(data, 'ann_file', None) or getattr(data, 'data_root', None) or cfg['type']
+    found += find_inversion(found, tampered, source)
     counts = dict(images=len(pairs), tampered=tampered)
     return counts, found + find_duplicates(prints), prints
 
@@ -99,11 +109,15 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
     sets, results, train = {}, {}, []
     for role in ('train', 'val', 'test'):
         for one in data_sets_of(cfg.get(f'{role}_dataloader')):
-            root = one.get('data_root', '')
             # Validation and test often share a set.
-            sets.setdefault((str(root), one.get('ann_file', '')), (role, one))
-    for (root, index), (role, one) in sets.items():
-        name = f'{role}: {root} {index}'.strip()
+            same = {k: v for k, v in one.items() if k not in ('pipeline', 'test_mode')}
+            sets.setdefault(repr(sorted(same.items(), key=str)), (role, one))
+    for role, one in sets.values():
+        root = str(one.get('data_root', ''))
+        places = (root, one.get('ann_file'), *one.get('data_prefix', {}).values())
+        name = f'{role}: {" ".join(filter(None, places)) or one["type"]}'
+        if name in results:
+            name = f'{name} ({len(results)})'
         if not Path(root).exists():
             # The other sets are worth checking all the same.
             results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])

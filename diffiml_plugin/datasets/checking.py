@@ -3,6 +3,7 @@
 import hashlib
 import io
 from collections import Counter
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -12,7 +13,14 @@ import numpy as np
 from mmengine import fileio
 from PIL import Image, UnidentifiedImageError
 
-from .transforms.loading import binarize_mask, read_mask
+from ..errors import UserError
+from .transforms.loading import (
+    UnreadableMaskError,
+    binarize_mask,
+    decode_mask,
+    share_between,
+    uniform_kind,
+)
 
 # Of (mask, image) pairs that cannot be scored; the others are worth a look.
 ERRORS = (
@@ -23,13 +31,15 @@ ERRORS = (
     'unreadable',
     'truncated',
     'size mismatch',
+    'mask not understood',
     'empty mask',
+    'full mask',
     'inverted masks',
     'leak',
 )
 WARNINGS = (
+    'too large',
     'not an image',
-    'full mask',
     'inverted-looking mask',
     'mask not binary',
     'duplicate',
@@ -62,57 +72,73 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
     Returns:
         np.ndarray: (64,) float32 of -1 and 1, so that a product counts agreements.
     """
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
-    cells = cv2.resize(grey, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
+    gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
+    cells = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
     return np.where(np.diff(cells, axis=1) > 0, 1, -1).astype(np.float32).ravel()
 
 
 def _read_image(path: str, data: bytes) -> tuple[np.ndarray | None, list[Finding]]:
-    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    faults = []
     try:
-        # OpenCV may fill what is missing of a file with grey, and say nothing.
-        with Image.open(io.BytesIO(data)) as picture:
+        # OpenCV may fill what is missing of a file with gray, and say nothing.
+        with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
+            warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             picture.load()
     except UnidentifiedImageError:
-        # Some formats only OpenCV reads.
-        return image, [Finding('unreadable', path)] if image is None else []
+        pass  # some formats only OpenCV reads
+    except Image.DecompressionBombError:
+        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        return None, [Finding('too large', path, f'above {limit:.0f} megapixels, not checked')]
     except (OSError, SyntaxError, ValueError) as error:
-        return image, [Finding('truncated', path, str(error))]
-    return image, [Finding('unreadable', path)] if image is None else []
+        faults.append(Finding('truncated', path, str(error)))
+    flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
+    try:
+        image = cv2.imdecode(np.frombuffer(data, np.uint8), flags) if data else None
+    except cv2.error:
+        image = None
+    if image is None and not faults:
+        faults.append(Finding('unreadable', path))
+    return image, faults
 
 
-def _check_mask(path: str, image: str, shape: tuple[int, int], inverted: bool) -> Iterator[Finding]:
-    raw = read_mask(path)
-    if raw is None:
-        yield Finding('unreadable', path)
+def _check_mask(
+    path: str, image: str, shape: tuple[int, int], inverted: bool, allow_uniform: bool
+) -> Iterator[Finding]:
+    try:
+        plane = decode_mask(fileio.get(path))
+        mask = binarize_mask(plane, inverted)
+    except UnreadableMaskError as error:
+        yield Finding('unreadable', path, str(error))
         return
-    mask = binarize_mask(raw, inverted)
+    except UserError as error:
+        yield Finding('mask not understood', path, str(error))
+        return
     if mask.shape != shape:
         sizes = f'{mask.shape[1]}x{mask.shape[0]}, the image {shape[1]}x{shape[0]}'
         yield Finding('size mismatch', path, f'{sizes}: {image}')
-    share = mask.mean()
-    border = np.concatenate([mask[0], mask[-1], mask[:, 0], mask[:, -1]])
-    if not share:
-        yield Finding('empty mask', path)
-    elif share == 1:
-        yield Finding('full mask', path)
-    elif share > 0.5 and border.mean() > 0.5:
+    tampered = mask == 1
+    share = tampered.mean()
+    border = np.concatenate([tampered[0], tampered[-1], tampered[:, 0], tampered[:, -1]])
+    uniform = uniform_kind(mask)
+    if uniform and not allow_uniform:
+        yield Finding(f'{uniform} mask', path, f'of the tampered image {image}')
+    elif not uniform and share > 0.5 and border.mean() > 0.5:
         yield Finding('inverted-looking mask', path, f'{share:.0%} tampered, border too')
-    levels = raw / 257 if raw.dtype == np.uint16 else raw
-    between = np.mean((levels > 32) & (levels < 223)) if levels.max() > 1 else 0
+    between = share_between(plane)
     if between > 0.05:
-        yield Finding('mask not binary', path, f'{between:.0%} of its values are grey')
+        yield Finding('mask not binary', path, f'{between:.0%} of its values are gray')
 
 
 def check_pairs(
-    pairs: Iterable[tuple[str, str | None]], inverted: bool = False
+    pairs: Iterable[tuple[str, str | None]], inverted: bool = False, allow_uniform: bool = False
 ) -> tuple[list[Finding], list[Fingerprint]]:
     """Read every image and mask.
 
     Args:
         pairs (Iterable[tuple[str, str | None]]): Paths of image and mask, None if authentic.
         inverted (bool): Whether dark means tampered. Defaults to False.
+        allow_uniform (bool): Whether the mask of a tampered image may mark no pixel, or every
+            pixel. Defaults to False.
 
     Returns:
         tuple[list[Finding], list[Fingerprint]]: Faults, and what the images look like.
@@ -134,7 +160,7 @@ def check_pairs(
         if not fileio.exists(mask):
             findings.append(Finding('missing', mask, f'mask of {path}'))
             continue
-        findings += _check_mask(mask, path, image.shape[:2], inverted)
+        findings += _check_mask(mask, path, image.shape[:2], inverted, allow_uniform)
     return findings, prints
 
 

@@ -16,7 +16,7 @@ from ..errors import UserError
 from ..escaping import printable
 from .image_files import is_image
 from .mask_size import size_fault
-from .transforms.loading import binarize_mask, read_mask
+from .transforms.loading import IGNORED, read_mask
 
 # EXIF orientation -> what brings the upright picture back to the stored pixels.
 _TO_STORED = {
@@ -31,7 +31,7 @@ class Item(NamedTuple):
     """An image of the download, and what is known of it."""
 
     image: Path
-    mask: np.ndarray | None = None  # (H, W) of 0 and 1; None for an authentic image
+    mask: np.ndarray | None = None  # (H, W) of 0, 1, 255; None for an authentic image
     name: str | None = None  # stem to write; None keeps the image's
     fault: str | None = None  # why it cannot be taken
 
@@ -43,9 +43,12 @@ def images_in(folder: Path, recursive: bool = False) -> list[Path]:
 
 
 def load_mask(path: Path, inverted: bool = False) -> np.ndarray | None:
-    """Read and binarize a mask; None if it does not exist or is no image."""
-    raw = read_mask(str(path)) if path.is_file() else None
-    return None if raw is None else binarize_mask(raw, inverted)
+    """Read a mask as (H, W) of 0, 1 and 255 (ignored); None if it does not exist.
+
+    Raises:
+        UserError: If it cannot be read or is not understood.
+    """
+    return read_mask(str(path), inverted=inverted) if path.is_file() else None
 
 
 def group_by(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
@@ -70,7 +73,10 @@ def tampered(
     found = [masks] if isinstance(masks, Path) else list(masks or ())
     if len({path.read_bytes() for path in found if path.is_file()}) > 1:
         return Item(image, fault=f'has {len(found)} masks: {", ".join(map(str, found))}')
-    loaded = load_mask(found[0], **kwargs) if found else None
+    try:
+        loaded = load_mask(found[0], **kwargs) if found else None
+    except UserError as error:
+        return Item(image, fault=f'has a mask that is not understood: {error}')
     if loaded is None:
         named = found[0].name if found else ''
         return Item(image, fault=f'has no readable mask {named}'.rstrip())
@@ -142,7 +148,8 @@ def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> Writte
         else:
             shutil.copyfile(item.image, target)
         if item.mask is not None:
-            mmcv.imwrite(item.mask * 255, str(out / 'Gt' / f'{name}.png'))
+            stored = item.mask if IGNORED in item.mask else item.mask * 255
+            mmcv.imwrite(stored, str(out / 'Gt' / f'{name}.png'))
         counts[kind] += 1
     return Written(counts['Tp'], counts['Au'], turned, faults)
 

@@ -2,12 +2,14 @@
 
 import logging
 import os.path as osp
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+from mmcv.transforms import BaseTransform, Compose
 from mmengine import fileio
 from mmengine.logging import print_log
 from mmseg.datasets import BaseSegDataset
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from ..errors import UserError
@@ -79,6 +81,14 @@ def _first(files: Sequence[str]) -> str:
     return ', '.join(sorted(files)[:10]) + (', ...' if len(files) > 10 else '')
 
 
+def _transforms(pipeline: Compose) -> Iterator[BaseTransform]:
+    """Iterate over a pipeline's transforms, those of test-time augmentation too."""
+    for transform in pipeline.transforms:
+        yield transform
+        for branch in getattr(transform, 'subroutines', ()):
+            yield from _transforms(branch)
+
+
 @DATASETS.register_module()
 class IMLDataset(BaseSegDataset):
     """Reads the folder format, a JSON list or a text index (see the docs of the formats).
@@ -96,11 +106,13 @@ class IMLDataset(BaseSegDataset):
         resize_masks (bool): Whether a mask of another size than its image, but of the same ratio
             of its sides, is resized to it (nearest) instead of stopping the run. Defaults to
             False.
+        allow_uniform_masks (bool): Whether the mask of an image that is listed as tampered may
+            mark no pixel, or every pixel, instead of stopping the run. Defaults to False.
         **kwargs: Passed to ``BaseSegDataset``.
 
     Raises:
-        UserError: If the data is missing, images and masks do not pair up, or an entry of a list
-            is not understood.
+        UserError: If the data is missing, images and masks do not pair up, an entry of a list is
+            not understood, or the pipeline loads masks with mmseg's ``LoadAnnotations``.
     """
 
     METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -112,12 +124,20 @@ class IMLDataset(BaseSegDataset):
         use_authentic: bool = True,
         inverted_masks: bool = False,
         resize_masks: bool = False,
+        allow_uniform_masks: bool = False,
         **kwargs,
     ) -> None:
         self.use_authentic = use_authentic
         self.inverted_masks = inverted_masks
         self.resize_masks = resize_masks
+        self.allow_uniform_masks = allow_uniform_masks
         super().__init__(data_root=data_root, ann_file=ann_file, **kwargs)
+        for transform in _transforms(self.pipeline):
+            if type(transform) is LoadAnnotations:
+                raise UserError(
+                    'IMLDataset pipeline: LoadAnnotations knows neither authentic images nor masks '
+                    "of 0 and 255: put dict(type='LoadTamperingMask') in its place"
+                )
 
     def _join_prefix(self) -> None:
         if self.ann_file and not osp.isabs(self.ann_file):
@@ -148,6 +168,7 @@ class IMLDataset(BaseSegDataset):
                 reduce_zero_label=False,
                 inverted_mask=self.inverted_masks,
                 resize_mask=self.resize_masks,
+                allow_uniform_mask=self.allow_uniform_masks,
                 seg_fields=[],
             )
             for image, mask in pairs

@@ -160,7 +160,8 @@ def test_data_may_lie_behind_a_file_backend(root):
         dict(type='LoadImageFromFile', backend_args=backend),
         dict(type='LoadTamperingMask', backend_args=backend),
     ]
-    data = build('shelf://', backend_args=backend, pipeline=pipeline)
+    settings = dict(backend_args=backend, pipeline=pipeline, allow_uniform_masks=True)
+    data = build('shelf://', **settings)
     assert len(data) == 3 and data[0]['img_path'].startswith('shelf://')
     assert data[0]['gt_seg_map'].shape == (8, 9)
     (root / 'list.json').write_text(json.dumps([['Tp/a.jpg', 'Gt/a.png']]))

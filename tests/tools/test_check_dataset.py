@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import struct
+import zlib
 from pathlib import Path
 
 import cv2
@@ -44,6 +46,16 @@ def test_a_sound_set_has_no_faults(tmp_path, run_tool):
     assert '4 images, 3 tampered' in printed and 'no faults found' in printed
 
 
+def huge() -> bytes:
+    """Write a PNG whose header promises more pixels than Pillow's limit."""
+    header = struct.pack('>IIBBBBB', 20_000, 20_000, 8, 0, 0, 0, 0)
+    chunks = ((b'IHDR', header), (b'IDAT', zlib.compress(b'')), (b'IEND', b''))
+    return b'\x89PNG\r\n\x1a\n' + b''.join(
+        struct.pack('>I', len(data)) + name + data + struct.pack('>I', zlib.crc32(name + data))
+        for name, data in chunks
+    )
+
+
 def plant(test: Path, train: Path) -> set[tuple[str, str]]:
     """Plant one fault a file, and say which."""
     (test / 'Gt/a.png').unlink()
@@ -68,6 +80,9 @@ def plant(test: Path, train: Path) -> set[tuple[str, str]]:
     for hidden in ('Tp/._a.jpg', 'Gt/.DS_Store', 'Au/Thumbs.db', 'Au/.cache/x.jpg'):
         (test / hidden).parent.mkdir(exist_ok=True)
         (test / hidden).write_bytes(b'left behind')
+    write(test / 'Gt/n.png', mask() // 255 * 2 + np.eye(*SIZE, dtype=np.uint8))
+    (test / 'Tp/o.jpg').unlink()
+    (test / 'Tp/o.png').write_bytes(huge())
     return {
         ('unpaired', 'Tp/a.jpg'),
         ('unpaired', 'Gt/lonely.png'),
@@ -84,13 +99,15 @@ def plant(test: Path, train: Path) -> set[tuple[str, str]]:
         ('near leak', 'Tp/l.png'),
         ('unreadable', 'Gt/m.png'),
         ('not an image', 'Au/photo.heic'),
+        ('mask not understood', 'Gt/n.png'),
+        ('too large', 'Tp/o.png'),
     }
 
 
 @pytest.mark.parametrize('by_config', [False, True])
 def test_every_planted_fault_is_found(by_config, tmp_path, run_tool):
     train = make(tmp_path / 'train', 'xyz', 100)
-    test = make(tmp_path / 'test', 'abcdefghijklmn', 200)
+    test = make(tmp_path / 'test', 'abcdefghijklmno', 200)
     planted = plant(test, train)
     out = tmp_path / 'findings.json'
     if by_config:
@@ -172,3 +189,53 @@ def test_a_config_s_other_sets_are_checked_where_one_is_missing(tmp_path, run_to
 def test_wrong_sources_are_named(tmp_path, run_tool):
     assert 'neither a config nor a folder' in run_tool(TOOL, tmp_path / 'none', status=1)
     assert 'no images in Tp/' in run_tool(TOOL, tmp_path, status=1)
+
+
+OWN = """
+from mmseg.datasets import BaseSegDataset
+from mmseg.registry import DATASETS
+
+
+@DATASETS.register_module(force=True)
+class TwoFolders(BaseSegDataset):
+    METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0] * 3, [255] * 3])
+"""
+
+
+def test_a_data_set_of_the_user_s_own(tmp_path, run_tool, monkeypatch):
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / 'own_data.py').write_text(OWN)
+    for role, seed in dict(train=0, val=10).items():
+        for number in range(3):
+            write(tmp_path / f'images/{role}/{number}.jpg', picture(seed + number))
+            # The authentic image has an empty mask, as mmseg has it.
+            write(tmp_path / f'masks/{role}/{number}.png', mask() // 255 * (number > 0))
+    write(tmp_path / 'masks/val/2.png', mask() // 255 * 2 + np.eye(*SIZE, dtype=np.uint8))
+    config = tmp_path / 'config.py'
+    config.write_text(
+        "custom_imports = dict(imports=['own_data'])\n"
+        + ''.join(
+            f"{role}_dataloader = dict(dataset=dict(type='TwoFolders', data_root='{tmp_path}', "
+            f"data_prefix=dict(img_path='images/{role}', seg_map_path='masks/{role}'), "
+            "pipeline=[dict(type='LoadAnnotations')]))\n"
+            for role in ('train', 'val')
+        )
+        + 'test_dataloader = val_dataloader\n'
+    )
+    printed = run_tool(TOOL, config, status=1)
+    assert f'train: {tmp_path} images/train masks/train: 3 images' in printed
+    assert printed.count('3 images') == 2 and printed.count('no faults found') == 1
+    assert 'ERROR: 1 x mask not understood' in printed and 'masks/val/2.png' in printed
+    assert 'holds 4 values (0, 1, 2, 3)' in printed
+
+
+def test_masks_of_one_value_where_they_are_allowed(tmp_path, run_tool):
+    root = make(tmp_path / 'a', 'ab', 0)
+    write(root / 'Gt/a.png', mask() * 0)
+    assert '1 x empty mask' in run_tool(TOOL, root, status=1)
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f"test_dataloader = dict(dataset=dict(type='IMLDataset', data_root='{root}', "
+        'allow_uniform_masks=True))\n'
+    )
+    assert 'no faults found' in run_tool(TOOL, config)

@@ -1,75 +1,289 @@
 """Loading of tampering masks."""
 
+import io
+from typing import NamedTuple
+
 import cv2
 import numpy as np
 from mmcv.transforms import BaseTransform
 from mmengine import fileio
+from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
+from PIL import Image, UnidentifiedImageError
 
 from ...errors import UserError
 from ..mask_size import size_fault
 
+IGNORED = 255
+# More levels than these can only be shades; fewer may also be numbers of objects.
+_MAX_CLASSES = 64
+# Largest share of pixels that are near neither black nor white; photographs have more.
+_MAX_BETWEEN = 0.8
+_LOSSY_FORMATS = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
 
-def binarize_mask(raw: np.ndarray, inverted: bool = False) -> np.ndarray:
-    """Binarize a mask as it was read.
 
-    Channels (but alpha) are averaged and tampered means above 127.5 of the 8-bit range. A mask
-    that holds only 0 and 1 is taken as it is.
+class UnreadableMaskError(UserError):
+    """Raised where a mask's file is not an intact image."""
+
+
+class MaskPlane(NamedTuple):
+    """The one plane of a mask's file that says what is tampered."""
+
+    values: np.ndarray  # (H, W), of any type
+    lossy: bool = False  # compression may have changed the values by a few levels
+    named: bool = False  # the values are names of colors: none lies between two others
+
+
+def decode_mask(data: bytes) -> MaskPlane:
+    """Decode a mask's file as it is stored, whatever EXIF says of rotation.
 
     Args:
-        raw (np.ndarray): (H, W) or (H, W, C), uint8 or uint16.
-        inverted (bool): Whether dark means tampered. Defaults to False.
+        data (bytes): The file's content.
 
     Returns:
-        np.ndarray: (H, W) uint8 of 0 and 1.
+        MaskPlane: Gray levels at their true depth; indices of a palette of colors; alpha where
+        the color is constant.
+
+    Raises:
+        UserError: If it is not an image, is damaged, holds several pages, or has colors that do
+            not say what is tampered. The sentence lacks the file's name.
     """
-    if raw.dtype == np.uint16:
-        raw = raw / 257
-    if raw.ndim == 3:
-        # OpenCV reads grey with alpha as four channels too.
-        raw = raw[..., :3].mean(2)
-    above = 1 if raw.max() <= 1 else 128
-    # Averages of channels may lie between the two.
-    mask = raw >= above if raw.dtype == np.uint8 else raw > above - 0.5
-    return (mask != inverted).view(np.uint8)
+    try:
+        with Image.open(io.BytesIO(data)) as picture:
+            # In a camera's JPEG, MPO's further frames are previews.
+            pages = 1 if picture.format == 'MPO' else getattr(picture, 'n_frames', 1)
+            deep = any(';16' in str(tile[3]) for tile in picture.tile)
+            # Unlike OpenCV, it tells where data is missing.
+            picture.load()
+            lossy = (
+                picture.format in _LOSSY_FORMATS
+                or 'jpeg' in str(picture.info.get('compression'))
+                or (picture.format == 'WEBP' and b'VP8L' not in data)
+            )
+            if picture.mode in ('CMYK', 'YCbCr'):
+                picture = picture.convert('RGB')
+            raw = np.asarray(picture)
+    except (UnidentifiedImageError, Image.DecompressionBombError):
+        raw, lossy, deep, pages = None, False, False, 1
+    except (OSError, SyntaxError, ValueError) as error:
+        raise UnreadableMaskError(f'is damaged: {error}') from None
+    if pages > 1:
+        raise UserError(f'holds {pages} pages or frames: save one of them')
+    if raw is not None and picture.mode == 'P':
+        return _read_palette(raw, picture.getpalette('RGB'))
+    if raw is None or (deep and raw.ndim == 3):
+        # Pillow has no such format, or cuts colors of 16 bits to 8.
+        raw = _decode_by_opencv(data)
+    if raw.dtype == bool:
+        raw = raw.view(np.uint8)
+    return MaskPlane(raw if raw.ndim == 2 else _merge_channels(raw), lossy)
 
 
-def read_mask(path: str, backend_args: dict | None = None) -> np.ndarray | None:
-    """Read a mask as it is stored, (H, W) or (H, W, C); None if it is no image."""
-    data = np.frombuffer(fileio.get(path, backend_args=backend_args), np.uint8)
-    return cv2.imdecode(data, cv2.IMREAD_UNCHANGED) if data.size else None
+def _decode_by_opencv(data: bytes) -> np.ndarray:
+    try:
+        raw = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED) if data else None
+    except cv2.error:
+        raw = None
+    if raw is None:
+        raise UnreadableMaskError('cannot be read as an image')
+    return raw if raw.ndim == 2 else raw[..., [2, 1, 0, 3][: raw.shape[2]]]
+
+
+def _are_gray(colors: np.ndarray) -> bool:
+    """Tell whether (..., C) colors are gray up to what compression does to them."""
+    highest, lowest = colors.max(-1), colors.min(-1)
+    return bool(((highest - lowest) <= highest.max() / 16).all())
+
+
+def _read_palette(index: np.ndarray, colors: list[int]) -> MaskPlane:
+    used = np.flatnonzero(np.bincount(index.ravel(), minlength=256))
+    palette = np.zeros((256, 3), np.uint8)
+    stored = np.array(colors, np.uint8).reshape(-1, 3)
+    palette[: len(stored)] = stored
+    gray = palette.mean(1).round().astype(np.uint8)
+    # Programs that shrink the files of black and white masks give them a palette in any order.
+    distinct = len(np.unique(gray[used])) == len(used) and used[-1] < len(stored)
+    if distinct and _are_gray(palette[used]) and used.tolist() != [0, 1, IGNORED]:
+        return MaskPlane(gray[index])
+    return MaskPlane(index, named=True)
+
+
+def _merge_channels(raw: np.ndarray) -> np.ndarray:
+    """Find what (H, W, C) gray or color with or without alpha says, as (H, W)."""
+    colors = raw
+    if raw.shape[2] % 2 == 0:
+        colors, alpha = raw[..., :-1], raw[..., -1]
+        visible = colors[alpha > 0]
+        if np.ptp(alpha) and not (visible != visible[0]).any():
+            return alpha
+    # Of pure red on black, for example, the red.
+    planes = [plane for plane in np.moveaxis(colors, -1, 0) if plane.any()] or [colors[..., 0]]
+    if all(np.array_equal(planes[0], plane) for plane in planes[1:]):
+        return planes[0]
+    if _are_gray(colors):
+        return np.rint(colors.mean(-1)).astype(colors.dtype)
+    found = np.unique(colors.reshape(-1, colors.shape[2]), axis=0).tolist()
+    if len(found) == 2 and not any(found[0]):
+        return colors.any(-1).view(np.uint8)
+    raise UserError(_not_understood('colors', [tuple(color) for color in found]))
+
+
+def _not_understood(noun: str, found: list, limit: int = 8) -> str:
+    shown = ', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in found[:limit])
+    count = f'{len(found)} {noun}' if len(found) > 1 else f'one {noun[:-1]}'
+    return (
+        f'holds {count} ({shown}{", ..." if len(found) > limit else ""}), which '
+        f'{"do" if len(found) > 1 else "does"} not say what is tampered: save it with 0 '
+        '(authentic) and 255 (tampered)'
+    )
+
+
+def _count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return the (K,) levels of (H, W) values, ascending, and how many pixels have each."""
+    if values.dtype != np.uint8:
+        return np.unique(values, return_counts=True)
+    # Far faster than sorting; every training sample comes by here.
+    counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]).ravel()
+    levels = np.flatnonzero(counts)
+    return levels, counts[levels]
+
+
+def _top(plane: MaskPlane, levels: np.ndarray) -> int | None:
+    """Return the upper end of the declared range: the least of 1, 255, 65535 that fits."""
+    tops = (255,) if plane.values.dtype == np.uint8 else (1, 255, 65535)
+    return next((top for top in tops if levels[-1] <= top), None)
+
+
+def share_between(plane: MaskPlane) -> float:
+    """Measure the share of pixels, 0..1, that are near neither end of the values."""
+    levels, counts = _count_levels(plane.values)
+    low, high = float(levels[0]), float(levels[-1])
+    margin = (high - low) / 8
+    between = (levels > low + margin) & (levels < high - margin)
+    return float(counts[between].sum() / counts.sum())
+
+
+def _has_areas_between(plane: MaskPlane, levels: np.ndarray, top: int) -> bool:
+    """Tell whether a level other than black and white fills an area, and not only an edge."""
+    index = np.searchsorted(levels, plane.values).astype(np.uint8)
+    kernel = np.ones((3, 3), np.uint8)
+    filled = cv2.erode(index, kernel) == cv2.dilate(index, kernel)
+    margin = top / 32
+    between = (levels > levels[0]) & (levels < levels[-1] - margin)
+    if levels[-2] >= levels[-1] - margin:
+        # White is noisy: whatever has been compressed once has noisy black, too.
+        between &= levels > levels[0] + margin
+    return bool((filled & between[index]).any())
+
+
+def _is_soft(plane: MaskPlane, levels: np.ndarray, top: int | None) -> bool:
+    """Tell shades between black and white from levels that each mean something else."""
+    if plane.named or top is None or levels[0] < 0:
+        return False
+    if plane.lossy and (levels[-1] < top / 4 or levels[0] > top * 3 / 4):
+        return True  # black alone, or white alone, with some noise
+    if levels[-1] - levels[0] < top / 2 or share_between(plane) > _MAX_BETWEEN:
+        return False
+    return plane.lossy or len(levels) > _MAX_CLASSES or not _has_areas_between(plane, levels, top)
+
+
+def binarize_mask(plane: MaskPlane, inverted: bool = False) -> np.ndarray:
+    """Say which pixels of a mask are tampered.
+
+    Two values are taken as they are, the higher one is tampered. 255 beside 0 and 1 is ignored.
+    Shades, as compression, resizing or soft brushes leave them, are cut at half of the declared
+    range.
+
+    Args:
+        plane (MaskPlane): The mask as :func:`decode_mask` returns it.
+        inverted (bool): Whether the lower value is tampered. Defaults to False.
+
+    Returns:
+        np.ndarray: (H, W) uint8 of 0, 1 and 255 (ignored).
+
+    Raises:
+        UserError: If the values are none of that. The sentence lacks the file's name.
+    """
+    levels, _ = _count_levels(plane.values)
+    if not np.isfinite(levels).all():
+        raise UserError('holds nan or infinite values')
+    exact, top = not plane.lossy, _top(plane, levels)
+    ignored = np.zeros(len(levels), bool)
+    if exact and len(levels) == 2:
+        tampered = levels == levels[1]
+    elif exact and len(levels) == 1 and levels[0] in (0, 1, 255, 65535):
+        tampered = levels > 0
+    elif exact and levels.tolist() == [0, 1, IGNORED]:
+        tampered, ignored = levels == 1, levels == IGNORED
+    elif _is_soft(plane, levels, top):
+        tampered = levels > top / 2
+    else:
+        raise UserError(_not_understood('values', levels.tolist()))
+    table = np.where(ignored, IGNORED, tampered != inverted).astype(np.uint8)
+    if plane.values.dtype == np.uint8:
+        every = np.zeros(256, np.uint8)
+        every[levels] = table
+        return cv2.LUT(plane.values, every)
+    return table[np.searchsorted(levels, plane.values)]
+
+
+def read_mask(path: str, backend_args: dict | None = None, inverted: bool = False) -> np.ndarray:
+    """Read a mask's file.
+
+    Args:
+        path (str): The file.
+        backend_args (dict, optional): Arguments of MMEngine's file backend. Defaults to None.
+        inverted (bool): Whether the lower value is tampered. Defaults to False.
+
+    Returns:
+        np.ndarray: (H, W) uint8 of 0, 1 and 255 (ignored).
+
+    Raises:
+        UserError: If the file cannot be read or is not understood, with its name.
+    """
+    try:
+        data = fileio.get(path, backend_args=backend_args)
+        return binarize_mask(decode_mask(data), inverted)
+    except OSError as error:
+        raise UserError(f'mask {path!r} cannot be read: {error.strerror or error}') from None
+    except UserError as error:
+        raise UserError(f'mask {path!r} {error}') from None
 
 
 @TRANSFORMS.register_module()
-class LoadTamperingMask(BaseTransform):
-    """Loads and binarizes the mask; an authentic image gets an empty one.
+class LoadTamperingMask(LoadAnnotations):
+    """Loads the mask; an authentic image gets an empty one.
 
-    Masks may be grey, RGB, RGBA, palette, 16-bit or JPEG-compressed, see :func:`binarize_mask`.
+    It takes the place of mmseg's ``LoadAnnotations``. :func:`decode_mask` and
+    :func:`binarize_mask` say what masks may look like.
 
-    Required keys: ``seg_map_path``, ``ori_shape``; looks at ``inverted_mask`` and
-    ``resize_mask``, which :class:`IMLDataset` sets. Adds ``gt_seg_map`` (H, W) uint8 of 0 and 1.
+    Required keys: ``seg_map_path`` (None for an authentic image) and ``ori_shape``; looks at
+    ``inverted_mask``, ``resize_mask`` and ``allow_uniform_mask``, which :class:`IMLDataset` sets.
+    Adds ``gt_seg_map`` (H, W) uint8 of 0, 1 and 255 (ignored). Without ``seg_map_path``, as in
+    mmseg's inference, there is nothing to load.
 
     Args:
-        backend_args (dict, optional): Of MMEngine's file backends.
+        backend_args (dict, optional): Arguments of MMEngine's file backend. Defaults to None.
     """
 
     def __init__(self, backend_args: dict | None = None) -> None:
-        self.backend_args = backend_args
+        super().__init__(backend_args=backend_args)
 
     def transform(self, results: dict) -> dict:
         """Add the mask.
 
         Raises:
-            UserError: If it cannot be read or is of another size than the image.
+            UserError: If it cannot be read, is not understood, is of another size than the
+                image, or marks no pixel or every pixel of an image that is listed as tampered.
         """
+        return super().transform(results) if 'seg_map_path' in results else results
+
+    def _load_seg_map(self, results: dict) -> None:
         path, shape = results['seg_map_path'], tuple(results['ori_shape'][:2])
         if path is None:
             mask = np.zeros(shape, np.uint8)
         else:
-            raw = read_mask(path, self.backend_args)
-            if raw is None:
-                raise UserError(f'mask {path!r} cannot be read as an image')
-            mask = binarize_mask(raw, results.get('inverted_mask', False))
+            mask = read_mask(path, self.backend_args, results.get('inverted_mask', False))
             fault = size_fault(mask.shape, shape)
             if mask.shape != shape and (fault or not results.get('resize_mask', False)):
                 mend = (
@@ -81,11 +295,31 @@ class LoadTamperingMask(BaseTransform):
                     f'mask {path!r} is {mask.shape[1]}x{mask.shape[0]} but image '
                     f'{results["img_path"]!r} is {shape[1]}x{shape[0]}: {mend}'
                 )
+            if not results.get('allow_uniform_mask', True):
+                _refuse_uniform(mask, path, results['img_path'])
             if mask.shape != shape:
                 mask = cv2.resize(mask, shape[::-1], interpolation=cv2.INTER_NEAREST)
         results['gt_seg_map'] = mask
         results.setdefault('seg_fields', []).append('gt_seg_map')
-        return results
+
+
+def uniform_kind(mask: np.ndarray) -> str | None:
+    """Tell whether a (H, W) mask is 'empty' (no pixel is tampered) or 'full' (all are)."""
+    # Most masks show either at once.
+    if not (mask == 1).any():
+        return 'empty'
+    return None if (mask == 0).any() else 'full'
+
+
+def _refuse_uniform(mask: np.ndarray, path: str, image: str) -> None:
+    kind = uniform_kind(mask)
+    if kind is not None:
+        marked = 'no pixel' if kind == 'empty' else 'every pixel'
+        raise UserError(
+            f'mask {path!r} is {kind}, but image {image!r} is listed as tampered: correct the '
+            f'mask, list the image as authentic, or set allow_uniform_masks=True in the data set '
+            f'if it is right that {marked} is tampered'
+        )
 
 
 @TRANSFORMS.register_module()

@@ -8,8 +8,14 @@ from mmseg.registry import TRANSFORMS
 
 from ...errors import UserError
 from ...synthesis.masks import MASK_SHAPES, random_mask
+from .loading import IGNORED
 
 Box = tuple[int, int, int, int]  # top, left, height, width in pixels
+
+
+def _mark(mask: np.ndarray, piece: np.ndarray | bool = True) -> None:
+    """Mark a piece of a (H, W) mask as tampered; what is ignored stays so."""
+    mask[piece & (mask != IGNORED)] = 1
 
 
 class _RandomRectangle(BaseTransform):
@@ -48,7 +54,7 @@ class _RandomRectangle(BaseTransform):
         box = (*self._place(mask.shape, tall, wide), tall, wide)
         self._change(image, box)
         top, left = box[:2]
-        mask[top : top + tall, left : left + wide] = 1
+        _mark(mask[top : top + tall, left : left + wide])
         return results | dict(img=image, gt_seg_map=mask)
 
     @staticmethod
@@ -143,5 +149,5 @@ class RandomSplice(BaseTransform):
         rng = np.random.default_rng(np.random.randint(2**31))
         piece = random_mask(size, rng, MASK_SHAPES, self.area_range) > 0
         image[windows[0]][piece] = donor[windows[1]][piece]
-        mask[windows[0]][piece] = 1
+        _mark(mask[windows[0]], piece)
         return results | dict(img=image, gt_seg_map=mask)
