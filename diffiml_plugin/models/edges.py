@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from .labels import AUTHENTIC, IGNORED, TAMPERED
+
 
 def _dilate_cross(mask: Tensor, size: int) -> Tensor:
     half = size // 2
@@ -31,3 +33,25 @@ def mask_to_edge(mask: Tensor, width: int = 7) -> Tensor:
     if width < 1 or width % 2 == 0:
         raise ValueError(f'edge width must be odd and positive, got {width}')
     return _dilate_cross(mask, width) * _dilate_cross(1 - mask, width)
+
+
+def label_edges(labels: Tensor, width: int = 7) -> Tensor:
+    """Mark the band around the boundary of labels some of which may be ignored.
+
+    Args:
+        labels (Tensor): (B, 1, H, W) of 0, 1 and 255 (ignored).
+        width (int): Odd size of the structuring element in pixels. Defaults to 7, as published.
+
+    Returns:
+        Tensor: (B, 1, H, W) of 0, 1 and 255: what is ignored itself, or would be edge or not
+        depending on ignored pixels, is ignored.
+    """
+    ignored = labels == IGNORED
+    if not ignored.any():
+        return mask_to_edge((labels == TAMPERED).float(), width).to(labels)
+    tampered, authentic, unknown = (
+        _dilate_cross(part.float(), width) > 0
+        for part in (labels == TAMPERED, labels == AUTHENTIC, ignored)
+    )
+    edges = tampered & authentic
+    return edges.to(labels).masked_fill(ignored | (unknown & ~edges), IGNORED)

@@ -3,16 +3,17 @@
 from collections.abc import Sequence
 
 import torch.nn.functional as F
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.utils import SampleList
 from torch import Tensor
 
 from ...structures import Localization
-from ..edges import mask_to_edge
+from ..edges import label_edges
+from ..labels import TAMPERED
+from ..tampering_head import TamperingHead
 
 
-class ForensicHead(BaseDecodeHead):
+class ForensicHead(TamperingHead):
     """A one-channel head that can also predict edges, its confidence and an image score.
 
     A subclass names what it has in ``maps``, returns it from :meth:`localize_features` and adds
@@ -27,9 +28,6 @@ class ForensicHead(BaseDecodeHead):
     maps: tuple[str, ...] = ('logits',)
 
     def __init__(self, edge_width: int = 7, **kwargs) -> None:
-        kwargs.setdefault('num_classes', 2)
-        kwargs.setdefault('out_channels', 1)
-        kwargs.setdefault('threshold', 0.5)
         kwargs.setdefault('input_transform', 'multiple_select')
         kwargs.setdefault('in_index', list(range(len(kwargs['in_channels']))))
         kwargs.setdefault('norm_cfg', dict(type='BN'))
@@ -59,23 +57,23 @@ class ForensicHead(BaseDecodeHead):
         """Compute the losses of one batch of features and samples with ``gt_sem_seg``."""
         localization = self.localize_features(self._transform_inputs(inputs))
         losses = self.loss_by_feat(localization.logits, batch_data_samples)
-        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(localization.logits)
-        return losses | self.loss_by_localization(localization, masks)
+        labels = self._stack_batch_gt(batch_data_samples)
+        return losses | self.loss_by_localization(localization, labels)
 
-    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
-        """Compute what ``loss_decode`` does not, from (B, 1, H, W) masks of 0 and 1."""
+    def loss_by_localization(self, localization: Localization, labels: Tensor) -> dict[str, Tensor]:
+        """Compute what ``loss_decode`` does not, from (B, 1, H, W) labels of 0, 1 and 255."""
         return {}
 
-    def edge_target(self, masks: Tensor) -> Tensor:
-        """Return (B, 1, H, W) edges of 0 and 1."""
-        return mask_to_edge(masks, self.edge_width)
+    def edge_labels(self, labels: Tensor) -> Tensor:
+        """Return (B, 1, H, W) labels of edges: 0, 1 and 255 (ignored)."""
+        return label_edges(labels, self.edge_width)
 
     @staticmethod
-    def score_loss(score: Tensor, masks: Tensor) -> Tensor:
+    def score_loss(score: Tensor, labels: Tensor) -> Tensor:
         """Binary cross entropy of an image score: is any pixel tampered?"""
-        labels = masks.flatten(1).amax(1)
+        tampered = (labels == TAMPERED).flatten(1).any(1)
         # In single precision: autocast rules this one out.
-        return F.binary_cross_entropy(score.flatten().float().clamp(0, 1), labels.float())
+        return F.binary_cross_entropy(score.flatten().float().clamp(0, 1), tampered.float())
 
     @staticmethod
     def enlarge(maps: Tensor, size: tuple[int, int]) -> Tensor:

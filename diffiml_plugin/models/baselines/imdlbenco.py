@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 from ..edges import mask_to_edge
+from ..labels import TAMPERED, refuse_ignored, stack_labels
 from ..localizer import named_samples
 
 
@@ -50,7 +51,8 @@ class IMDLBenCoModel(BaseSegmentor):
 
     Raises:
         UserError: If ``imdlbenco`` is not installed, has no such model, or the model returns
-            something else than it should.
+            something else than it should; in training, if a mask holds ignored pixels elsewhere
+            than at the border, where padding is taken for authentic.
     """
 
     _MASKS = ('probability', 'logits')
@@ -116,8 +118,9 @@ class IMDLBenCoModel(BaseSegmentor):
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
         """Return the model's ``backward_loss`` as ``loss`` and the parts it shows."""
-        labels = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-        outputs = self._call(inputs, (labels == 1).to(inputs))
+        labels = stack_labels(data_samples)
+        refuse_ignored(labels, data_samples, f'IMDLBenCoModel {self.name}')
+        outputs = self._call(inputs, (labels == TAMPERED).to(inputs))
         # MMEngine adds up all that is called a loss.
         shown = {
             f'shown/{key.replace("loss", "value")}': torch.as_tensor(value).detach()

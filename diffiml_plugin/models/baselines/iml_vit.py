@@ -7,6 +7,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...structures import Localization
+from ..labels import TAMPERED
 from .forensic_head import ForensicHead
 
 
@@ -36,8 +37,9 @@ class IMLViTHead(ForensicHead):
         fused = self.fuse(torch.cat([self.enlarge(level, size) for level in features], dim=1))
         return Localization(logits=self.cls_seg(self.norm(fused)))
 
-    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, labels: Tensor) -> dict[str, Tensor]:
         """Compute the edge loss."""
-        logits = self.enlarge(localization.logits, masks.shape[-2:])
-        loss = F.binary_cross_entropy_with_logits(logits, masks, weight=self.edge_target(masks))
+        logits = self.enlarge(localization.logits, labels.shape[-2:])
+        masks, edges = ((one == TAMPERED).to(logits) for one in (labels, self.edge_labels(labels)))
+        loss = F.binary_cross_entropy_with_logits(logits, masks, weight=edges)
         return dict(loss_edge=self.edge_weight * loss)

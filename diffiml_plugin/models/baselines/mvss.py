@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...structures import Localization
+from ..labels import IGNORED
 from .filters import GeMPool, SobelGate
 from .forensic_head import ForensicHead
 
@@ -111,10 +112,11 @@ class MVSSHead(ForensicHead):
         score = self.pool(logits.sigmoid()).flatten()
         return Localization(logits=logits, edge_logits=edge, score=score)
 
-    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, labels: Tensor) -> dict[str, Tensor]:
         """Compute the losses of edges and of the image score."""
-        edge = self.enlarge(localization.edge_logits, masks.shape[-2:])
+        edge = self.enlarge(localization.edge_logits, labels.shape[-2:])
+        edges = self.edge_labels(labels).squeeze(1)
         return dict(
-            loss_edge=self.loss_edge(edge, self.edge_target(masks).squeeze(1)),
-            loss_score=self.score_weight * self.score_loss(localization.score, masks),
+            loss_edge=self.loss_edge(edge, edges, ignore_index=IGNORED),
+            loss_score=self.score_weight * self.score_loss(localization.score, labels),
         )

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
 from mmseg.registry import MODELS
@@ -9,6 +10,7 @@ from mmseg.utils import SampleList
 from torch import Tensor, nn
 
 from ...structures import Localization
+from ..labels import IGNORED, TAMPERED, mean_where
 from .forensic_head import ForensicHead
 
 
@@ -147,18 +149,29 @@ class PSCCHead(ForensicHead):
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute the losses of the four masks and of the image score."""
         predicted, score = self._masks_and_score(self._transform_inputs(inputs))
-        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(score)
+        labels = self._stack_batch_gt(batch_data_samples)
+        masks, ignored = ((labels == value).to(score) for value in (TAMPERED, IGNORED))
         losses = {}
         for index, logits in enumerate(predicted, 1):
-            target = (self.enlarge(masks, logits.shape[-2:]) > 0.5).to(masks)
-            losses[f'loss_mask{index}'] = balanced_cross_entropy(logits, target)
-        losses['loss_score'] = self.score_weight * self.score_loss(score, masks)
+            size = logits.shape[-2:]
+            target = (self.enlarge(masks, size) > 0.5).to(masks)
+            valid = self.enlarge(ignored, size) == 0
+            losses[f'loss_mask{index}'] = balanced_cross_entropy(logits, target, valid)
+        losses['loss_score'] = self.score_weight * self.score_loss(score, labels)
         return losses
 
 
-def balanced_cross_entropy(logits: Tensor, target: Tensor) -> Tensor:
-    """Cross entropy in which both classes of a batch weigh one half, where both occur."""
-    share = target.mean()
+def balanced_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+    """Cross entropy in which both classes of a batch weigh one half, where both occur.
+
+    Args:
+        logits (Tensor): (B, 1, H, W).
+        target (Tensor): (B, 1, H, W) of 0 and 1.
+        valid (Tensor, optional): (B, 1, H, W) boolean, which pixels count. Defaults to all.
+    """
+    valid = torch.ones_like(target, dtype=torch.bool) if valid is None else valid
+    share = mean_where(target, valid)
     weight = 0.5 * target / share.clamp_min(1e-8) + 0.5 * (1 - target) / (1 - share).clamp_min(1e-8)
     weight = weight if 0 < share < 1 else None
-    return F.binary_cross_entropy_with_logits(logits, target, weight=weight)
+    each = F.binary_cross_entropy_with_logits(logits, target, weight=weight, reduction='none')
+    return mean_where(each, valid)

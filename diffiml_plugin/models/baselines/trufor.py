@@ -9,6 +9,7 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...structures import Localization
+from ..labels import IGNORED, TAMPERED, mean_where
 from .forensic_head import ForensicHead
 
 
@@ -82,13 +83,15 @@ class TruForHead(ForensicHead):
         score = self.detection(torch.cat(pooled, dim=1)).sigmoid().flatten()
         return Localization(logits=logits, confidence_logits=confidence, score=score)
 
-    def loss_by_localization(self, localization: Localization, masks: Tensor) -> dict[str, Tensor]:
+    def loss_by_localization(self, localization: Localization, labels: Tensor) -> dict[str, Tensor]:
         """Compute the losses of the confidence and of the image score."""
-        size = masks.shape[-2:]
+        size = labels.shape[-2:]
+        masks = (labels == TAMPERED).to(localization.logits)
         prob = self.enlarge(localization.logits.detach(), size).sigmoid()
         right = masks * prob + (1 - masks) * (1 - prob)
         confidence = self.enlarge(localization.confidence_logits, size).sigmoid()
+        each = F.mse_loss(confidence, right, reduction='none')
         return dict(
-            loss_confidence=self.confidence_weight * F.mse_loss(confidence, right),
-            loss_score=self.score_weight * self.score_loss(localization.score, masks),
+            loss_confidence=self.confidence_weight * mean_where(each, labels != IGNORED),
+            loss_score=self.score_weight * self.score_loss(localization.score, labels),
         )

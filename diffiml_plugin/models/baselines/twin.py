@@ -4,18 +4,19 @@ from collections.abc import Sequence
 
 import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from ..edges import mask_to_edge
+from ..edges import label_edges
 from ..feature_fusion import FeatureFusion
+from ..labels import IGNORED, TAMPERED, mean_where
+from ..tampering_head import TamperingHead
 
 
 @MODELS.register_module()
-class EdgeFCNHead(BaseDecodeHead):
+class EdgeFCNHead(TamperingHead):
     """The "no diffusion" ablation: the diffusion head's fusion, a plain head.
 
     It predicts mask and edge from the fused map, as a discriminative model does.
@@ -38,9 +39,6 @@ class EdgeFCNHead(BaseDecodeHead):
         edge_width: int = 7,
         **kwargs,
     ) -> None:
-        kwargs.setdefault('num_classes', 2)
-        kwargs.setdefault('out_channels', 1)
-        kwargs.setdefault('threshold', 0.5)
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('loss_decode', dict(type='CrossEntropyLoss', use_sigmoid=True))
         super().__init__(
@@ -74,10 +72,12 @@ class EdgeFCNHead(BaseDecodeHead):
         """Compute mask and edge losses."""
         features = self._features(inputs)
         losses = self.loss_by_feat(self.cls_seg(features), batch_data_samples)
-        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(features)
+        edges = label_edges(self._stack_batch_gt(batch_data_samples), self.edge_width)
         logits = resize(
-            self.conv_edge(features), size=masks.shape[-2:], mode='bilinear', align_corners=False
+            self.conv_edge(features), size=edges.shape[-2:], mode='bilinear', align_corners=False
         )
-        edges = mask_to_edge(masks, self.edge_width)
-        losses['loss_edge'] = self.edge_weight * F.binary_cross_entropy_with_logits(logits, edges)
+        each = F.binary_cross_entropy_with_logits(
+            logits, (edges == TAMPERED).to(logits), reduction='none'
+        )
+        losses['loss_edge'] = self.edge_weight * mean_where(each, edges != IGNORED)
         return losses

@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import torch
-from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
@@ -15,6 +14,8 @@ from torch import Tensor, nn
 from ...errors import UserError
 from ...structures import Localization
 from ..feature_fusion import FeatureFusion
+from ..labels import IGNORED, TAMPERED
+from ..tampering_head import TamperingHead
 from .conditioning import condition_on
 from .ensemble import SPACES, merge_members
 from .mask_codec import MaskCodec
@@ -23,7 +24,7 @@ from .sampler import image_identity
 
 
 @MODELS.register_module()
-class DiffusionHead(BaseDecodeHead):
+class DiffusionHead(TamperingHead):
     """Learns the score of [mask, edge] latents given the image and solves it for the mask.
 
     Drop-in for any mmseg decode head: the backbone's features come in, (B, 1, H, W) logits whose
@@ -77,9 +78,6 @@ class DiffusionHead(BaseDecodeHead):
         edge_width: int = 7,
         **kwargs,
     ) -> None:
-        kwargs.setdefault('num_classes', 2)
-        kwargs.setdefault('out_channels', 1)
-        kwargs.setdefault('threshold', 0.5)
         kwargs.setdefault('dropout_ratio', 0)
         kwargs.setdefault('in_index', list(range(len(in_channels))))
         kwargs.setdefault('loss_decode', [])
@@ -175,8 +173,8 @@ class DiffusionHead(BaseDecodeHead):
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute the losses of one batch of features and samples with ``gt_sem_seg``."""
         condition = self.condition(inputs)
-        masks = (self._stack_batch_gt(batch_data_samples) == 1).to(condition)
-        original = self.codec.encode(masks)
+        labels = self._stack_batch_gt(batch_data_samples)
+        original = self.codec.encode((labels == TAMPERED).to(condition))
         timesteps = self.noise_schedule.draw_timesteps(len(original))
         noise = torch.randn_like(original)
         # The error prior is not part of the target (Ning et al. 2023).
@@ -184,12 +182,14 @@ class DiffusionHead(BaseDecodeHead):
         noisy = self.noise_schedule.add_noise(perturbed, noise, timesteps)
         output = self.denoiser(noisy, timesteps, condition)
         target = self.noise_schedule.target(original, noise, timesteps)
-        losses = self.loss_latent(output, target, self.codec.edge_supervision)
+        # Loss classes of others need not know of ignored pixels.
+        valid = dict(valid=self.codec.valid(labels)) if (labels == IGNORED).any() else {}
+        losses = self.loss_latent(output, target, self.codec.edge_supervision, **valid)
         if not self.loss_decode:
             return losses
         estimate = self.noise_schedule.pred_original_sample(output, noisy, timesteps)
         # The mask's half alone: decoding is the slowest step of training on a CPU.
-        logits = self.codec.decode_mask(estimate, tuple(masks.shape[-2:]))
+        logits = self.codec.decode_mask(estimate, tuple(labels.shape[-2:]))
         return losses | self.loss_by_feat(logits, batch_data_samples)
 
     def localize(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> Localization:

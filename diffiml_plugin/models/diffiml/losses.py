@@ -4,6 +4,8 @@ import torch.nn.functional as F
 from mmseg.registry import MODELS
 from torch import Tensor, nn
 
+from ..labels import mean_where
+
 
 @MODELS.register_module()
 class LatentMSELoss(nn.Module):
@@ -21,19 +23,29 @@ class LatentMSELoss(nn.Module):
         self.mask_weight = mask_weight
         self.edge_weight = edge_weight
 
-    def forward(self, pred: Tensor, target: Tensor, edge: bool = True) -> dict[str, Tensor]:
+    def forward(
+        self, pred: Tensor, target: Tensor, edge: bool = True, valid: Tensor | None = None
+    ) -> dict[str, Tensor]:
         """Compare (B, 2 C, h, w) latents, the mask's C channels first.
 
         Args:
             pred (Tensor): What the denoiser returned.
             target (Tensor): What it should have.
             edge (bool): Whether there is an edge's half. Defaults to True.
+            valid (Tensor, optional): (B, 1 or 2, h, w) boolean, which latent pixels of each half
+                count. Defaults to all.
 
         Returns:
             dict[str, Tensor]: ``loss_mask_latent`` and, with edges, ``loss_edge_latent``.
         """
-        errors = F.mse_loss(pred, target, reduction='none').chunk(2 if edge else 1, dim=1)
-        losses = dict(loss_mask_latent=self.mask_weight * errors[0].mean())
+        halves = 2 if edge else 1
+        errors = F.mse_loss(pred, target, reduction='none').chunk(halves, dim=1)
+        if valid is None:
+            means = [error.mean() for error in errors]
+        else:
+            counted = valid.split(1, dim=1)
+            means = [mean_where(*pair) for pair in zip(errors, counted, strict=True)]
+        losses = dict(loss_mask_latent=self.mask_weight * means[0])
         if edge:
-            losses['loss_edge_latent'] = self.edge_weight * errors[1].mean()
+            losses['loss_edge_latent'] = self.edge_weight * means[1]
         return losses

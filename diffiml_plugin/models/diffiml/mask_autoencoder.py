@@ -9,7 +9,8 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ...errors import UserError
-from ..edges import mask_to_edge
+from ..edges import label_edges
+from ..labels import IGNORED, TAMPERED, mean_where, stack_labels
 from .latent_teacher import LatentTeacher
 
 
@@ -75,13 +76,12 @@ class MaskAutoencoder(BaseModel):
             data_samples (list[SegDataSample]): Samples with ``gt_sem_seg``.
             mode (str): What to return.
         """
-        masks = torch.stack([sample.gt_sem_seg.data for sample in data_samples])
-        # 255 marks padding; for a reconstruction it is simply not tampered.
-        masks = (masks == 1).float()
-        targets = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
-        maps = targets * 2 - 1
+        labels = stack_labels(data_samples)
+        labels = torch.cat([labels, label_edges(labels, self.edge_width)])
+        # What is ignored has to be drawn as something, but its reconstruction is not judged.
+        maps = (labels == TAMPERED).float() * 2 - 1
         if mode == 'loss':
-            return self._loss(maps, targets)
+            return self._loss(maps, labels)
         logits, latents = self.vae(maps)
         if mode == 'tensor':
             return logits, latents
@@ -92,14 +92,14 @@ class MaskAutoencoder(BaseModel):
             sample.pred_edge = PixelData(data=edge)
         return data_samples
 
-    def _loss(self, maps: Tensor, targets: Tensor) -> dict[str, Tensor]:
+    def _loss(self, maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
         # Scaling the latent and undoing it cancel out here: only the statistics are kept.
         latents = self.vae.encoder(maps)
         self.vae.update_latent_statistics(latents.detach())
         losses = self.teacher.loss(maps, latents) if self.teacher else {}
         logits = self.vae.decoder(latents)
         if self.loss_recon == 'l1':
-            loss = F.l1_loss(logits / self.margin, maps)
+            each = F.l1_loss(logits / self.margin, maps, reduction='none')
         else:
-            loss = F.binary_cross_entropy_with_logits(logits, targets)
-        return losses | dict(loss_recon=loss)
+            each = F.binary_cross_entropy_with_logits(logits, (maps + 1) / 2, reduction='none')
+        return losses | dict(loss_recon=mean_where(each, labels != IGNORED))

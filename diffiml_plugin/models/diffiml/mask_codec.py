@@ -1,9 +1,11 @@
 """From masks to [mask, edge] latents and back."""
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-from ..edges import mask_to_edge
+from ..edges import label_edges, mask_to_edge
+from ..labels import IGNORED
 from .mask_vae import MaskVAE
 
 
@@ -34,6 +36,23 @@ class MaskCodec:
         if self.edge_supervision:
             maps = torch.cat([masks, mask_to_edge(masks, self.edge_width)])
         return torch.cat(self.vae.encode(maps * 2 - 1).split(len(masks)), dim=1)
+
+    def valid(self, labels: Tensor) -> Tensor:
+        """Tell which latent pixels have seen no ignored pixel.
+
+        Args:
+            labels (Tensor): (B, 1, H, W) of 0, 1 and 255 (ignored).
+
+        Returns:
+            Tensor: (B, 2, h, w) boolean, of mask and edge; (B, 1, h, w) without edge supervision.
+        """
+        maps = [labels]
+        if self.edge_supervision:
+            maps.append(label_edges(labels, self.edge_width))
+        ignored = (torch.cat(maps, dim=1) == IGNORED).float()
+        # As far as 3x3 convolutions of stride 2 reach.
+        factor = self.vae.downsample_factor
+        return F.max_pool2d(ignored, 2 * factor - 1, stride=factor, padding=factor - 1) == 0
 
     def decode(self, latents: Tensor, size: tuple[int, int]) -> tuple[Tensor, Tensor]:
         """Decode (B, channels, h, w) latents to (B, 1, *size) mask and edge logits."""

@@ -1,0 +1,39 @@
+"""What all heads that localize tampering have in common."""
+
+from mmseg.models.decode_heads.decode_head import BaseDecodeHead
+from mmseg.utils import SampleList
+from torch import Tensor
+
+from ..errors import UserError
+from .labels import TAMPERED, refuse_gray_masks, stack_labels
+
+
+class TamperingHead(BaseDecodeHead):
+    """A head of one channel that learns from labels 0 (authentic), 1 (tampered), 255 (ignored).
+
+    Args:
+        **kwargs: Passed to ``BaseDecodeHead``.
+
+    Raises:
+        UserError: If ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a
+            mask holds other labels.
+    """
+
+    def __init__(self, **kwargs) -> None:
+        kwargs.setdefault('threshold', 0.5)
+        for key, wanted in dict(num_classes=2, out_channels=1).items():
+            if kwargs.setdefault(key, wanted) != wanted:
+                raise UserError(
+                    f'{type(self).__name__} {key} must be {wanted}, got {kwargs[key]}: it tells '
+                    'tampered from authentic pixels by one map'
+                )
+        super().__init__(**kwargs)
+        self._saw_tampered = False
+
+    def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
+        labels = stack_labels(batch_data_samples)
+        if not self._saw_tampered:
+            self._saw_tampered = bool((labels == TAMPERED).any())
+            if not self._saw_tampered:
+                refuse_gray_masks(labels, batch_data_samples)
+        return labels
