@@ -19,6 +19,8 @@ from .rows import image_score, no_totals, score_image
 from .settings import MetricSettings
 from .summary import intervals, summarize
 
+_MEND = "load masks with dict(type='LoadTamperingMask') in place of LoadAnnotations"
+
 
 @METRICS.register_module()
 class IMLMetric(BaseMetric):
@@ -138,15 +140,32 @@ class IMLMetric(BaseMetric):
                     "pipeline: 'input' needs `ScoreAtInput` after the resize, 'original' must "
                     'not have it'
                 )
+        self._check_labels(target, name)
         # Written so that a nan fails it.
         if not (prob.size == 0 or (prob.min() >= 0 and prob.max() <= 1)):
             raise UserError(f'{name}: probabilities must lie in 0..1, and be no nan')
         return prob, target
 
+    def _check_labels(self, target: np.ndarray, name: str) -> None:
+        valid = target != self.settings.ignore_index
+        wrong = (target != 0) & (target != 1) & valid
+        if wrong.any() or not valid.any():
+            # np.unique alone would take longer than all the metrics.
+            values = ', '.join(map(str, np.unique(target[wrong]).tolist()[:8]))
+            raise UserError(
+                f'{name}: the mask holds {values or "ignored pixels alone"}, but the labels are 0 '
+                f'(authentic), 1 (tampered) and {self.settings.ignore_index} (ignored): {_MEND}'
+            )
+
     def evaluate(self, size: int) -> dict[str, float]:
         """Gather the ranks' results and compute the metrics of ``size`` images."""
         self._gather(size)
         try:
+            if self._totals['labels'][0] == 0 < self._totals['labels'][1]:
+                raise UserError(
+                    'no mask holds a 1 (tampered), but some hold '
+                    f'{self.settings.ignore_index} (ignored), as masks of 0 and 255 do: {_MEND}'
+                )
             return super().evaluate(size)
         finally:
             self._reset()

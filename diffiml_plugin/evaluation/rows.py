@@ -28,6 +28,8 @@ def no_totals(settings: MetricSettings) -> Totals:
     totals = {name: np.zeros(len(THRESHOLDS)) for name in settings.sweeps}
     if 'ece' in settings.pixel:
         totals['calibration'] = np.zeros((3, 15))
+    # Tampered images, and those that are ignored in places without being tampered.
+    totals['labels'] = np.zeros(2)
     return totals
 
 
@@ -78,7 +80,7 @@ def score_image(
                 row[name] = max(boundary_f1(pred, target == 1) for pred in marked)
             elif tampered:
                 row[name] = _pixel_metric(name, ranks, counts, settings.best_threshold)
-    added = {}
+    added = dict(labels=np.array([tampered, not tampered and not valid.all()], float))
     for name in settings.sweeps:
         if settings.average == 'dataset':
             added[name] = getattr(ranks[0].above(THRESHOLDS), name)

@@ -1,3 +1,4 @@
+import copy
 import json
 import math
 import subprocess
@@ -255,3 +256,36 @@ def test_any_number_of_processes_gives_the_same(tmp_path, run_env):
     for others in found[1:]:
         for one, other in zip(found[0], others, strict=True):
             assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)
+
+
+def labelled(*values: int) -> dict:
+    mask = torch.zeros(1, 6, 6, dtype=torch.long)
+    mask.view(-1)[: len(values)] = torch.tensor(values)
+    return sample(torch.full((1, 6, 6), 0.25), mask, img_path='a.png')
+
+
+def test_other_labels_than_0_1_and_ignored_are_refused():
+    mend = "type='LoadTamperingMask'"
+    for values, named in (([7, 9, 1], '7, 9'), ([-1], '-1')):
+        with pytest.raises(UserError, match=f'a.png: the mask holds {named}, .*{mend}'):
+            measure([labelled(*values)])
+    with pytest.raises(UserError, match='ignored pixels alone'):
+        measure([labelled(*[255] * 36)])
+    # Masks of 0 and 255 as they are: every tampered pixel would be ignored.
+    gray = labelled(255, 255)
+    with pytest.raises(UserError, match=f'no mask holds a 1.*{mend}'):
+        measure([gray, labelled(), gray])
+    assert measure([gray, labelled(1)])['img_acc'] == 0.5
+    assert measure([labelled(7, 1)], ignore_index=7)['pixel_f1'] == 0
+
+
+def test_ignored_pixels_change_no_figure():
+    every = ['f1', 'iou', 'precision', 'recall', 'acc', 'mcc', 'auc', 'ap', 'ece']
+    samples = make_samples(12)
+    changed = copy.deepcopy(samples)
+    for one in changed:
+        data = one['seg_logits']['data']
+        data[one['gt_sem_seg']['data'] == 255] = torch.rand(())
+    for average in ('image', 'dataset'):
+        settings = dict(pixel=every, average=average)
+        assert measure(changed, **settings) == measure(samples, **settings)

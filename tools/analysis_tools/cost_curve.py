@@ -34,6 +34,7 @@ from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, image_identity
+from diffiml_plugin.models.labels import IGNORED, TAMPERED
 from diffiml_plugin.visualization import draw_pareto
 
 SOLVERS = dict(
@@ -149,7 +150,8 @@ def score_set(
     for index in range(min(len(data), num or len(data))):
         batch = model.data_preprocessor(pseudo_collate([data[index]]), False)
         inputs, sample = batch['inputs'], batch['data_samples'][0]
-        truth = sample.gt_sem_seg.data[0].numpy() == 1
+        labels = sample.gt_sem_seg.data[0].numpy()
+        truth, valid = labels == TAMPERED, labels != IGNORED
         name = image_identity(sample.metainfo)
         straight, mirrored = (
             probabilities(model, inputs, name, plain, flipped) for flipped in (False, True)
@@ -161,9 +163,9 @@ def score_set(
             if setting.flip:
                 prob = torch.maximum(prob, mirrored[key])
             prob = F.interpolate(prob[..., :height, :width], truth.shape, mode='bilinear')
-            pred = prob[0, 0].numpy() > 0.5
+            pred = prob[0, 0].numpy()[valid] > 0.5
             if truth.any():
-                found[setting]['f1'].append(float(f1(confusion(pred, truth))))
+                found[setting]['f1'].append(float(f1(confusion(pred, truth[valid]))))
             else:
                 found[setting]['area'].append(float(pred.mean()))
     return found

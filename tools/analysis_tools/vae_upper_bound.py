@@ -21,7 +21,8 @@ from diffiml_plugin.apis import test_set_of
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
-from diffiml_plugin.models.edges import mask_to_edge
+from diffiml_plugin.models.edges import label_edges
+from diffiml_plugin.models.labels import IGNORED, TAMPERED
 
 METRICS = ('F1', 'IoU', 'boundary F1')
 
@@ -51,18 +52,19 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
     rows = dict(mask=[], edge=[])
     for index in range(len(data)):
         sample = data[index]
-        mask = (sample['data_samples'].gt_sem_seg.data == 1)[None].float()
-        if not mask.any():
+        labels = sample['data_samples'].gt_sem_seg.data[None]
+        if not (labels == TAMPERED).any():
             continue
         # The size at which the network works, when the pipeline resizes.
         size = tuple(sample['inputs'].shape[-2:])
-        for name, truth in (('mask', mask), ('edge', mask_to_edge(mask, edge_width))):
+        for name, known in (('mask', labels), ('edge', label_edges(labels, edge_width))):
+            truth = (known == TAMPERED).float()
             if not truth.any():
                 continue
             found = reconstruct(vae, truth, size)[0, 0].numpy() > 0
-            wanted = truth[0, 0].numpy() > 0
-            counts = confusion(found, wanted)
-            rows[name].append((f1(counts), iou(counts), boundary_f1(found, wanted)))
+            wanted, valid = truth[0, 0].numpy() > 0, (known != IGNORED)[0, 0].numpy()
+            counts = confusion(found[valid], wanted[valid])
+            rows[name].append((f1(counts), iou(counts), boundary_f1(found & valid, wanted)))
     means = {}
     for name, values in rows.items():
         # A mask that fills the image has no boundary.
