@@ -6,7 +6,7 @@ import json
 import platform
 import subprocess
 from collections.abc import Mapping
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
@@ -144,7 +144,7 @@ def _environment(command: str) -> dict[str, str]:
         versions.append(f'{name} {module.__version__}')
     return {
         'command': command,
-        'date': datetime.now(timezone.utc).strftime('%Y-%m-%d'),
+        'date': datetime.now(UTC).strftime('%Y-%m-%d'),
         'plugin': f'{__version__}, commit {done.stdout.strip()}',
         'packages': ', '.join(versions),
         'device': f'{device}, {torch.get_num_threads()} threads',

@@ -2,8 +2,8 @@
 
 import hashlib
 import io
-from collections import Counter
 import warnings
+from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
