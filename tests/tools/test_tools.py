@@ -216,7 +216,7 @@ def test_wrong_command_lines(args, sentence, tmp_path, run_tool):
     'script, args, sentence',
     [
         ('test', ['none.pth'], "checkpoint 'none.pth' does not exist"),
-        ('test', ['README.md'], "'README.md' is no PyTorch checkpoint"),
+        ('test', ['README.md'], "'README.md' is not a PyTorch checkpoint"),
         ('train', ['--resume', 'none.pth'], "checkpoint 'none.pth' does not exist"),
         ('test', ['none.safetensors'], "checkpoint 'none.safetensors' does not exist"),
         ('test', ['{damaged}'], 'are damaged'),

@@ -1,0 +1,270 @@
+"""The one reader of checkpoints, against files of an attacker's."""
+
+import io
+import pickle
+import tarfile
+import zipfile
+from collections import OrderedDict
+
+import numpy as np
+import pytest
+import torch
+from mmengine.logging import HistoryBuffer, MessageHub
+from mmengine.runner import CheckpointLoader
+from safetensors.torch import save_file
+
+from diffiml_plugin.engine.checkpoint import loading, read_checkpoint, read_weights
+from diffiml_plugin.errors import UserError
+
+WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3)}
+
+
+class Payload:
+    """Writes a file when it is unpickled."""
+
+    def __init__(self, marker, call=open):
+        self.call, self.marker = call, marker
+
+    def __reduce__(self):
+        return self.call, (str(self.marker), 'w')
+
+
+class Call:
+    """A call with any arguments, to be made by the unpickler."""
+
+    def __init__(self, function, *args):
+        self.call = function, args
+
+    def __reduce__(self):
+        return self.call
+
+
+class OwnDict(OrderedDict):
+    """A state dict of a class that is not a plain one."""
+
+
+def hub(**info):
+    return dict(log_scalars={}, runtime_info=info, resumed_keys={})
+
+
+def rezip(source, target, change, more=b''):
+    method = zipfile.ZIP_DEFLATED if more else zipfile.ZIP_STORED
+    with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, 'w', method) as new:
+        for name in old.namelist():
+            new.writestr(name, change(old.read(name)))
+        if more:
+            new.writestr('x/more', more)
+
+
+def hostile_files(folder, marker):
+    """Write one file per way to carry code; yield its path."""
+    payload = Payload(marker)
+    contents = dict(
+        alone=payload,
+        beside=dict(state_dict=WEIGHTS, extra=payload),
+        metadata=dict(state_dict=WEIGHTS, meta=dict(config=payload)),
+        optimizer=dict(state_dict=WEIGHTS, optimizer=dict(state={0: payload})),
+        blocked=dict(state_dict=WEIGHTS, x=Call(__import__('os').system, f'touch {marker}')),
+        attribute=dict(state_dict=WEIGHTS, x=Call(getattr, HistoryBuffer, '__init__')),
+        objects=dict(state_dict=WEIGHTS, x=np.array([payload], object)),
+        subclass=dict(state_dict=OwnDict(WEIGHTS)),
+    )
+    for name, content in contents.items():
+        for legacy in (False, True):
+            path = folder / f'{name}{legacy:d}.pth'
+            torch.save(content, path, _use_new_zipfile_serialization=not legacy)
+            yield path
+    path = folder / 'zoo.pkl'
+    path.write_bytes(pickle.dumps(dict(state_dict=payload)))
+    yield path
+    scripted = folder / 'script.pth'
+    torch.jit.script(torch.nn.Linear(1, 1)).save(str(scripted))
+    yield scripted
+    with tarfile.open(folder / 'tar.pth', 'w') as tar:
+        data = pickle.dumps(payload)
+        info = tarfile.TarInfo('pickle')
+        info.size = len(data)
+        tar.addfile(info, io.BytesIO(data))
+    yield folder / 'tar.pth'
+
+
+def test_no_file_runs_code(tmp_path):
+    marker = tmp_path / 'marker'
+    files = list(hostile_files(tmp_path, marker))
+    for path in files:
+        for read in (read_weights, read_checkpoint, CheckpointLoader.load_checkpoint):
+            # What names a harmless attribute holds no code, and is read as nothing.
+            if path.name.startswith('attribute'):
+                assert read_checkpoint(path)['x'] is None
+                continue
+            with pytest.raises(UserError) as refusal:
+                read(str(path))
+            said = str(refusal.value)
+            assert str(path) in said and '\n' not in said and 'weights_only' not in said
+        assert not marker.exists(), path
+    assert len(files) == 19
+
+
+def test_trust_is_given_for_a_while(tmp_path):
+    marker = tmp_path / 'marker'
+    torch.save(dict(state_dict=WEIGHTS, extra=Payload(marker)), tmp_path / 'x.pth')
+    with pytest.raises(UserError, match='--trust-checkpoint'):
+        read_weights(tmp_path / 'x.pth')
+    with loading(trust=True):
+        assert torch.equal(read_weights(tmp_path / 'x.pth')['a.weight'], WEIGHTS['a.weight'])
+    assert marker.exists()
+    marker.unlink()
+    with pytest.raises(UserError), loading():
+        read_weights(tmp_path / 'x.pth')
+    # Nor do other packages' own calls, whatever they ask for.
+    with pytest.raises(pickle.UnpicklingError), loading():
+        torch.load(tmp_path / 'x.pth', weights_only=False)
+    assert not marker.exists()
+
+
+@pytest.mark.parametrize(
+    'address',
+    ['open-mmlab://resnet50_v1c', 'torchvision://resnet50', 'mmcls://vgg11', 'https://a.b/c.pth'],
+)
+def test_downloaded_weights_run_no_code(address, tmp_path, monkeypatch):
+    def download(url, path, *_, **__):
+        torch.save(dict(state_dict=WEIGHTS, extra=Payload(tmp_path / 'marker')), path)
+
+    monkeypatch.setattr(torch.hub, 'download_url_to_file', download)
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(
+        'mmengine.runner.checkpoint.get_torchvision_models', lambda: dict(resnet50='http://a/r')
+    )
+    with pytest.raises(UserError, match='holds more than weights'):
+        CheckpointLoader.load_checkpoint(address)
+    assert not (tmp_path / 'marker').exists()
+
+
+@pytest.mark.parametrize('address', ['s3://a/b.pth', 'x:s3://a/b', 'petrel://a', 'pavi://a'])
+def test_other_storage_is_refused(address):
+    with pytest.raises(UserError, match='copy it and give the file'):
+        CheckpointLoader.load_checkpoint(address)
+
+
+@pytest.mark.parametrize('module', ['numpy._core', 'numpy.core'])
+def test_what_mmengine_saves_is_read_exactly(module, tmp_path):
+    messages = MessageHub('a')
+    for value in (1.0, 2, float('nan')):
+        messages.update_scalar('train/loss', value)
+    messages.update_info('eta', np.float64(3.5))
+    state = OrderedDict(WEIGHTS)
+    state._metadata = {'': dict(version=2)}
+    saved = dict(
+        meta=dict(epoch=0, iter=3, cfg='a = 1', dataset_meta=dict(classes=('x', 'y'))),
+        state_dict=state,
+        message_hub=messages.state_dict(),
+        numpy=np.random.get_state(),
+        shaped=np.asfortranarray(np.arange(6, dtype='>i4').reshape(2, 3)),
+        flag=np.bool_(True),
+        name=np.str_('é'),
+    )
+    torch.save(saved, tmp_path / 'new.pth')
+    rezip(
+        tmp_path / 'new.pth',
+        tmp_path / 'x.pth',
+        lambda data: data.replace(b'cnumpy._core', f'c{module}'.encode()),
+    )
+    found = CheckpointLoader.load_checkpoint(str(tmp_path / 'x.pth'))
+    history = found['message_hub']['log_scalars']['train/loss']
+    assert type(history) is HistoryBuffer and history.max_length == 1000000
+    np.testing.assert_array_equal(history.data[0], [1, 2, np.nan])
+    assert history.max() is not None and history.current() != history.current()
+    for mine, theirs in zip(found['numpy'], saved['numpy'], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    np.random.set_state(found['numpy'])
+    for key in ('shaped', 'flag', 'name'):
+        assert np.array_equal(found[key], saved[key]) and found[key].dtype == saved[key].dtype
+        assert type(found[key]) is type(saved[key])
+    assert found['state_dict']._metadata == state._metadata
+    assert found['meta']['dataset_meta'] == saved['meta']['dataset_meta']
+    assert found['message_hub']['runtime_info']['eta'] == 3.5
+
+
+def test_configs_in_checkpoints_are_text(tmp_path):
+    text = f'open({str(tmp_path / "marker")!r}, "w")'
+    info = dict(cfg=text, config=text, iter=1)
+    torch.save(dict(state_dict={}, meta=dict(info), message_hub=hub(**info)), tmp_path / 'x.pth')
+    found = read_checkpoint(tmp_path / 'x.pth')
+    assert found['meta'] == dict(iter=1, config_text=text)
+    assert found['message_hub']['runtime_info'] == dict(iter=1)
+
+
+def test_a_checkpoint_names_no_files_to_delete(tmp_path):
+    inside = str(tmp_path / 'best_iml_iter_1.pth')
+    info = dict(
+        best_ckpt='/etc/hostname', best_ckpt_a=inside, best_ckpt_b=3, keep_ckpt_ids=['../../x', 1]
+    )
+    torch.save(dict(state_dict={}, message_hub=hub(**info)), tmp_path / 'x.pth')
+    found = read_checkpoint(tmp_path / 'x.pth')
+    assert found['message_hub']['runtime_info'] == dict(best_ckpt_a=inside)
+
+
+@pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
+@pytest.mark.parametrize('suffix', ['pth', 'safetensors'])
+@pytest.mark.parametrize('dtype', [torch.float32, torch.float16, torch.bfloat16])
+def test_weights_that_are_not_finite_are_refused(value, suffix, dtype, tmp_path):
+    weights = {'fine': torch.zeros(2), 'bad.weight': torch.tensor([0, value], dtype=dtype)}
+    path = tmp_path / f'x.{suffix}'
+    if suffix == 'pth':
+        torch.save(dict(state_dict=weights), path)
+    else:
+        save_file(weights, path)
+    for read in (read_weights, read_checkpoint):
+        with pytest.raises(UserError, match="'bad.weight' holds values that are not finite"):
+            read(path)
+
+
+def test_what_promises_more_than_it_holds_is_refused(tmp_path):
+    torch.save(dict(state_dict=WEIGHTS), tmp_path / 'x.pth')
+    rezip(tmp_path / 'x.pth', tmp_path / 'bomb.pth', lambda data: data, bytes(10**6))
+    views = dict(
+        expanded=torch.zeros(1).expand(10**6, 10**6),
+        meta=torch.zeros(10**6, device='meta'),
+        sparse=torch.zeros(2, 2).to_sparse(),
+    )
+    for name, tensor in views.items():
+        torch.save(dict(state_dict=dict(w=tensor)), tmp_path / f'{name}.pth')
+    # Lists of each other, which double with each step if copied.
+    nested = []
+    for _ in range(60):
+        nested = [nested, nested]
+    torch.save(dict(state_dict=WEIGHTS, x=nested), tmp_path / 'nested.pth')
+    assert read_checkpoint(tmp_path / 'nested.pth')['x'][0] is not None
+    for name in ('bomb', *views):
+        with pytest.raises(UserError, match='is compressed|no numbers of its own'):
+            read_checkpoint(tmp_path / f'{name}.pth')
+
+
+def test_a_changed_number_is_told(tmp_path):
+    torch.save(dict(state_dict=dict(w=torch.ones(50))), tmp_path / 'x.pth')
+    data = bytearray((tmp_path / 'x.pth').read_bytes())
+    place = data.index(torch.ones(50).numpy().tobytes())
+    data[place + 2] ^= 1
+    (tmp_path / 'x.pth').write_bytes(data)
+    # PyTorch says nothing.
+    assert (torch.load(tmp_path / 'x.pth')['state_dict']['w'] != 1).any()
+    with pytest.raises(UserError, match='is damaged'):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_damaged_files_are_one_sentence(tmp_path):
+    torch.save(dict(state_dict=WEIGHTS, r=np.random.get_state()), tmp_path / 'x.pth')
+    data = (tmp_path / 'x.pth').read_bytes()
+    rng = np.random.default_rng(0)
+    refused = 0
+    for _ in range(200):
+        changed = bytearray(data[: rng.integers(len(data)) if rng.random() < 0.2 else None])
+        for place in rng.integers(len(changed), size=8) if changed else ():
+            changed[place] = rng.integers(256)
+        (tmp_path / 'y.pth').write_bytes(changed)
+        try:
+            read_checkpoint(tmp_path / 'y.pth')
+        except UserError as error:
+            assert '\n' not in str(error) and 'weights_only' not in str(error)
+            refused += 1
+    assert refused > 50
