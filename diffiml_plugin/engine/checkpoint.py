@@ -246,9 +246,12 @@ def _check_checksums(path: Path) -> None:
 def _read_pickle(path: Path, map_location: Any) -> Any:
     stand_ins = [(value, name) for name, value in _STAND_INS.items()]
     try:
-        with loading(trust=False), torch.serialization.safe_globals(stand_ins):
-            with warnings.catch_warnings(action='ignore'):
-                found = torch.load(path, map_location=map_location, weights_only=True)
+        with (
+            loading(trust=False),
+            torch.serialization.safe_globals(stand_ins),
+            warnings.catch_warnings(action='ignore'),
+        ):
+            found = torch.load(path, map_location=map_location, weights_only=True)
         return _restored(found, {})
     except Exception as error:
         if _trusted:

@@ -413,7 +413,7 @@ def test_a_checkpoint_runs_no_code(tmp_path):
             return (Path.touch, (mark,))
 
     torch.save(dict(state_dict=dict(a=torch.ones(1)), meta=Evil()), tmp_path / 'evil.pth')
-    with pytest.raises(UserError, match='more than tensors and plain data'):
+    with pytest.raises(UserError, match='more than weights and plain data'):
         DiffIMLInferencer('configs/diffiml/diffiml_demo.py', tmp_path / 'evil.pth', 'cpu')
     assert not mark.exists()
 

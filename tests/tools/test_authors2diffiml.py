@@ -268,7 +268,7 @@ def test_files_that_are_no_plain_checkpoints_are_refused(convert, tmp_path, caps
     (tmp_path / 'text.pth').write_text('no checkpoint')
     torch.save({'weights': {}}, tmp_path / 'key.pth')
     for name, words in dict(
-        evil='more than tensors', text='not a PyTorch', key="key 'model'", none='does not exist'
+        evil='more than weights', text='not a PyTorch', key="key 'model'", none='does not exist'
     ).items():
         with pytest.raises(SystemExit, match=words):
             convert(tmp_path / f'{name}.pth', tmp_path / 'ours.pth')
