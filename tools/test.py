@@ -111,7 +111,7 @@ def main() -> None:
             loader.dataset.pipeline = cfg.tta_pipeline
         cfg.tta_model.module = cfg.model
         cfg.model = cfg.tta_model
-    runner = run(cfg, 'test')
+    runner = run(cfg, 'test', args.trust_checkpoint)
     if args.show_worst and is_main_process():
         draw(runner, Path(args.results), args.show_worst)
 

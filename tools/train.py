@@ -45,7 +45,7 @@ def main() -> None:
             )
         cfg.resume = True
         cfg.load_from = None if args.resume == 'auto' else check_checkpoint(args.resume)
-    run(cfg, 'train')
+    run(cfg, 'train', args.trust_checkpoint)
 
 
 if __name__ == '__main__':

@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ..engine.checkpoint import local_file, read_weights
+from ..engine.checkpoint import loading, local_file, misfit, read_weights
 from ..errors import UserError
 from ..evaluation import IMLMetric
 
@@ -39,7 +39,8 @@ def load_model(
     Args:
         config (Path | Config): Config file, or what it holds.
         checkpoint (str | Path): Checkpoint or safetensors file, or the address of one; it must
-            hold every weight of the model. It is read without running code in it.
+            hold every weight of the model but those of auxiliary heads, and no other. It is read
+            without running code in it.
         device (str): Defaults to 'cpu'.
         changes (dict, optional): Overrides of the config by dotted keys.
 
@@ -49,23 +50,12 @@ def load_model(
     cfg = config.copy() if isinstance(config, Config) else Config.fromfile(config)
     cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    with loading():
+        model = revert_sync_batchnorm(MODELS.build(cfg.model))
     state = read_weights(local_file(checkpoint))
-    # What distributed training puts before all names.
-    if all(name.startswith('module.') for name in state):
-        state = {name.removeprefix('module.'): tensor for name, tensor in state.items()}
-    own = model.state_dict()
-    missing, others = sorted(own.keys() - state.keys()), sorted(state.keys() - own.keys())
-    misshapen = sorted(k for k in own.keys() & state.keys() if own[k].shape != state[k].shape)
-    faults = {'missing': missing, 'too many': others, 'of another shape': misshapen}
-    if any(faults.values()):
-        said = ', '.join(
-            f'{len(names)} tensors {fault} ({", ".join(names[:3])})'
-            for fault, names in faults.items()
-            if names
-        )
+    if said := misfit(model.state_dict(), state):
         raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {cfg.filename!r}: {said}')
-    model.load_state_dict(state)
+    model.load_state_dict(state, strict=False)
     return model.to(device).eval(), cfg
 
 

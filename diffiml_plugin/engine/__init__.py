@@ -1,6 +1,7 @@
 """Running: hooks, and set-up of a run from the command line."""
 
 from .acceleration_hook import AccelerationHook
+from .check_weights_hook import CheckWeightsHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 from .multi_test_loop import MultiTestLoop
 from .resume_random_state_hook import ResumeRandomStateHook
@@ -9,6 +10,7 @@ from .size_grouped_loops import SizeGroupedTestLoop, SizeGroupedValLoop
 
 __all__ = [
     'AccelerationHook',
+    'CheckWeightsHook',
     'LocalizationVisualizationHook',
     'MultiTestLoop',
     'ResumeRandomStateHook',

@@ -12,7 +12,7 @@ import re
 import warnings
 import zipfile
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -91,27 +91,29 @@ def local_file(checkpoint: str | Path) -> Path:
 
 def checkpoint_fault(path: str) -> str:
     """Say in one sentence why ``path`` cannot be a checkpoint; nothing if it can."""
-    if not Path(path).is_file():
+    if not os.path.isfile(path):
+        if os.path.isdir(path):
+            return f'checkpoint {path!r} is a folder: give a file in it'
         return f'checkpoint {path!r} does not exist'
-    if path.endswith('.safetensors'):
-        try:
+    try:
+        if path.endswith('.safetensors'):
             # Reads the names and sizes alone, and compares them with the file's own size.
             with safe_open(path, 'pt'):
-                pass
-        except SafetensorError as error:
-            return f'weights {path!r} are damaged: {error}'
-        return ''
-    # PyTorch's format since 1.6 is a zip archive, the one before begins as a pickle.
-    try:
+                return ''
         with zipfile.ZipFile(path) as archive:
             unpacked = sum(member.file_size for member in archive.infolist())
+    except SafetensorError as error:
+        return f'weights {path!r} are damaged: {error}'
+    except OSError as error:
+        return f'checkpoint {path!r} cannot be read: {error.strerror or error}'
+    # PyTorch's format since 1.6 is a zip archive, the one before begins as a pickle.
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         with open(path, 'rb') as file:
             if file.read(2) == b'\x80\x02':
                 return ''
         return f'checkpoint {path!r} is not a PyTorch checkpoint, or is truncated'
     # PyTorch compresses nothing.
-    if unpacked > Path(path).stat().st_size:
+    if unpacked > os.path.getsize(path):
         return f'checkpoint {path!r} is compressed, which no checkpoint of PyTorch is'
     return ''
 
@@ -326,16 +328,53 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
         checkpoint = {key: checkpoint}
     if not isinstance(checkpoint.get(key), dict):
         raise UserError(f'checkpoint {str(path)!r} has no weights under the key {key!r}')
-    state = _without_prefix(checkpoint[key], 'module.')
+    state = without_prefix(checkpoint[key], 'module.')
     return {name: v.float() if v.dtype == torch.half else v for name, v in state.items()}
+
+
+# A model predicts the same without them, so they may be missing or left over.
+OPTIONAL_WEIGHTS = ('auxiliary_head.',)
+
+
+def misfit(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: Sequence[str] = ()
+) -> str:
+    """Say what of a checkpoint's weights does not fit a model; nothing if all does.
+
+    Args:
+        own (Mapping[str, Tensor]): The model's ``state_dict()``.
+        state (Mapping[str, Tensor]): The checkpoint's.
+        optional (Sequence[str]): Beginnings of names that either may have alone, beside
+            ``OPTIONAL_WEIGHTS``. The counters ``num_batches_tracked`` may always be missing.
+    """
+
+    def needed(names: Iterable[str]) -> list[str]:
+        return sorted(name for name in names if not name.startswith((*OPTIONAL_WEIGHTS, *optional)))
+
+    both = own.keys() & state.keys()
+    faults = {
+        'missing': [
+            name
+            for name in needed(own.keys() - state.keys())
+            if not name.endswith('.num_batches_tracked')
+        ],
+        'too many': needed(state.keys() - own.keys()),
+        'of another shape': sorted(name for name in both if own[name].shape != state[name].shape),
+    }
+    return ', '.join(
+        f'{len(names)} tensors {fault} ({", ".join(names[:3])})'
+        for fault, names in faults.items()
+        if names
+    )
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
     # What DiffIMLPipeline puts before all names.
-    return _without_prefix(load_file(path), 'network.')
+    return without_prefix(load_file(path), 'network.')
 
 
-def _without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
+    """Take away what all names begin with, if they do."""
     if not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}

@@ -3,6 +3,7 @@
 import argparse
 import os
 import os.path as osp
+import pickle
 
 import cv2
 import mmseg.models  # noqa: F401  registers the baselines
@@ -12,12 +13,15 @@ from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 
 from ..errors import UserError
-from .checkpoint import checkpoint_fault
+from .check_weights_hook import CheckWeightsHook
+from .checkpoint import checkpoint_fault, loading
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing have in common."""
-    parser.add_argument('config', help='config file')
+    parser.add_argument(
+        'config', help='config file; a config is a program: run only those that you trust'
+    )
     parser.add_argument('--work-dir', help='folder of logs and checkpoints')
     parser.add_argument(
         '--cfg-options',
@@ -28,6 +32,17 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm', 'mpi'], default='none')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0)
+    add_trust_argument(parser)
+
+
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the only way in which a checkpoint can run code, see :func:`loading`."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold more than weights and plain data, which can run any '
+        'program; only for files of people that you trust',
+    )
 
 
 def load_config(args: argparse.Namespace) -> Config:
@@ -58,15 +73,15 @@ def load_config(args: argparse.Namespace) -> Config:
 
 
 def check_checkpoint(path: str) -> str:
-    """Return ``path`` if it is a checkpoint that can be read.
+    """Return ``path`` if it is an address, or a checkpoint that can be read.
 
     Raises:
         SystemExit: If it does not exist, is damaged, or is neither a PyTorch nor a safetensors
             file.
     """
-    if path.startswith(('http://', 'https://')):
-        return path
-    if fault := checkpoint_fault(path):
+    if not isinstance(path, str):
+        raise SystemExit(f'load_from must be the path of a checkpoint, got {path!r}')
+    if '://' not in path and (fault := checkpoint_fault(osp.expanduser(path))):
         raise SystemExit(fault)
     return path
 
@@ -78,22 +93,36 @@ def _use_gloo(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
 
 
-def run(cfg: Config, action: str) -> Runner:
+def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     """Build the runner, call its method ``action`` ('train' or 'test') and return it.
+
+    Checkpoints run no code unless ``trust_checkpoint``, and must fit the model
+    (:class:`CheckWeightsHook`).
 
     Raises:
         SystemExit: With one sentence, for what a user can cause: missing or unpaired data, a
-            setting or a component that does not exist.
+            setting or a component that does not exist, weights that cannot be used.
     """
+    if cfg.get('load_from') is not None:
+        check_checkpoint(cfg.load_from)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         _use_gloo(cfg)
     try:
-        runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-        getattr(runner, action)()
+        with loading(trust_checkpoint):
+            runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
+            if not any(isinstance(hook, CheckWeightsHook) for hook in runner.hooks):
+                runner.register_hook(CheckWeightsHook())
+            getattr(runner, action)()
         return runner
     except UserError as error:
         # A data worker sends its traceback along; the sentence is its last line.
         raise SystemExit(str(error).rsplit('UserError: ', 1)[-1].strip()) from None
+    except pickle.UnpicklingError:
+        # Of another package's own torch.load; its advice is not ours.
+        raise SystemExit(
+            f'config {cfg.filename!r}: a file that a component of it loads holds more than weights '
+            'and plain data; if you trust whoever made it, add --trust-checkpoint'
+        ) from None
     except (AssertionError, cv2.error) as error:
         # What mmcv and OpenCV make of a file that is no image, or is empty.
         text = str(error)
