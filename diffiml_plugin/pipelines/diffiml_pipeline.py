@@ -149,7 +149,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         num_inference_steps: int | None = None,
         ensemble_size: int | None = None,
         noise_scale: float | None = None,
-        generator: torch.Generator | None = None,
+        generator: torch.Generator | Sequence[torch.Generator] | None = None,
         seed: int | None = None,
         tile: int | str | None = 'auto',
         batch_size: int = 1,
@@ -165,9 +165,10 @@ class DiffIMLPipeline(DiffusionPipeline):
             num_inference_steps (int, optional): Of the solver; as trained for by default.
             ensemble_size (int, optional): Members; as configured by default.
             noise_scale (float, optional): Of the noise it starts from; as configured by default.
-            generator (torch.Generator, optional): Draws the seed. Without, the same image gives
-                the same result always.
-            seed (int, optional): Instead; the configured one by default.
+            generator (torch.Generator | Sequence[torch.Generator], optional): Source of the seed,
+                or one per image; each image then goes through the model by itself. Without, the
+                same image always gives the same result.
+            seed (int, optional): Seed of the noise instead; the configured one by default.
             tile (int | str, optional): As of :meth:`DiffIMLInferencer.stream`.
             batch_size (int): Images of one size, or tiles, at once. Defaults to 1.
             threshold (float, optional): Of the masks, 0..1.
@@ -181,29 +182,52 @@ class DiffIMLPipeline(DiffusionPipeline):
             raise UserError(
                 f'output_type must be one of {", ".join(_OUTPUTS)}, got {output_type!r}'
             )
+        images = _as_list(image)
+        batches = [(images, seed)]
         if generator is not None:
             if seed is not None:
                 raise UserError('give a generator or a seed, not both')
-            where = generator.device
-            seed = int(torch.randint(2**31, (1,), generator=generator, device=where))
+            if isinstance(generator, torch.Generator):
+                batches = [(images, _drawn(generator))]
+            else:
+                batches = [
+                    ([one], s)
+                    for one, s in zip(images, _seeds(generator, len(images)), strict=True)
+                ]
         # mmengine's preprocessor learns of a move by this call alone.
         self.model.network.to(self.device)
         dtype = self.model.dtype
+        found = []
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            found = self._inferencer(
-                _as_list(image),
-                batch_size,
-                channel_order='rgb',
-                tile=tile,
-                seed=seed,
-                num_inference_steps=num_inference_steps,
-                ensemble_size=ensemble_size,
-                noise_scale=noise_scale,
-                scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
-                threshold=threshold,
-            )['predictions']
+            for part, part_seed in batches:
+                found += self._inferencer(
+                    part,
+                    batch_size,
+                    channel_order='rgb',
+                    tile=tile,
+                    seed=part_seed,
+                    num_inference_steps=num_inference_steps,
+                    ensemble_size=ensemble_size,
+                    noise_scale=noise_scale,
+                    scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
+                    threshold=threshold,
+                )['predictions']
         output = _collect(found, output_type)
         return output if return_dict else output.to_tuple()
+
+
+def _drawn(generator: torch.Generator) -> int:
+    return int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+
+
+def _seeds(generators: Sequence[torch.Generator], images: int) -> list[int]:
+    generators = list(generators) if isinstance(generators, Sequence) else [generators]
+    wrong = [type(one).__name__ for one in generators if not isinstance(one, torch.Generator)]
+    if wrong:
+        raise UserError(f'generator must be torch.Generators, got {wrong[0]}')
+    if len(generators) != images:
+        raise UserError(f'{len(generators)} generators for {images} images: give one per image')
+    return [_drawn(one) for one in generators]
 
 
 _OUTPUTS = ('np', 'pil', 'pt')

@@ -151,6 +151,28 @@ def test_seeds_and_generators(pipe, image):
         run(seed=3, generator=generator)
 
 
+def test_a_generator_per_image(pipe, image):
+    other = image.transpose(Image.Transpose.ROTATE_180)
+
+    def generators(*seeds):
+        return [torch.Generator().manual_seed(seed) for seed in seeds]
+
+    options = dict(ensemble_size=1, noise_scale=1.0)
+    both = pipe([image, other], generator=generators(7, 8), **options).probabilities
+    for index, (one, seed) in enumerate(zip((image, other), (7, 8), strict=True)):
+        alone = pipe(one, generator=generators(seed)[0], **options).probabilities[0]
+        assert (both[index] == alone).all()
+    same = pipe(image, generator=generators(7), **options).probabilities
+    assert len(same) == 1 and (same[0] == both[0]).all()
+    for wrong, words in (
+        (generators(1), '1 generators for 2 images'),
+        ([1, 2], 'torch.Generators, got int'),
+        (3, 'torch.Generators, got int'),
+    ):
+        with pytest.raises(UserError, match=words):
+            pipe([image, other], generator=wrong)
+
+
 def test_inputs_and_outputs_of_all_kinds(pipe, image):
     rgb = np.asarray(image.convert('RGB'))
     expected = pipe(image)

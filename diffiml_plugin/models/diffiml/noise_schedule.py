@@ -12,11 +12,18 @@ from torch import Tensor, nn
 from ...errors import UserError
 
 
+def scheduler_class(name: str) -> type[SchedulerMixin] | None:
+    """Return the class of diffusers of that name, if it is a scheduler's."""
+    cls = NOISE_SCHEDULERS.module_dict.get(name) or getattr(diffusers, str(name), None)
+    known = isinstance(cls, type) and issubclass(cls, SchedulerMixin) and cls is not SchedulerMixin
+    return cls if known else None
+
+
 def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
     cfg = dict(cfg)
     name = cfg.pop('type')
-    cls = registry.get(name) or getattr(diffusers, name, None)
-    if not (isinstance(cls, type) and issubclass(cls, SchedulerMixin)):
+    cls = scheduler_class(name)
+    if cls is None:
         raise UserError(
             f'{name!r} is not a diffusers scheduler: give the name of a class such as '
             'DDIMScheduler, DPMSolverMultistepScheduler or UniPCMultistepScheduler'
@@ -24,7 +31,12 @@ def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
     unknown = set(cfg) - set(cls._get_init_keys(cls))
     if unknown:
         raise UserError(f'{name} has no setting {", ".join(map(repr, sorted(unknown)))}')
-    return cls(**cfg)
+    try:
+        return cls(**cfg)
+    # Each class has checks of its own.
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f'{name} cannot be built: {said}') from error
 
 
 def registry_config(name: str, settings: Mapping[str, Any]) -> dict:
@@ -35,7 +47,7 @@ def registry_config(name: str, settings: Mapping[str, Any]) -> dict:
         settings (Mapping[str, Any]): Its ``config``, which also keeps what another class that it
             was made from had, and notes of diffusers' own.
     """
-    cls = getattr(diffusers, name, None)
+    cls = scheduler_class(name)
     known = cls._get_init_keys(cls) if cls is not None else settings.keys()
     return dict(type=name) | {k: v for k, v in settings.items() if k in known}
 
@@ -105,7 +117,7 @@ def inherit_schedule(training: dict, solving: dict) -> dict:
         training's.
     """
     solving = dict(type=training['type']) | dict(solving)
-    cls = getattr(diffusers, solving['type'], None)
+    cls = scheduler_class(solving['type'])
     if cls is None:
         return solving
     known = set(cls._get_init_keys(cls))
@@ -123,7 +135,11 @@ def inherit_schedule(training: dict, solving: dict) -> dict:
 
 
 # Solvers of diffusers that cannot take the clean sample.
-_NO_SAMPLE = ('EulerAncestralDiscreteScheduler',)
+_NO_SAMPLE = (
+    'EulerAncestralDiscreteScheduler',
+    'KDPM2AncestralDiscreteScheduler',
+    'KDPM2DiscreteScheduler',
+)
 
 
 class NoiseSchedule(nn.Module):

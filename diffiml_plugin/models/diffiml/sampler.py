@@ -11,7 +11,7 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from ...errors import UserError
-from .noise_schedule import NOISE_SCHEDULERS
+from .noise_schedule import NOISE_SCHEDULERS, training_target
 
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
@@ -68,7 +68,8 @@ class DiffusionSampler:
             bound.
 
     Raises:
-        UserError: If a number is not positive, or the scheduler is unknown.
+        UserError: If a number is not positive, or the scheduler is unknown or does not solve a
+            diffusion of this kind in so many steps.
     """
 
     def __init__(
@@ -100,6 +101,37 @@ class DiffusionSampler:
         scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
         # A few of diffusers' solvers take noise only and have no such setting.
         self._prediction_type = scheduler.config.get('prediction_type', 'epsilon')
+        if fault := self._solver_fault(getattr(scheduler, 'alphas_cumprod', None)):
+            raise UserError(
+                f'{type(scheduler).__name__} does not solve this diffusion in '
+                f'{num_inference_steps} steps: {fault}; DDIMScheduler, '
+                'DPMSolverMultistepScheduler and UniPCMultistepScheduler do'
+            )
+
+    def _solver_fault(self, alphas_cumprod: Tensor | None) -> str:
+        """Say why the scheduler does not end at the clean latents that a perfect denoiser knows.
+
+        diffusers' schedulers share an interface, but some solve flows or go backwards.
+        """
+        if alphas_cumprod is None:
+            return 'it has no noise schedule of betas (it may be one of a flow)'
+        clean = torch.linspace(-0.5, 0.5, 4).view(1, 1, 2, 2)
+
+        def denoise(latents: Tensor, timestep: Tensor, _: Tensor) -> Tensor:
+            alpha = alphas_cumprod[timestep.round().long()].clamp(2**-24, 1 - 2**-24)
+            noise = (latents - alpha.sqrt() * clean) / (1 - alpha).sqrt()
+            return training_target(self._prediction_type, clean, noise, alpha)
+
+        try:
+            noise = identity_noise([''], clean.shape[1:], seed=0, member=0)
+            distance = (self._solve(denoise, noise, clean, [(0, '')]) - clean).abs().max()
+        # diffusers raises errors of many kinds for what a class cannot do.
+        except Exception as error:
+            return (str(error) or type(error).__name__).splitlines()[0]
+        # The noise of the first timestep is left by some, by design.
+        if not distance < 0.1 + 3 * (1 - alphas_cumprod[0]).sqrt():
+            return f'with a perfect denoiser it ends {distance:.2g} away from its estimate'
+        return ''
 
     def with_settings(self, **settings: Any) -> 'DiffusionSampler':
         """Return a sampler with other settings; those that are not named stay as they are.
