@@ -10,7 +10,6 @@ import json
 from collections import Counter
 from pathlib import Path
 
-from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -26,6 +25,7 @@ from diffiml_plugin.datasets.checking import (
     find_leaks,
 )
 from diffiml_plugin.datasets.iml_dataset import pair_folder
+from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.escaping import printable
 
@@ -104,7 +104,7 @@ def data_sets_of(loader: dict | list | None) -> list[dict]:
 
 
 def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
-    cfg = Config.fromfile(path)
+    cfg = read_config(path)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     sets, results, train = {}, {}, []
     for role in ('train', 'val', 'test'):

@@ -26,7 +26,8 @@ from diffiml_plugin.apis import (
     test_grid,
     test_set_of,
 )
-from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.escaping import markdown_cell
 from diffiml_plugin.names import check_name
@@ -49,6 +50,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--perturbed', nargs='*', metavar='NAME', help='default: all test sets')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
     parser.add_argument('--cfg-options', nargs='+', action=DictAction, default={})
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -99,13 +101,13 @@ def write_table(found: dict[Condition, dict], out: Path) -> None:
 
 def main() -> None:
     args = parse_args()
-    if not args.config.is_file():
-        raise SystemExit(f'config {str(args.config)!r} does not exist')
+    config_or_exit(args.config)
     try:
         grid = read_grid(args.grid)
         roots = read_pairs(args.test_set or [], '--test-set')
         checkpoint = check_checkpoint(args.checkpoint)
-        model, cfg = load_model(args.config, checkpoint, args.device, args.cfg_options)
+        with loading(args.trust_checkpoint):
+            model, cfg = load_model(args.config, checkpoint, args.device, args.cfg_options)
         roots = roots or dict(test=test_set_of(cfg)['data_root'])
         for name in roots:
             check_name(name, '--test-set')

@@ -14,7 +14,8 @@ from mmseg.registry import DATASETS, MODELS
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ..engine.checkpoint import loading, local_file, misfit, read_weights
+from ..engine.checkpoint import load_weights, loading
+from ..engine.config import read_config
 from ..errors import UserError
 from ..evaluation import IMLMetric
 
@@ -45,17 +46,22 @@ def load_model(
         changes (dict, optional): Overrides of the config by dotted keys.
 
     Raises:
-        UserError: If the checkpoint is of another model, or cannot be read.
+        UserError: If the model cannot be built, or the checkpoint is another model's or cannot be
+            read.
     """
-    cfg = config.copy() if isinstance(config, Config) else Config.fromfile(config)
+    cfg = config.copy() if isinstance(config, Config) else read_config(config)
     cfg.merge_from_dict(changes or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
-    with loading():
-        model = revert_sync_batchnorm(MODELS.build(cfg.model))
-    state = read_weights(local_file(checkpoint))
-    if said := misfit(model.state_dict(), state):
-        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {cfg.filename!r}: {said}')
-    model.load_state_dict(state, strict=False)
+    try:
+        with loading():
+            model = revert_sync_batchnorm(MODELS.build(cfg.model))
+    except UserError:
+        raise
+    # Components differ in what they raise for settings that they cannot take.
+    except Exception as error:
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f'the model of {cfg.filename!r} cannot be built: {said}') from error
+    load_weights(model, checkpoint, cfg.filename)
     return model.to(device).eval(), cfg
 
 

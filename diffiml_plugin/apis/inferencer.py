@@ -22,7 +22,7 @@ from torch import nn
 
 from .. import __version__
 from ..engine.acceleration_hook import fuse_attention
-from ..engine.checkpoint import sha256_of
+from ..engine.checkpoint import sha256_of, weight_files
 from ..errors import UserError
 from ..evaluation.functional import tampering_probability
 from ..models.diffiml.sampler import DiffusionSampler
@@ -479,7 +479,10 @@ def _check_device(device: str) -> None:
 
 
 def _hashes(source: ModelSource) -> dict[str, str]:
-    return dict(model_sha256=sha256_of(source.weights), config_sha256=_config_hash(source.config))
+    return dict(
+        model_sha256=sha256_of(*weight_files(source.weights)),
+        config_sha256=_config_hash(source.config),
+    )
 
 
 def _config_hash(cfg: Config) -> str:

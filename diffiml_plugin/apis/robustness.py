@@ -10,6 +10,7 @@ from mmengine.config import Config
 from torch import nn
 
 from ..engine.checkpoint import sha256_of
+from ..engine.config import read_config
 from ..errors import UserError
 from ..evaluation import IMLMetric
 from .evaluate import evaluate, settings_of, test_set_of
@@ -74,7 +75,7 @@ def fingerprint(config: Path, checkpoint: str | Path, changes: dict | None = Non
         checkpoint (str | Path): A file, or an address, which stands for itself.
         changes (dict, optional): Overrides of the config by dotted keys.
     """
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.merge_from_dict(changes or {})
     digest = hashlib.sha256()
     path = Path(checkpoint)

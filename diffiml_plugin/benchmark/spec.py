@@ -7,6 +7,7 @@ from pathlib import Path
 from mmengine.config import Config
 
 from ..apis import GRID, Condition, conditions
+from ..engine.config import read_config
 from ..errors import UserError
 from ..names import check_name
 
@@ -60,7 +61,7 @@ class Benchmark:
         """
         if not Path(path).is_file():
             raise UserError(f'benchmark {str(path)!r} does not exist')
-        spec = Config.fromfile(path).to_dict()
+        spec = read_config(path).to_dict()
         for key in ('models', 'test_sets'):
             if not spec.get(key):
                 raise UserError(f'benchmark {str(path)!r} needs {key}')
@@ -116,9 +117,9 @@ class Benchmark:
         for path in filter(None, (entry.config, self.data)):
             if not Path(path).is_file():
                 raise UserError(f'{entry.name}: config {path!r} does not exist')
-        cfg = Config.fromfile(entry.config)
+        cfg = read_config(entry.config)
         if self.data:
-            for key, value in Config.fromfile(self.data).to_dict().items():
+            for key, value in read_config(self.data).to_dict().items():
                 cfg[key] = value
         cfg.merge_from_dict(dict(self.changes) | dict(entry.changes) | {'randomness.seed': seed})
         return cfg

@@ -6,6 +6,7 @@ import warnings
 from collections.abc import Sequence
 
 from .. import __version__
+from ..engine.checkpoint import loading
 from ..errors import UserError
 from . import demo_data, predict, serve
 
@@ -37,7 +38,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     # They speak to developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     try:
-        return args.run(args)
+        with loading(getattr(args, 'trust_checkpoint', False)):
+            return args.run(args)
     except UserError as error:
         print(f'diffiml {args.command}: {error}', file=sys.stderr)
         return 2

@@ -4,8 +4,10 @@ Importing this module makes MMEngine's ``CheckpointLoader`` read every file and 
 :func:`read_checkpoint`, and so each ``Runner``, ``init_cfg``, hook and inferencer.
 """
 
+import argparse
 import contextlib
 import hashlib
+import json
 import os
 import pickle
 import re
@@ -26,11 +28,14 @@ from mmengine.runner import CheckpointLoader
 from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..errors import UserError
 
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
+# Of weights in several safetensors files.
+_INDEX = '.safetensors.index.json'
+_MAX_INDEX = 10_000_000
 _trusted = False
 
 
@@ -56,13 +61,47 @@ def loading(trust: bool | None = None) -> Iterator[None]:
             os.environ[_FORCE] = forced
 
 
-def sha256_of(path: Path) -> str:
-    """Hash a file, as ``sha256sum`` does."""
+def add_trust_argument(parser: argparse.ArgumentParser) -> None:
+    """Add the only way in which a checkpoint can run code, see :func:`loading`."""
+    parser.add_argument(
+        '--trust-checkpoint',
+        action='store_true',
+        help='load checkpoints that hold more than weights and plain data, which can run any '
+        'program; only for files of people that you trust',
+    )
+
+
+def sha256_of(*paths: Path) -> str:
+    """Hash a file as ``sha256sum`` does; several as if they were one."""
     digest = hashlib.sha256()
-    with path.open('rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
+    for path in paths:
+        with path.open('rb') as file:
+            while block := file.read(1 << 20):
+                digest.update(block)
     return digest.hexdigest()
+
+
+def weight_files(path: str | Path) -> list[Path]:
+    """Return the files that weights are in: ``path``, or those that an index of shards names.
+
+    Raises:
+        UserError: If the index cannot be read, or names anything but safetensors files beside it.
+    """
+    path = Path(path)
+    if not path.name.endswith(_INDEX):
+        return [path]
+    try:
+        if path.stat().st_size > _MAX_INDEX:
+            raise ValueError('it is too large')
+        names = sorted(set(json.loads(path.read_bytes())['weight_map'].values()), key=str)
+    except OSError as error:
+        raise UserError(f'index {str(path)!r} cannot be read: {error.strerror}') from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise UserError(f'index {str(path)!r} has no weight_map of file names: {error}') from None
+    for name in names:
+        if not (isinstance(name, str) and re.fullmatch(r'[\w-][\w.-]*\.safetensors', name)):
+            raise UserError(f'index {str(path)!r}: {name!r} is not a safetensors file beside it')
+    return [path.with_name(name) for name in names]
 
 
 def local_file(checkpoint: str | Path) -> Path:
@@ -95,6 +134,11 @@ def checkpoint_fault(path: str) -> str:
         if os.path.isdir(path):
             return f'checkpoint {path!r} is a folder: give a file in it'
         return f'checkpoint {path!r} does not exist'
+    if path.endswith(_INDEX):
+        try:
+            return next(filter(None, map(checkpoint_fault, map(str, weight_files(path)))), '')
+        except UserError as error:
+            return str(error)
     try:
         if path.endswith('.safetensors'):
             # Reads the names and sizes alone, and compares them with the file's own size.
@@ -216,7 +260,7 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
     path = Path(path)
     if fault := checkpoint_fault(str(path)):
         raise UserError(fault)
-    if path.suffix == '.safetensors':
+    if _is_safetensors(path):
         checkpoint = dict(state_dict=_read_safetensors(path))
     else:
         _check_checksums(path)
@@ -227,7 +271,7 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
         _defuse(checkpoint, path)
     for state in (checkpoint, *checkpoint.values()):
         if isinstance(state, dict):
-            _check_tensors(state, path)
+            check_tensors(state, path)
     return checkpoint
 
 
@@ -296,7 +340,12 @@ def _defuse(checkpoint: dict, path: Path) -> None:
         del info['keep_ckpt_ids']
 
 
-def _check_tensors(state: Mapping, path: Path) -> None:
+def check_tensors(state: Mapping[str, Any], path: str | Path) -> None:
+    """Refuse weights without numbers of their own, or with some that are not finite.
+
+    Raises:
+        UserError: With the first name.
+    """
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
             continue
@@ -322,7 +371,7 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
         UserError: If it cannot be read, or lacks the key.
     """
     checkpoint = read_checkpoint(path)
-    if Path(path).suffix == '.safetensors':
+    if _is_safetensors(path):
         checkpoint = {key: checkpoint['state_dict']}
     elif all(isinstance(value, Tensor) for value in checkpoint.values()):
         checkpoint = {key: checkpoint}
@@ -368,9 +417,36 @@ def misfit(
     )
 
 
+def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path | None) -> None:
+    """Load a checkpoint's weights into a model that they must fit, see :func:`misfit`.
+
+    Args:
+        model (nn.Module): On any device.
+        checkpoint (str | Path): File, or address.
+        config (str | Path | None): Name of the model's config, for messages.
+
+    Raises:
+        UserError: If it cannot be read, or is another model's.
+    """
+    state = read_weights(local_file(checkpoint))
+    if said := misfit(model.state_dict(), state):
+        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
+    model.load_state_dict(state, strict=False)
+
+
+def _is_safetensors(path: str | Path) -> bool:
+    return str(path).endswith(('.safetensors', _INDEX))
+
+
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
+    state: dict[str, Tensor] = {}
+    for file in weight_files(path):
+        part = load_file(file)
+        if twice := sorted(state.keys() & part.keys()):
+            raise UserError(f'weights {str(path)!r}: {twice[0]!r} is in two files')
+        state |= part
     # What DiffIMLPipeline puts before all names.
-    return without_prefix(load_file(path), 'network.')
+    return without_prefix(state, 'network.')
 
 
 def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:

@@ -4,6 +4,7 @@ import argparse
 import os
 import os.path as osp
 import pickle
+from pathlib import Path
 
 import cv2
 import mmseg.models  # noqa: F401  registers the baselines
@@ -14,7 +15,8 @@ from mmengine.runner import Runner
 
 from ..errors import UserError
 from .check_weights_hook import CheckWeightsHook
-from .checkpoint import checkpoint_fault, loading
+from .checkpoint import add_trust_argument, checkpoint_fault, loading
+from .config import read_config
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -35,26 +37,23 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     add_trust_argument(parser)
 
 
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the only way in which a checkpoint can run code, see :func:`loading`."""
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='load checkpoints that hold more than weights and plain data, which can run any '
-        'program; only for files of people that you trust',
-    )
+def config_or_exit(path: str | Path) -> Config:
+    """Read a config, or exit with the sentence of :func:`read_config`."""
+    try:
+        return read_config(path)
+    except UserError as error:
+        raise SystemExit(str(error)) from None
 
 
 def load_config(args: argparse.Namespace) -> Config:
     """Read the config that the command line names and apply its overrides.
 
     Raises:
-        SystemExit: If the file does not exist or an override is not a key of the config.
+        SystemExit: If the file does not exist or is not a Python file, or an override is not a
+            key of the config.
     """
     os.environ.setdefault('LOCAL_RANK', str(args.local_rank))
-    if not osp.isfile(args.config):
-        raise SystemExit(f'config {args.config!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    cfg = config_or_exit(args.config)
     cfg.launcher = args.launcher
     if args.cfg_options:
         for key in args.cfg_options:

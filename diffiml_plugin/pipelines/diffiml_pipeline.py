@@ -16,12 +16,16 @@ from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from PIL import Image
+from safetensors import SafetensorError
 from torch import Tensor
 
 from ..apis.evaluate import load_model, test_set_of
 from ..apis.inferencer import DiffIMLInferencer
+from ..apis.model_data import as_pipeline, check_model, find_weights, read_model, read_pretrained
 from ..apis.prediction import Prediction
-from ..apis.sources import as_pipeline, find_model
+from ..apis.sources import find_model
+from ..engine.checkpoint import check_tensors
+from ..engine.config import named_config
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
 
@@ -36,7 +40,7 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
         test_pipeline (Sequence[dict]): Config of the transforms that turn an image into its input.
 
     Raises:
-        UserError: If the segmentor has no diffusion solver.
+        UserError: If the segmentor has no diffusion solver, or the configs say more than data may.
     """
 
     config_name = 'config.json'
@@ -45,10 +49,46 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
     def __init__(self, segmentor: dict, test_pipeline: Sequence[dict]) -> None:
         super().__init__()
         init_default_scope('mmseg')
+        check_model(segmentor, test_pipeline, type(self).__name__)
         self.network = MODELS.build(Config(dict(model=segmentor)).model)
         if getattr(self.network.decode_head, 'solver', None) is None:
-            raise UserError(f'{segmentor["type"]} has no diffusion solver: it is no DiffIML')
+            raise UserError(f'{segmentor["type"]} has no diffusion solver: it is not a DiffIML')
         self.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
+        """Load what ``save_pretrained`` wrote; nothing in it is run, and all of it must fit.
+
+        Args:
+            pretrained_model_name_or_path (str | Path): Folder, or name on the hub.
+            **kwargs: Passed to diffusers.
+
+        Raises:
+            UserError: If config or weights cannot be used.
+        """
+        source = str(pretrained_model_name_or_path)
+        folder = Path(source, kwargs.get('subfolder') or '')
+        if folder.is_dir():
+            read_model(folder, Path(source))
+            find_weights(folder, Path(source))
+        wants_info = kwargs.pop('output_loading_info', False)
+        options = dict(use_safetensors=True) | kwargs
+        try:
+            model, info = super().from_pretrained(source, output_loading_info=True, **options)
+        except UserError:
+            raise
+        # What files cause; diffusers has no errors of its own.
+        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+            said = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f'the model {source!r} cannot be loaded: {said}') from error
+        for fault in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):
+            if names := [str(name) for name in info[fault]]:
+                raise UserError(
+                    f'the weights of {source!r} do not fit its config: {len(names)} '
+                    f'{fault.replace("_", " ")} ({", ".join(sorted(names)[:3])})'
+                )
+        check_tensors(model.state_dict(), source)
+        return (model, info) if wants_info else model
 
     def forward(self, inputs: Tensor, data_samples: list) -> list:
         """Predict (B, 3, H, W) normalized images, as ``network.predict``."""
@@ -98,6 +138,28 @@ class DiffIMLPipeline(DiffusionPipeline):
         self._inferencer = DiffIMLInferencer.of_model(model.network, cfg)
 
     @classmethod
+    def from_pretrained(
+        cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
+    ) -> 'DiffIMLPipeline':
+        """Load what :meth:`save_pretrained` wrote; nothing in it is run.
+
+        Args:
+            pretrained_model_name_or_path (str | Path): Folder, or name on the hub.
+            **kwargs: Passed to diffusers.
+
+        Raises:
+            UserError: If the folder is not what :meth:`save_pretrained` writes, names other
+                classes or files, or its weights do not fit its config.
+        """
+        folder = Path(pretrained_model_name_or_path)
+        options = dict(use_safetensors=True) | kwargs
+        if not folder.is_dir():
+            folder = Path(cls.download(str(pretrained_model_name_or_path), **options))
+        # diffusers would import what the index names.
+        read_pretrained(folder)
+        return super().from_pretrained(folder, **options)
+
+    @classmethod
     def from_mmseg(
         cls, model: str | Path | Config | None = None, weights: str | Path | None = None
     ) -> 'DiffIMLPipeline':
@@ -114,7 +176,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         config = _self_contained(source.config.model.to_dict())
         pipeline = [dict(step) for step in test_set_of(source.config)['pipeline']]
         own = DiffIMLModel(config, pipeline)
-        plain = Config(dict(model=config), filename=source.config.filename)
+        plain = named_config(dict(model=config), source.config.filename)
         trained, _ = load_model(plain, source.weights)
         own.network.load_state_dict(trained.state_dict())
         scheduler = NOISE_SCHEDULERS.build(own.network.decode_head.solver.scheduler_cfg)

@@ -365,7 +365,7 @@ def test_what_is_no_model(tmp_path, random_checkpoint):
         find_model('nowhere')
     with pytest.raises(UserError, match='needs weights'):
         find_model('configs/diffiml/diffiml_demo.py')
-    with pytest.raises(UserError, match='is no config'):
+    with pytest.raises(UserError, match='is not a config'):
         find_model(weights)
     with pytest.raises(UserError, match='does not fit'):
         DiffIMLInferencer('configs/twin/twin_demo.py', weights, 'cpu')

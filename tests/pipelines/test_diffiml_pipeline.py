@@ -87,7 +87,7 @@ def test_the_tool_says_what_is_wrong(weights, tmp_path, run_tool, random_checkpo
     tool = 'tools/model_converters/to_diffusers.py'
     twin = 'configs/twin/twin_demo.py'
     printed = run_tool(tool, twin, random_checkpoint(twin), tmp_path / 'out', status=1)
-    assert 'it is no DiffIML' in printed
+    assert 'it is not a DiffIML' in printed
     printed = run_tool(tool, CONFIG, weights, tmp_path / 'o', '--results', 'a', 'gone', status=1)
     assert "'gone' has no summary.json" in printed
     assert not (tmp_path / 'out').exists() and not (tmp_path / 'o').exists()

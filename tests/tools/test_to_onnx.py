@@ -41,7 +41,7 @@ def test_fixed_sizes_and_wrong_usage(random_checkpoint, run_tool, tmp_path):
     assert session.get_inputs()[0].shape == [1, 3, 64, 96]
     twin = 'configs/twin/twin_demo.py'
     printed = run_tool(TOOL, twin, random_checkpoint(twin), tmp_path / 'no', status=1)
-    assert 'it is no DiffIML' in printed
+    assert 'it is not a DiffIML' in printed
     assert 'multiples of 8' in run_tool(
         TOOL, CONFIG, weights, tmp_path / 'no', '--size', 65, 96, status=2
     )

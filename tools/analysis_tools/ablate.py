@@ -12,9 +12,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import Config
 
 from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model, test_set_of
+from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import seeded_difference
 
@@ -36,7 +36,7 @@ def train(config: str, changes: dict, seed: int, work_dir: Path) -> None:
     if (work_dir / 'done').is_file():
         return
     work_dir.mkdir(parents=True, exist_ok=True)
-    cfg = Config.fromfile(config)
+    cfg = read_config(config)
     cfg.merge_from_dict(changes | {'randomness.seed': seed})
     dumped = work_dir / 'setting.py'
     cfg.dump(dumped)
@@ -92,7 +92,7 @@ def main() -> None:
     args = parse_args()
     if not args.settings.is_file():
         raise SystemExit(f'settings {str(args.settings)!r} do not exist')
-    spec = Config.fromfile(args.settings)
+    spec = read_config(args.settings)
     unknown = set(args.only or ()) - set(spec.train)
     if unknown:
         raise SystemExit(

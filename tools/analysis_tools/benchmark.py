@@ -23,7 +23,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
@@ -34,6 +34,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
+from diffiml_plugin.engine.launch import config_or_exit
 
 STAGES = {
     'encoder': 'backbone',
@@ -72,9 +73,7 @@ def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.M
     path = Path(path)
     if mark not in ('', 'flip', 'plain'):
         raise SystemExit(f'{name!r}: only @flip or @plain may follow a config')
-    if not path.is_file():
-        raise SystemExit(f'config {str(path)!r} does not exist')
-    cfg = Config.fromfile(path)
+    cfg = config_or_exit(path)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope('mmseg')
     cfg.model.backbone.init_cfg = None

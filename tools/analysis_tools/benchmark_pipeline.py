@@ -14,12 +14,12 @@ import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a syst
 # isort: split
 import cv2
 import numpy as np
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
 from rich.console import Console
 from rich.table import Table
 
+from diffiml_plugin.engine.launch import config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.synthesis.demo_data import PHOTOGRAPHS, read_photographs
 
@@ -63,9 +63,7 @@ def measure(pipeline: list[dict], root: Path, count: int) -> dict[str, float]:
 
 def main() -> None:
     args = parse_args()
-    if not args.config.is_file():
-        raise SystemExit(f'config {str(args.config)!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    cfg = config_or_exit(args.config)
     init_default_scope('mmseg')
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:

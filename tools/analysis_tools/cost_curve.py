@@ -18,7 +18,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from rich.console import Console
@@ -29,7 +28,8 @@ from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
 from diffiml_plugin.apis import load_model, test_set_of
-from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
@@ -79,6 +79,7 @@ def parse_args() -> argparse.Namespace:
     )
     parser.add_argument('--num', type=int, help='images of a set (default: all)')
     parser.add_argument('--out', type=Path, default=Path('work_dirs/cost_curve'))
+    add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.noise_scales) < 0:
         parser.error('--noise-scales must not be negative')
@@ -192,15 +193,14 @@ def cost_of_parts(model: nn.Module, data: Dataset) -> tuple[float, float, float]
 
 def main() -> None:
     args = parse_args()
-    if not args.config.is_file():
-        raise SystemExit(f'config {str(args.config)!r} does not exist')
-    if 'sampler' not in Config.fromfile(args.config).model.get('decode_head', {}):
+    if 'sampler' not in config_or_exit(args.config).model.get('decode_head', {}):
         raise SystemExit(f'{str(args.config)!r} has no DiffusionHead: there is nothing to solve')
     settings = settings_of(args)
     scores: dict = defaultdict(lambda: defaultdict(lambda: dict(f1=[], area=[])))
     try:
         for path in args.checkpoint:
-            model, cfg = load_model(args.config, check_checkpoint(path))
+            with loading(args.trust_checkpoint):
+                model, cfg = load_model(args.config, check_checkpoint(path))
             base = test_set_of(cfg)
             roots = [item.partition('=')[::2] for item in args.test_set or []]
             for name, root in roots or [('test', base['data_root'])]:

@@ -10,7 +10,7 @@ import math
 from pathlib import Path
 
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from rich.console import Console
@@ -18,7 +18,8 @@ from rich.table import Table
 from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model, test_set_of
-from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.noise_schedule import pred_original_sample
@@ -38,6 +39,7 @@ def parse_args() -> argparse.Namespace:
         '--out', type=Path, default=Path('work_dirs/sampling_error'), help='folder of CSV and plot'
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.steps, args.num) < 1:
         parser.error('--steps and --num must be at least 1')
@@ -111,16 +113,15 @@ def probe(model: nn.Module, data: torch.utils.data.Dataset, num: int) -> tuple[l
 
 def main() -> None:
     args = parse_args()
-    if not Path(args.config).is_file():
-        raise SystemExit(f'config {args.config!r} does not exist')
-    if 'sampler' not in Config.fromfile(args.config).model.get('decode_head', {}):
+    if 'sampler' not in config_or_exit(args.config).model.get('decode_head', {}):
         raise SystemExit(f'{args.config!r} has no DiffusionHead: there is nothing to probe')
     try:
         changes = {
             'model.decode_head.sampler.num_inference_steps': args.steps,
             'model.decode_head.sampler.ensemble_size': 1,
         } | (args.cfg_options or {})
-        model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
+        with loading(args.trust_checkpoint):
+            model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
         rows, count = probe(model, DATASETS.build(test_set_of(cfg)), args.num)
     except UserError as error:
         raise SystemExit(str(error)) from None

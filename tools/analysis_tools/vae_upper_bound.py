@@ -2,23 +2,22 @@
 
 import argparse
 import math
-from pathlib import Path
 
 import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
 
 # isort: split
 import torch
 import torch.nn.functional as F
-from mmengine.config import Config, DictAction
+from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
-from mmengine.runner import load_checkpoint
 from mmseg.registry import DATASETS, MODELS
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
 from diffiml_plugin.apis import test_set_of
-from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.checkpoint import add_trust_argument, load_weights, loading
+from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import label_edges
@@ -35,6 +34,7 @@ def parse_args() -> argparse.Namespace:
         '--data-root', help="folder of Tp/ and Gt/ instead of the test set's; original sizes"
     )
     parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -75,9 +75,7 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
 
 def main() -> None:
     args = parse_args()
-    if not Path(args.config).is_file():
-        raise SystemExit(f'config {args.config!r} does not exist')
-    cfg = Config.fromfile(args.config)
+    cfg = config_or_exit(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'backbone' in cfg.model:
@@ -99,10 +97,11 @@ def main() -> None:
                 test_mode=True,
             )
         data = DATASETS.build(dataset)
+        if args.checkpoint:
+            with loading(args.trust_checkpoint):
+                load_weights(model, check_checkpoint(args.checkpoint), args.config)
     except UserError as error:
         raise SystemExit(str(error)) from None
-    if args.checkpoint:
-        load_checkpoint(model, check_checkpoint(args.checkpoint), map_location='cpu', strict=True)
     result = upper_bound(owner.vae.eval(), data, getattr(owner, 'codec', owner).edge_width)
     print(f'Encode-decode ceiling over {result["images"]} tampered images')
     table = Table()

@@ -10,12 +10,12 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from diffiml_plugin.engine.checkpoint import read_weights
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
+from diffiml_plugin.engine.launch import config_or_exit
 from diffiml_plugin.errors import UserError
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
@@ -128,7 +128,7 @@ def convert(
 
 def expected_shapes(config: Path) -> dict[str, torch.Size]:
     """Return the names and shapes of the weights of a config's model."""
-    cfg = Config.fromfile(config)
+    cfg = config_or_exit(config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     cfg.model.backbone.init_cfg = None
     cfg.model.decode_head.vae.weights = None
@@ -143,17 +143,17 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument(
         '--config', type=Path, default=PUBLISHED, help='of our model (default: the published one)'
     )
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
-    if not args.config.is_file():
-        raise SystemExit(f'config {str(args.config)!r} does not exist')
     keys = ('model', 'state_dict')
     source, target = keys[::-1] if args.reverse else keys
     try:
-        weights = read_weights(args.src, source)
+        with loading(args.trust_checkpoint):
+            weights = read_weights(args.src, source)
     except UserError as error:
         raise SystemExit(str(error)) from None
     # The prefix is left by distributed training.

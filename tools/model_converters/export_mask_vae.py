@@ -5,7 +5,7 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from diffiml_plugin.engine.checkpoint import read_weights
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
 from diffiml_plugin.errors import UserError
 
 PREFIX = 'vae.'
@@ -15,13 +15,15 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('checkpoint', type=Path)
     parser.add_argument('out', type=Path, help='.safetensors file to write')
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
 def main() -> None:
     args = parse_args()
     try:
-        state = read_weights(args.checkpoint)
+        with loading(args.trust_checkpoint):
+            state = read_weights(args.checkpoint)
     except UserError as error:
         raise SystemExit(str(error)) from None
     weights = {

@@ -4,6 +4,7 @@ import argparse
 import json
 from pathlib import Path
 
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.pipelines import DiffIMLPipeline
 
@@ -24,6 +25,7 @@ def parse_args() -> argparse.Namespace:
         help='metrics for the card: name of a data set and the folder of its summary.json, which '
         '`tools/test.py --results` wrote',
     )
+    add_trust_argument(parser)
     return parser.parse_args()
 
 
@@ -44,7 +46,8 @@ def main() -> None:
     try:
         card = args.card.read_text() if args.card else None
         metrics = read_metrics(args.results)
-        pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
+        with loading(args.trust_checkpoint):
+            pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
     except (UserError, OSError) as error:
         raise SystemExit(str(error)) from None
     if args.half:

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.errors import UserError
 
 TOLERANCE = 1e-3
@@ -72,6 +73,7 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='of the images, if no other is needed; some backbones cannot be exported for all',
     )
+    add_trust_argument(parser)
     args = parser.parse_args()
     if args.size and any(side < 32 or side % 8 for side in args.size):
         parser.error('--size: both sides must be at least 32 and multiples of 8')
@@ -143,9 +145,10 @@ def main() -> None:
             f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[onnx]"'
         ) from None
     try:
-        model, _ = load_model(Path(args.config), args.checkpoint)
+        with loading(args.trust_checkpoint):
+            model, _ = load_model(Path(args.config), args.checkpoint)
         if not hasattr(getattr(model, 'decode_head', None), 'denoiser'):
-            raise UserError(f'{args.config!r} has no DiffusionHead: it is no DiffIML')
+            raise UserError(f'{args.config!r} has no DiffusionHead: it is not a DiffIML')
         written = convert(model, args.out, args.size)
     except (UserError, FileNotFoundError) as error:
         raise SystemExit(str(error)) from None

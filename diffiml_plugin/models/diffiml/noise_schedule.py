@@ -31,6 +31,9 @@ def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
     unknown = set(cfg) - set(cls._get_init_keys(cls))
     if unknown:
         raise UserError(f'{name} has no setting {", ".join(map(repr, sorted(unknown)))}')
+    steps = cfg.get('num_train_timesteps', 1000)
+    if not isinstance(steps, int) or not 0 < steps <= 100_000:
+        raise UserError(f'{name} num_train_timesteps must lie in 1..100000, got {steps!r}')
     try:
         return cls(**cfg)
     # Each class has checks of its own.
