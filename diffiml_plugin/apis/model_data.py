@@ -137,7 +137,10 @@ def check_index(folder: Path) -> None:
                 f'{str(programs[0])!r} is a program: a folder with an {INDEX} holds data alone'
             )
     if not isinstance(index, dict) or not isinstance(index.get('_class_name'), str):
-        raise UserError(f'{str(folder / INDEX)!r} names no pipeline class')
+        raise UserError(
+            f'{str(folder / INDEX)!r} is not what DiffIMLPipeline.save_pretrained writes: it has '
+            'no _class_name'
+        )
     components = {k: v for k, v in index.items() if not k.startswith('_')}
     for name in components.keys() | _COMPONENTS.keys():
         expected, given = _COMPONENTS.get(name), components.get(name)

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import torch
 from mmengine.model import BaseModule
+from mmengine.runner import CheckpointLoader
 from mmseg.registry import MODELS
-from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ...errors import UserError
@@ -40,7 +40,7 @@ class MaskVAE(BaseModule):
 
     Raises:
         UserError: If ``weights`` names a file that does not exist or that holds another
-            architecture.
+            architecture, is damaged, or holds values that are not finite.
     """
 
     def __init__(
@@ -97,14 +97,17 @@ class MaskVAE(BaseModule):
                 f'MaskVAE weights={str(path)!r} is not a file: give a safetensors file made by '
                 "`tools/train.py configs/mask_vae/mask_vae.py`, or weights='shipped'"
             )
-        state = load_file(path)
+        # Through the one reader of checkpoints.
+        found = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
+        state = found.get('state_dict', found)
         if self.latent_scale is not None:
             state = {k: v for k, v in state.items() if k not in STATISTICS}
         try:
             self.load_state_dict(state)
         except RuntimeError as error:
+            said = ' '.join(str(error).split())
             raise UserError(
-                f'MaskVAE weights={str(path)!r} are of another architecture: {error}'
+                f'MaskVAE weights={str(path)!r} are of another architecture: {said[:300]}'
             ) from None
 
     def encode(self, maps: Tensor) -> Tensor:
