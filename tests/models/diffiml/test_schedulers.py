@@ -3,8 +3,8 @@
 import pytest
 
 from diffiml_plugin.errors import UserError
-from diffiml_plugin.models.diffiml.sampler import DiffusionSampler
 from diffiml_plugin.models.diffiml.noise_schedule import inherit_schedule
+from diffiml_plugin.models.diffiml.sampler import DiffusionSampler
 
 TRAINING = dict(
     type='DDIMScheduler',
