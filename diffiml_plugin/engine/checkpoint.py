@@ -36,6 +36,8 @@ _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 # Of weights in several safetensors files.
 _INDEX = '.safetensors.index.json'
 _MAX_INDEX = 10_000_000
+# Beside what a checkpoint's own size explains.
+_MAX_MEMORY = 2 * 1024**3
 _trusted = False
 
 
@@ -59,6 +61,25 @@ def loading(trust: bool | None = None) -> Iterator[None]:
         os.environ.pop(_FORCE, None)
         if forced is not None:
             os.environ[_FORCE] = forced
+
+
+@contextlib.contextmanager
+def _bounded_memory(more: int) -> Iterator[None]:
+    """Let the process take at most ``more`` further bytes, on systems that can."""
+    try:
+        import resource
+
+        taken = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([taken + more, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
@@ -238,7 +259,7 @@ def _restored(value: Any, known: dict[int, Any]) -> Any:
     return result
 
 
-def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any]:
+def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read all of a PyTorch checkpoint or a safetensors file, and run nothing in it.
 
     A checkpoint may hold tensors, plain data, NumPy's arrays and numbers, and MMEngine's log
@@ -247,10 +268,9 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
 
     Args:
         path (str | Path): File.
-        map_location (Any, optional): As of ``torch.load``. Defaults to the CPU.
 
     Returns:
-        dict: As saved; of a safetensors file, the tensors under ``state_dict``.
+        dict: As saved, on the CPU; of a safetensors file, the tensors under ``state_dict``.
 
     Raises:
         UserError: If it does not exist, is neither a PyTorch nor a safetensors file, is damaged,
@@ -264,7 +284,7 @@ def read_checkpoint(path: str | Path, map_location: Any = None) -> dict[str, Any
         checkpoint = dict(state_dict=_read_safetensors(path))
     else:
         _check_checksums(path)
-        checkpoint = _read_pickle(path, map_location or 'cpu')
+        checkpoint = _read_pickle(path)
         if not isinstance(checkpoint, dict):
             kind = type(checkpoint).__name__
             raise UserError(f'checkpoint {str(path)!r} holds a {kind} instead of weights')
@@ -289,20 +309,22 @@ def _check_checksums(path: Path) -> None:
         raise UserError(f'checkpoint {str(path)!r} is damaged ({changed}): copy it again')
 
 
-def _read_pickle(path: Path, map_location: Any) -> Any:
+def _read_pickle(path: Path) -> Any:
     stand_ins = [(value, name) for name, value in _STAND_INS.items()]
     try:
+        # A file of some bytes can ask for any number of them.
         with (
+            _bounded_memory(_MAX_MEMORY + 3 * os.path.getsize(path)),
             loading(trust=False),
             torch.serialization.safe_globals(stand_ins),
             warnings.catch_warnings(action='ignore'),
         ):
-            found = torch.load(path, map_location=map_location, weights_only=True)
+            found = torch.load(path, map_location='cpu', weights_only=True)
         return _restored(found, {})
     except Exception as error:
         if _trusted:
             with loading():
-                return torch.load(path, map_location=map_location, weights_only=False)
+                return torch.load(path, map_location='cpu', weights_only=False)
         named = re.search(r'GLOBAL (\S+)|module (\S+) is blocked', str(error))
         script = 'TorchScript' in str(error)
         if not (named or script or isinstance(error, pickle.UnpicklingError)):
@@ -458,7 +480,8 @@ def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_file(filename: str, map_location: Any = None) -> dict:
-    return read_checkpoint(Path(filename).expanduser(), map_location)
+    # Whoever asked copies the values to where it needs them.
+    return read_checkpoint(Path(filename).expanduser())
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
@@ -467,7 +490,7 @@ def load_from_address(filename: str, map_location: Any = None) -> dict:
     if is_main_process():
         local_file(filename)
     barrier()
-    return read_checkpoint(local_file(filename), map_location)
+    return read_checkpoint(local_file(filename))
 
 
 @CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)

@@ -262,7 +262,7 @@ def test_a_checkpoint_deletes_no_file(trained, tmp_path):
     victim.write_text('keep me')
     saved = torch.load(trained['plain'], weights_only=False)
     info = saved['message_hub']['runtime_info']
-    info['keep_ckpt_ids'] = [f'x/../../../{victim.name}', 1, 2]
+    info['keep_ckpt_ids'] = [f'../{victim.name}', 1, 2]
     info['best_ckpt'] = str(victim)
     path = save(tmp_path, saved.pop('state_dict'), **saved)
     run = runner(tmp_path / 'run', load_from=path, resume=True, iters=3)

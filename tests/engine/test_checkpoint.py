@@ -2,6 +2,8 @@
 
 import io
 import pickle
+import resource
+import sys
 import tarfile
 import zipfile
 from collections import OrderedDict
@@ -238,6 +240,18 @@ def test_what_promises_more_than_it_holds_is_refused(tmp_path):
     for name in ('bomb', *views):
         with pytest.raises(UserError, match='is compressed|no numbers of its own'):
             read_checkpoint(tmp_path / f'{name}.pth')
+
+
+@pytest.mark.skipif(sys.platform != 'linux', reason='needs RLIMIT_AS and /proc')
+def test_a_small_file_takes_no_memory(tmp_path):
+    for number, ask in enumerate((bytearray, torch.Tensor, torch.UntypedStorage)):
+        path = tmp_path / f'{number}.pth'
+        torch.save(dict(state_dict=WEIGHTS, x=Call(ask, 4 * 1024**3)), path)
+        assert path.stat().st_size < 2000
+        before = resource.getrlimit(resource.RLIMIT_AS)
+        with pytest.raises(UserError):
+            read_checkpoint(path)
+        assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
 def test_a_changed_number_is_told(tmp_path):
