@@ -135,10 +135,13 @@ def local_file(checkpoint: str | Path) -> Path:
     if not address.startswith(('http://', 'https://')):
         return Path(checkpoint).expanduser()
     name = PurePosixPath(urlparse(address).path).name
-    # OpenMMLab and torch put a hash into the name; other addresses may end in the same one.
-    if not torch.hub.HASH_REGEX.search(name):
-        name = f'{hashlib.sha256(address.encode()).hexdigest()[:8]}-{name}'
-    path = Path(torch.hub.get_dir()) / 'checkpoints' / name
+    folder = Path(torch.hub.get_dir()) / 'checkpoints'
+    # What MMEngine downloaded, if its content is what the name says.
+    named = re.search(r'-([0-9a-f]{8,})\.', name)
+    if named and (folder / name).is_file() and sha256_of(folder / name).startswith(named[1]):
+        return folder / name
+    # Many addresses end in the same name.
+    path = folder / f'{hashlib.sha256(address.encode()).hexdigest()[:8]}-{name}'
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:

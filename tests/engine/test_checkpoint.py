@@ -1,5 +1,6 @@
 """The one reader of checkpoints, against files of an attacker's."""
 
+import hashlib
 import io
 import pickle
 import resource
@@ -7,6 +8,7 @@ import sys
 import tarfile
 import zipfile
 from collections import OrderedDict
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -15,7 +17,7 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 
-from diffiml_plugin.engine.checkpoint import loading, read_checkpoint, read_weights
+from diffiml_plugin.engine.checkpoint import loading, local_file, read_checkpoint, read_weights
 from diffiml_plugin.errors import UserError
 
 WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3)}
@@ -140,6 +142,25 @@ def test_downloaded_weights_run_no_code(address, tmp_path, monkeypatch):
     with pytest.raises(UserError, match='holds more than weights'):
         CheckpointLoader.load_checkpoint(address)
     assert not (tmp_path / 'marker').exists()
+
+
+def test_a_file_of_another_address_is_not_taken(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
+    monkeypatch.setattr(
+        torch.hub, 'download_url_to_file', lambda url, path: Path(path).write_text(url)
+    )
+    folder = tmp_path / 'checkpoints'
+    folder.mkdir()
+    content = hashlib.sha256(b'right').hexdigest()[:8]
+    (folder / f'net-{content}.pth').write_text('right')
+    (folder / 'net-00000000.pth').write_text('planted')
+    addresses = [
+        f'https://a.b/net-{content}.pth',
+        'https://a.b/net-00000000.pth',
+        'https://c/x.pth',
+    ]
+    found = [local_file(address).read_text() for address in [*addresses, 'https://d/x.pth']]
+    assert found == ['right', *addresses[1:], 'https://d/x.pth']
 
 
 @pytest.mark.parametrize('address', ['s3://a/b.pth', 'x:s3://a/b', 'petrel://a', 'pavi://a'])
