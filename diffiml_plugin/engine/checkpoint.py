@@ -356,12 +356,14 @@ def _defuse(checkpoint: dict, path: Path) -> None:
         meta['config_text'] = next((text for text in reversed(texts) if isinstance(text, str)), '')
     if not isinstance(info, dict):
         return
-    # CheckpointHook deletes these, when there are newer or better ones.
-    folder = path.resolve().parent
+    # CheckpointHook deletes these, when there are newer or better ones: nothing but checkpoints
+    # beside this one.
     for key in [key for key in info if str(key).startswith('best_ckpt')]:
-        if not isinstance(info[key], str) or Path(info[key]).resolve().parent != folder:
-            del info[key]
-    if not all(type(step) is int for step in info.get('keep_ckpt_ids', [])):
+        best = path.parent / os.path.basename(str(info.pop(key)))
+        if re.fullmatch(r'best_.*\.pth', best.name) and os.path.isfile(best):
+            info[key] = str(best)
+    steps = info.get('keep_ckpt_ids', [])
+    if not isinstance(steps, list) or not all(type(step) is int for step in steps):
         del info['keep_ckpt_ids']
 
 

@@ -218,13 +218,19 @@ def test_configs_in_checkpoints_are_text(tmp_path):
 
 
 def test_a_checkpoint_names_no_files_to_delete(tmp_path):
-    inside = str(tmp_path / 'best_iml_iter_1.pth')
+    best = tmp_path / 'best_iml_iter_1.pth'
+    for name in (best.name, 'thesis.pdf'):
+        (tmp_path / name).touch()
     info = dict(
-        best_ckpt='/etc/hostname', best_ckpt_a=inside, best_ckpt_b=3, keep_ckpt_ids=['../../x', 1]
-    )
-    torch.save(dict(state_dict={}, message_hub=hub(**info)), tmp_path / 'x.pth')
-    found = read_checkpoint(tmp_path / 'x.pth')
-    assert found['message_hub']['runtime_info'] == dict(best_ckpt_a=inside)
+        best_ckpt='/etc/hostname', best_ckpt_a=str(best), best_ckpt_b=3, best_ckpt_c='best_\0.pth',
+        best_ckpt_d=str(tmp_path / 'thesis.pdf'), best_ckpt_e=f'/moved/from/{best.name}',
+    )  # fmt: skip
+    for ids in (['../../x', 1], 5, 'ab'):
+        more = info | dict(keep_ckpt_ids=ids)
+        torch.save(dict(state_dict={}, message_hub=hub(**more)), tmp_path / 'x.pth')
+        found = read_checkpoint(tmp_path / 'x.pth')
+        kept = dict.fromkeys(('best_ckpt_a', 'best_ckpt_e'), str(best))
+        assert found['message_hub']['runtime_info'] == kept
 
 
 @pytest.mark.parametrize('value', [float('nan'), float('inf'), -float('inf')])
