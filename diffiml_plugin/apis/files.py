@@ -11,12 +11,15 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
+from ..escaping import printable
 from ..visualization import blend, draw_grid
-from .photos import reduced
+from .photos import is_output, reduced
 from .prediction import Prediction
 
 # The key of the text in PNG files.
 PROVENANCE = 'diffiml'
+# In bytes; a larger JSON file is not a record.
+LARGEST_RECORD = 10_000_000
 # Of a strip: pixels to an inch, and to a side of what goes into it.
 _DPI = 180
 _STRIP = 480
@@ -25,7 +28,9 @@ _STRIP = 480
 def write_atomically(path: Path, data: bytes) -> str:
     """Write a file so that it is there as a whole or not; return its SHA-256."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'.{path.name}.{os.getpid()}.tmp')
+    # The name's own length may leave no room for more.
+    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
+    temporary = path.with_name(f'.{mark}.{os.getpid()}.tmp')
     try:
         with temporary.open('wb') as file:
             file.write(data)
@@ -38,9 +43,32 @@ def write_atomically(path: Path, data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
 
+def is_foreign(path: Path) -> bool:
+    """Whether a file stands where an output would, and was written by somebody else.
+
+    Such are a camera service's NAME.json and a mask drawn by hand; what is damaged may be
+    replaced.
+    """
+    if not path.is_file():
+        return False
+    if path.suffix != '.json':
+        with path.open('rb') as file:
+            picture = file.read(8).startswith((b'\x89PNG\r\n\x1a\n', b'GIF8'))
+        return picture and not is_output(path)
+    if path.stat().st_size > LARGEST_RECORD:
+        return True
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError):
+        return False
+    return not isinstance(content, dict) or 'provenance' not in content
+
+
 def as_json(content: dict) -> bytes:
     """Encode for people and programs."""
-    return (json.dumps(content, indent=2, ensure_ascii=False) + '\n').encode()
+    text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
+    # JSON's own escape for what no encoding has.
+    return text.encode(errors='backslashreplace')
 
 
 def png(array: np.ndarray, provenance: Mapping) -> bytes:
@@ -56,7 +84,7 @@ def png(array: np.ndarray, provenance: Mapping) -> bytes:
 def strip(prediction: Prediction) -> bytes:
     """Draw image, overlay, probability, mask and what else there is, labelled, as a PNG."""
     panels = {title: reduced(panel, _STRIP) for title, panel in prediction.panels().items()}
-    score = f'score {prediction.score:.2f}\n{prediction.name[-28:]}'
+    score = f'score {prediction.score:.2f}\n{printable(prediction.name)[-28:]}'
     buffer = io.BytesIO()
     text = {PROVENANCE: json.dumps(prediction.provenance)}
     draw_grid([list(panels.values())], list(panels), [score], buffer, text, _DPI)
@@ -70,7 +98,7 @@ def trajectory_strip(
     titles = ['image', *_frame_titles(len(frames))]
     buffer = io.BytesIO()
     text = {PROVENANCE: json.dumps(provenance)}
-    draw_grid([[image, *frames]], titles, [name[-28:]], buffer, text, _DPI)
+    draw_grid([[image, *frames]], titles, [printable(name)[-28:]], buffer, text, _DPI)
     return buffer.getvalue()
 
 

@@ -24,6 +24,7 @@ from .. import __version__
 from ..engine.acceleration_hook import fuse_attention
 from ..engine.checkpoint import sha256_of, weight_files
 from ..errors import UserError
+from ..escaping import valid_text
 from ..evaluation.functional import tampering_probability
 from ..models.diffiml.sampler import DiffusionSampler
 from .evaluate import load_model, settings_of, test_set_of
@@ -256,7 +257,7 @@ class DiffIMLInferencer(BaseInferencer):
                     yield batch
                 batch = []
                 name = Path(source).name if isinstance(source, str | Path) else 'image'
-                yield [Failure(name, str(error))]
+                yield [Failure(valid_text(name), str(error))]
         if batch:
             yield batch
 

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from .. import __version__
 from ..engine.checkpoint import loading
 from ..errors import UserError
+from ..escaping import printable
 from . import demo_data, predict, serve
 
 # What a shell reports of a program that Ctrl-C ended.
@@ -34,6 +35,10 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    # A terminal's or file's encoding may lack what names of files hold.
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, 'reconfigure'):
+            stream.reconfigure(errors='backslashreplace')
     args = parser.parse_args(argv)
     # They speak to developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
@@ -41,7 +46,11 @@ def main(argv: Sequence[str] | None = None) -> int:
         with loading(getattr(args, 'trust_checkpoint', False)):
             return args.run(args)
     except UserError as error:
-        print(f'diffiml {args.command}: {error}', file=sys.stderr)
+        print(f'diffiml {args.command}: {_lines(error)}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _lines(error: UserError) -> str:
+    return '\n'.join(map(printable, str(error).split('\n')))

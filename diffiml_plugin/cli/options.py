@@ -29,5 +29,5 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 def whole_number(text: str) -> int:
     """Read a number of at least 1."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} is no whole number of at least 1')
+        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number of at least 1')
     return int(text)

@@ -8,8 +8,11 @@ is an address.
 
 import argparse
 import csv
+import errno
+import hashlib
 import io
 import json
+import os
 import signal
 import sys
 from collections.abc import Iterator
@@ -20,6 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..errors import UserError
+from ..escaping import csv_cell, printable, valid_text
 from .options import SOLVER_OPTIONS, add_model_arguments, whole_number
 
 if TYPE_CHECKING:
@@ -103,11 +107,31 @@ def _images(count: int) -> str:
     return f'{count} image{"s" * (count != 1)}'
 
 
+# Of an output's name in bytes: file systems allow 255, and suffixes follow.
+_LONGEST_NAME = 200
+# What is wrong with the name or the place of one image's outputs, and not with the disk.
+_OF_ONE_IMAGE = (
+    errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
+
+
 class _Task(NamedTuple):
-    """An image and the beginning of its outputs' names."""
+    """An image, its name, and the beginning of its outputs' names."""
 
     source: Path
     name: str
+    output: str
+
+
+def _output_of(name: str) -> str:
+    """Shorten a name that leaves no room for suffixes; a hash keeps it from becoming another's."""
+    folder, name = os.path.split(name)
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+        while len(os.fsencode(name)) > _LONGEST_NAME:
+            name = name[:-1]
+        name = f'{name}~{mark}'
+    return os.path.join(folder, name)
 
 
 def run(args: argparse.Namespace) -> int:
@@ -120,7 +144,7 @@ def run(args: argparse.Namespace) -> int:
     inferencer = DiffIMLInferencer(args.model, args.weights, args.device, show_progress=False)
     if args.trajectory and not inferencer.solves:
         raise UserError('--trajectory: the model has no diffusion solver')
-    tasks, failures = _find(args.images)
+    tasks, failures = _find(args)
     writer = _Writer(args, inferencer)
     # Wrong settings show here, before anything is written.
     list(inferencer.stream([], args.batch_size, **writer.options))
@@ -130,7 +154,7 @@ def run(args: argparse.Namespace) -> int:
         try:
             for task, fault in writer.write(tasks):
                 if fault:
-                    failures.append(dict(name=task.name, reason=fault))
+                    failures.append(_failure(task.name, fault))
         finally:
             writer.write_tables(failures)
     except KeyboardInterrupt:
@@ -145,36 +169,52 @@ def run(args: argparse.Namespace) -> int:
         return 1
     finally:
         signal.signal(signal.SIGTERM, usual)
-    print(f'{_images(len(writer.records))} in {args.out}')
+    print(f'{_images(len(writer.records))} in {printable(str(args.out))}')
     if not failures:
         return 0
     print(f'{len(failures)} failed:', file=sys.stderr)
     for failure in failures:
-        print(f'  {failure["name"]}: {failure["reason"]}', file=sys.stderr)
+        print(f'  {printable(failure["name"])}: {printable(failure["reason"])}', file=sys.stderr)
     return 1
 
 
-def _find(images: list[str]) -> tuple[list[_Task], list[dict]]:
+def _find(args: argparse.Namespace) -> tuple[list[_Task], list[dict]]:
     """List all images, and the arguments behind which there is none."""
-    from ..apis.photos import find_photos
+    from ..apis.photos import find_photos, place_of
 
-    tasks, failures, taken = [], [], {}
-    for argument in images:
+    tasks, failures, places, left_out = [], [], set(), []
+    # An image's record could get the table's name.
+    taken = {'results': args.out / 'results.json'} if args.json else {}
+    for argument in args.images:
         try:
-            found = [_Task(Path(source), name) for source, name in find_photos(argument)]
+            found = list(find_photos(argument, left_out))
         except UserError as error:
-            failures.append(dict(name=argument, reason=str(error)))
+            failures.append(_failure(argument, str(error)))
             continue
-        for task in found:
-            other = taken.setdefault(task.name, task.source)
-            if other is task.source:
-                tasks.append(task)
-            elif other.resolve() != task.source.resolve():
+        for source, name in found:
+            task = _Task(Path(source), name, _output_of(name))
+            # By two arguments, under two names.
+            if place_of(task.source) in places:
+                continue
+            places.add(place_of(task.source))
+            other = taken.setdefault(task.output, task.source)
+            if other is not task.source:
                 raise UserError(
                     f'{str(other)!r} and {str(task.source)!r} would write the same files: give '
                     'the folder above them, or run twice with another --out'
                 )
+            tasks.append(task)
+    if left_out:
+        print(
+            f'{_images(len(left_out))} left out as written by an earlier run, such as '
+            f'{printable(left_out[0].name)}',
+            file=sys.stderr,
+        )
     return tasks, failures
+
+
+def _failure(name: str, reason: str) -> dict[str, str]:
+    return dict(name=valid_text(name), reason=valid_text(reason))
 
 
 class _Writer:
@@ -223,16 +263,42 @@ class _Writer:
         ) as bar:
             progress = bar.add_task('Predicting', total=len(left))
             for task, one in zip(left, found, strict=True):
-                if isinstance(one, Failure):
-                    yield task, one.reason
-                else:
-                    self.records[task.name] = self._write_one(task, one)
-                    share = 100 * one.mask.mean()
-                    print(f'{task.name}: score {one.score:.3f}, {share:.1f} % marked', flush=True)
-                    yield task, ''
+                fault = one.reason if isinstance(one, Failure) else self._fault(task, one)
+                yield task, fault
                 bar.advance(progress)
         # In the order of the images, whatever was there already.
         self.records = {t.name: self.records[t.name] for t in tasks if t.name in self.records}
+
+    def _fault(self, task: _Task, prediction: 'Prediction') -> str:
+        """Write an image's outputs; return what is wrong if that cannot be done."""
+        try:
+            self._keep_others(task)
+            self.records[task.name] = self._write_one(task, prediction)
+        except UserError as error:
+            return str(error)
+        except OSError as error:
+            if error.errno not in _OF_ONE_IMAGE:
+                raise
+            return f'its outputs cannot be written: {error.strerror}'
+        share = 100 * prediction.mask.mean()
+        line = f'{printable(task.name)}: score {prediction.score:.3f}, {share:.1f} % marked'
+        print(line, flush=True)
+        return ''
+
+    def _keep_others(self, task: _Task) -> None:
+        """Raise if an output would replace a file that is not one."""
+        from ..apis.files import is_foreign
+
+        for suffix in ('json', *_ALWAYS, *_OVERLAY, *_TRAJECTORY):
+            path = self._output(task, suffix)
+            if is_foreign(path):
+                raise UserError(
+                    f'{path.name!r} exists in --out and was not written by this command: give '
+                    'another --out, or move it away'
+                )
+
+    def _output(self, task: _Task, suffix: str) -> Path:
+        return self.args.out / f'{task.output}.{suffix}'
 
     def _write_one(self, task: _Task, prediction: 'Prediction') -> dict:
         from ..apis import files
@@ -257,37 +323,39 @@ class _Writer:
             }
         # The record first and last: it says that all is there, and nothing of another run beside.
         for suffix in ('json', *_ALWAYS, *_OVERLAY, *_TRAJECTORY):
-            (self.args.out / f'{task.name}.{suffix}').unlink(missing_ok=True)
+            self._output(task, suffix).unlink(missing_ok=True)
         outputs = {}
         for kind in self.kinds:
-            path = self.args.out / f'{task.name}.{kind}'
+            path = self._output(task, kind)
             outputs[kind] = dict(
-                file=path.name, sha256=files.write_atomically(path, contents[kind]())
+                file=valid_text(path.name), sha256=files.write_atomically(path, contents[kind]())
             )
-        record = prediction.record() | dict(name=task.name, options=self.options, outputs=outputs)
-        files.write_atomically(self._record_of(task), files.as_json(record))
+        record = prediction.record() | dict(
+            name=valid_text(task.name), options=self.options, outputs=outputs
+        )
+        files.write_atomically(self._output(task, 'json'), files.as_json(record))
         return record
-
-    def _record_of(self, task: _Task) -> Path:
-        return self.args.out / f'{task.name}.json'
 
     def _existing(self, task: _Task) -> dict | None:
         """Return the record of an earlier run, if all it tells of is there and would be again."""
+        from ..apis import files
         from ..engine.checkpoint import sha256_of
 
         try:
-            record = json.loads(self._record_of(task).read_text())
+            path = self._output(task, 'json')
+            if not path.is_file() or path.stat().st_size > files.LARGEST_RECORD:
+                return None
+            record = json.loads(path.read_text())
             provenance = record['provenance']
             hashes = {k: provenance[k] for k in self.inferencer.hashes}
             same = hashes == self.inferencer.hashes and record['options'] == self.options
             whole = all(
-                sha256_of(self.args.out / f'{task.name}.{kind}')
-                == record['outputs'][kind]['sha256']
+                sha256_of(self._output(task, kind)) == record['outputs'][kind]['sha256']
                 for kind in self.kinds
             )
             if same and whole and provenance['input_sha256'] == sha256_of(task.source):
                 return record
-        except (OSError, ValueError, KeyError, TypeError):
+        except (OSError, ValueError, KeyError, TypeError, RecursionError):
             # Not there, or not whole: it is made again.
             pass
         return None
@@ -305,11 +373,15 @@ class _Writer:
             writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
             writer.writeheader()
             for record in records:
-                row = {k: record[k] for k in _COLUMNS}
+                row = {k: record[k] for k in _COLUMNS} | dict(name=_cell(record['name']))
                 for key in _OF_PROVENANCE:
                     value = record['provenance'][key]
                     row[key] = json.dumps(value) if isinstance(value, dict) else value
                 writer.writerow(row)
             for failure in failures:
-                writer.writerow(dict(name=failure['name'], failure=failure['reason']))
+                writer.writerow(dict(name=_cell(failure['name']), failure=_cell(failure['reason'])))
             files.write_atomically(self.args.out / 'results.csv', table.getvalue().encode())
+
+
+def _cell(text: str) -> str:
+    return csv_cell(printable(text))

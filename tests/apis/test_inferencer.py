@@ -249,7 +249,7 @@ def test_failures_come_in_their_place(bright, tmp_path):
     assert len(found['predictions']) == 4
     assert [failure.name for failure in found['failures']] == ['text.png', 'gone.jpg', 'image5']
     assert 'kernel size' in found['failures'][2].reason
-    with pytest.raises(UserError, match="'text.png' is no image"):
+    with pytest.raises(UserError, match="'text.png' is not an image"):
         bright(sources)
 
 

@@ -85,11 +85,11 @@ def test_damaged_files_are_refused_by_their_name_alone(tmp_path, rgb):
     cases = {
         'cut.jpg': (whole[: len(whole) // 2], 'is damaged: image file is truncated'),
         'head.jpg': (whole[:20], 'is'),
-        'text.jpg': (b'no picture at all', 'is no image of a known format'),
+        'text.jpg': (b'no picture at all', 'is not an image of a known format'),
         'empty.png': (b'', 'is empty'),
-        'picture.svg': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is no image'),
+        'picture.svg': (b'<svg xmlns="http://www.w3.org/2000/svg"/>', 'is not an image'),
         # Pillow would give it to Ghostscript.
-        'page.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n', 'is no image'),
+        'page.jpg': (b'%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n%%EOF\n', 'is not an image'),
     }
     for name, (data, words) in cases.items():
         (tmp_path / name).write_bytes(data)
@@ -124,7 +124,7 @@ def test_what_claims_too_many_pixels_is_not_decoded(tmp_path, monkeypatch):
         (np.zeros((4, 4, 2), np.uint8), r'got uint8 of shape \(4, 4, 2\)'),
         (np.zeros((4,), np.uint8), 'uint8'),
         (np.zeros((0, 4, 3), np.uint8), 'no pixel'),
-        (3, "'int' is no image"),
+        (3, "'int' is not an image"),
     ],
 )
 def test_what_is_no_image_is_refused(array, words):

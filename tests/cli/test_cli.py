@@ -63,7 +63,7 @@ def test_what_fails_is_listed_and_the_rest_is_written(run, images, tmp_path):
         'predict', images, 'gone.jpg', '--out', out, '--json', '--csv', '--overlay'
     )
     assert status == 1
-    for words in ("'text.jpg' is no image", "'empty.png' is empty", "'cut.png' is damaged",
+    for words in ("'text.jpg' is not an image", "'empty.png' is empty", "'cut.png' is damaged",
                   "'gone.jpg' does not exist", '4 failed:', f'2 images in {out}'):  # fmt: skip
         assert words in printed
     good = sorted(p.relative_to(images).as_posix() for p in images.rglob('[ab].*'))
@@ -221,7 +221,7 @@ def test_films_of_the_solver(run, images, tmp_path):
         (('predict', 'IMAGE', '--model', 'configs/diffiml/diffiml_demo.py'), 2, 'needs weights'),
         (('predict', 'IMAGE', '--device', 'gpu9'), 2, "device 'gpu9' cannot be used"),
         (('predict', 'IMAGE', '--tile', '3'), 2, 'at least 8'),
-        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' is no whole number"),
+        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' must be a whole number"),
         (('predict', 'IMAGE', '--threshold', '3'), 2, 'must lie in 0..1'),
         (('predict', 'IMAGE', '--steps', '0'), 2, 'at least 1'),
         (('predict', 'IMAGE', '--out', 'IMAGE'), 2, 'is a file'),

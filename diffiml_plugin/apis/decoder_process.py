@@ -1,0 +1,132 @@
+"""The process in which photographs are decoded, with budgets of memory and time."""
+
+import json
+import mmap
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from typing import BinaryIO
+
+import numpy as np
+
+from . import decoding
+from .decoding import DecodingError
+
+
+class Decoder:
+    """A process that decodes one photograph after the other, and is replaced when it dies.
+
+    It starts with the first photograph and ends with this process. It may be used in several
+    threads, and after a fork: the forked process starts its own.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._process: subprocess.Popen | None = None
+        self._connection: socket.socket | None = None
+        if hasattr(os, 'register_at_fork'):
+            os.register_at_fork(after_in_child=self._forget)
+
+    @property
+    def available(self) -> bool:
+        """Whether the system has what it takes; Windows has not."""
+        return decoding.resource is not None and hasattr(socket, 'send_fds')
+
+    def decode(self, file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int, str]:
+        """Decode an open file.
+
+        Args:
+            file (BinaryIO): The file.
+            max_pixels (int): Largest number of pixels that are decoded.
+
+        Returns:
+            tuple: (H, W, 3) uint8 BGR, EXIF's orientation, and the file's SHA-256.
+
+        Raises:
+            DecodingError: If it cannot be decoded within the budgets.
+        """
+        with self._lock:
+            try:
+                # The process may have chosen to end after its last answer.
+                answer = self._ask(file, max_pixels) or self._ask(file, max_pixels)
+            except BaseException:
+                # What it would answer later belongs to no question.
+                self.close()
+                raise
+        if answer is None or 'error' in answer:
+            raise DecodingError(answer['error'] if answer else 'cannot be decoded')
+        return answer['pixels'], answer['orientation'], answer['sha256']
+
+    def _ask(self, file: BinaryIO, max_pixels: int) -> dict | None:
+        """Return the answer, None of a process that had ended before it was asked."""
+        if self._process is None:
+            self._start()
+        descriptors = []
+        try:
+            socket.send_fds(self._connection, [str(max_pixels).encode()], [file.fileno()])
+            line = b''
+            while not line.endswith(b'\n'):
+                part, received, _, _ = socket.recv_fds(self._connection, 4096, 1)
+                descriptors += received
+                if not part:
+                    raise ConnectionResetError
+                line += part
+            answer = json.loads(line)
+            if descriptors:
+                # Not copied, and yet this process's own: what it changes, it alone sees.
+                stored = mmap.mmap(descriptors[0], 0, access=mmap.ACCESS_COPY)
+                answer['pixels'] = np.frombuffer(stored, np.uint8).reshape(answer['shape'])
+            return answer
+        except (BrokenPipeError, ConnectionResetError):
+            status = self._process.wait()
+            self.close()
+            return None if status == 0 else dict(error=_reason(status))
+        finally:
+            for descriptor in descriptors:
+                os.close(descriptor)
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair()
+        with theirs:
+            self._process = subprocess.Popen(
+                [sys.executable, decoding.__file__],
+                stdin=theirs,
+                stdout=subprocess.DEVNULL,
+                # Ctrl-C and Ctrl-Z are for this process to handle.
+                start_new_session=True,
+                env=os.environ
+                | dict(
+                    # Where this process finds its packages.
+                    PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
+                    # Threads take address space, and are of no use there.
+                    OMP_NUM_THREADS='1',
+                    OPENBLAS_NUM_THREADS='1',
+                    MALLOC_ARENA_MAX='2',
+                ),
+            )
+        self._connection = ours
+
+    def close(self) -> None:
+        """End the process."""
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._connection.close()
+        self._process = self._connection = None
+
+    def _forget(self) -> None:
+        """Leave the process to the one that started it."""
+        self._lock = threading.Lock()
+        if self._connection is not None:
+            self._connection.close()
+        self._process = self._connection = None
+
+
+def _reason(status: int) -> str:
+    if status == -signal.SIGALRM:
+        return f'takes longer to be decoded than {decoding.SECONDS} s and a second per megapixel'
+    name = signal.Signals(-status).name if status < 0 else f'status {status}'
+    return f'is damaged, or needs too much memory: its decoder ended with {name}'
