@@ -21,9 +21,15 @@ class Decoder:
 
     It starts with the first photograph and ends with this process. It may be used in several
     threads, and after a fork: the forked process starts its own.
+
+    Args:
+        memory (int): Bytes that an image may take, beside those that its pixels add.
+        seconds (float): Time that an image may take, beside what its pixels add.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, memory: int = decoding.MEMORY, seconds: float = decoding.SECONDS) -> None:
+        self.memory = memory
+        self.seconds = seconds
         self._lock = threading.Lock()
         self._process: subprocess.Popen | None = None
         self._connection: socket.socket | None = None
@@ -65,8 +71,9 @@ class Decoder:
         if self._process is None:
             self._start()
         descriptors = []
+        request = json.dumps([max_pixels, self.memory, self.seconds]).encode()
         try:
-            socket.send_fds(self._connection, [str(max_pixels).encode()], [file.fileno()])
+            socket.send_fds(self._connection, [request], [file.fileno()])
             line = b''
             while not line.endswith(b'\n'):
                 part, received, _, _ = socket.recv_fds(self._connection, 4096, 1)
@@ -83,7 +90,7 @@ class Decoder:
         except (BrokenPipeError, ConnectionResetError):
             status = self._process.wait()
             self.close()
-            return None if status == 0 else dict(error=_reason(status))
+            return None if status == 0 else dict(error=self._reason(status))
         finally:
             for descriptor in descriptors:
                 os.close(descriptor)
@@ -124,9 +131,8 @@ class Decoder:
             self._connection.close()
         self._process = self._connection = None
 
-
-def _reason(status: int) -> str:
-    if status == -signal.SIGALRM:
-        return f'takes longer to be decoded than {decoding.SECONDS} s and a second per megapixel'
-    name = signal.Signals(-status).name if status < 0 else f'status {status}'
-    return f'is damaged, or needs too much memory: its decoder ended with {name}'
+    def _reason(self, status: int) -> str:
+        if status == -signal.SIGALRM:
+            return f'takes more than {self.seconds:g} s, and 1 s per megapixel, to be decoded'
+        name = signal.Signals(-status).name if status < 0 else f'status {status}'
+        return f'is damaged, or needs too much memory: its decoder ended with {name}'

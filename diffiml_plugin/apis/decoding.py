@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import io
 import json
+import math
 import os
 import re
 import signal
@@ -15,6 +16,7 @@ import socket
 import struct
 import tempfile
 import warnings
+import zlib
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
 
@@ -43,13 +45,11 @@ _UNREADABLE = {
     'Radiance HDR': rb'#\?R',
     'camera raw': rb'(II\*\0....CR)|FUJIFILMCCD-RAW|II(RO|RS|U\0)',
 }
+_PNG = b'\x89PNG\r\n\x1a\n'
 # Numbers of TIFF tags.
 _NEW_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 262, 339
-_SMIN, _SMAX, _DNG_VERSION = 340, 341, 50706
-_NO_RANGE = (
-    'holds {}, and does not declare the range from black to white (SMinSampleValue and '
-    'SMaxSampleValue in TIFF): convert it to 8 or 16 bits per channel'
-)
+_PLANES, _SMIN, _SMAX, _DNG_VERSION = 284, 340, 341, 50706
+_TO_EIGHT = 'convert it to 8 or 16 bits per channel'
 # Budgets of one image: memory in bytes and time in seconds, and what each pixel adds. JPEG 2000
 # takes most of both.
 MEMORY, MEMORY_PER_PIXEL = 1_000_000_000, 48
@@ -138,12 +138,15 @@ def _decode(
     # Pillow's own guard warns at 89 megapixels and cannot be told by argument.
     guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
+        if size := _webp_size(data):
+            # Pillow takes memory for all pixels when it opens one.
+            _check_size(size, max_pixels, len(data) * _MOST_PIXELS_PER_BYTE)
+            announce(math.prod(size))
         with _opened(data) as image:
-            if image.width * image.height > max_pixels:
-                raise DecodingError(too_large(image.size, max_pixels))
-            _check_density(image, len(data))
-            announce(image.width * image.height)
+            _check_size(image.size, max_pixels, len(data) * _pixels_per_byte(image))
+            announce(math.prod(image.size))
             image.load()
+            _check_png(data)
             pixels = _by_opencv(data, image)
             if pixels is None:
                 pixels = from_pillow(image)
@@ -178,8 +181,10 @@ def _opened(data: bytes) -> Image.Image:
             # A TGA file has no mark by which it is known: every file might be one.
             for kind, found, reason in reasons:
                 if found and kind != 'TGA':
+                    if reason == 'unknown pixel mode':
+                        reason = f'its kind of samples is unknown: {_TO_EIGHT}'
                     raise DecodingError(
-                        f'is a {kind} file that is damaged or of an unsupported kind: {reason}'
+                        f'is a damaged or unsupported {kind} file: {reason}'
                     ) from None
             raise DecodingError(
                 f'is not an image of a known format ({", ".join(formats())})'
@@ -197,22 +202,39 @@ def _unreadable(kind: str) -> str:
     return f'is a {kind} file, which cannot be read: convert it to JPEG or PNG'
 
 
-def _check_density(image: Image.Image, size: int) -> None:
-    """Refuse what has more pixels than its bytes can hold, before memory is taken for them."""
-    pixels = image.width * image.height
-    if pixels <= _HARMLESS:
-        return
-    # At least: 15 bits are a color, and one bit is a grey.
-    bytes_per_pixel = 2 if len(image.getbands()) > 2 else 1 / 8
-    decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
-    densest = _PIXELS_PER_BYTE.get(decoder, _MOST_PIXELS_PER_BYTE)
-    if decoder in _EXPANSION:
-        densest = _EXPANSION[decoder] / bytes_per_pixel
-    if pixels > densest * size:
+def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None:
+    """Refuse too many pixels, and more than ``possible``, before memory is taken for them."""
+    pixels = math.prod(size)
+    if pixels > max_pixels:
+        raise DecodingError(too_large(size, max_pixels))
+    if pixels > max(possible, _HARMLESS):
         raise DecodingError(
-            f'is damaged: its header promises {image.width} x {image.height} pixels, more than '
-            f'{size} bytes can hold'
+            f'is damaged: its header promises {size[0]} x {size[1]} pixels, more than its bytes '
+            'can hold'
         )
+
+
+def _pixels_per_byte(image: Image.Image) -> float:
+    """Say how many pixels a byte can become at most."""
+    decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
+    if decoder in _EXPANSION:
+        # At least: 15 bits are a color, and one bit is a grey.
+        return _EXPANSION[decoder] * (0.5 if len(image.getbands()) > 2 else 8)
+    return _PIXELS_PER_BYTE.get(decoder, _MOST_PIXELS_PER_BYTE)
+
+
+def _webp_size(data: bytes) -> tuple[int, int] | None:
+    """Read width and height of a WebP file."""
+    if data[:4] + data[8:12] != b'RIFFWEBP' or len(data) < 30:
+        return None
+    kind, head = data[12:16], data[20:30]
+    if kind == b'VP8X':
+        return tuple(1 + int.from_bytes(head[i : i + 3], 'little') for i in (4, 7))
+    # 14 bits each, the rest is of other things.
+    if kind == b'VP8L':
+        both = int.from_bytes(head[1:5], 'little')
+        return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
+    return tuple(int.from_bytes(head[i : i + 2], 'little') & 0x3FFF for i in (6, 8))
 
 
 def orientation(image: Image.Image) -> int:
@@ -267,10 +289,12 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     Raises:
         DecodingError: If it holds values whose range nobody knows.
     """
+    tags = getattr(image, 'tag_v2', {})
     if not _is_deep(image):
         _check_range(image)
+        if tags.get(_PLANES) == 2 and _first(tags.get(_BITS), 8) > 8:
+            raise DecodingError(f'holds planes of 16 bits, which Pillow misreads: {_TO_EIGHT}')
         return np.ascontiguousarray(np.asarray(image.convert('RGB'))[..., ::-1])
-    tags = getattr(image, 'tag_v2', {})
     values = np.asarray(image)
     if image.mode == 'I' and tags.get(_BITS) == (32,) and not _is_signed(tags):
         values = values.view(np.uint32)
@@ -292,29 +316,37 @@ def _check_range(image: Image.Image) -> None:
     tags = getattr(image, 'tag_v2', {})
     full = 2 ** _first(tags.get(_BITS), 8) - 1
     if _is_signed(tags) or _first(tags.get(_SMAX), full) != full:
-        raise DecodingError(_NO_RANGE.format('samples that do not fill their bit depth'))
+        raise DecodingError(f'holds samples that do not fill their bit depth: {_TO_EIGHT}')
 
 
 def _range_of(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple[float, float]:
     """Find the values of black and white of more than 8 bits."""
     least, most = float(values.min()), float(values.max())
-    low, high = 0, 0
+    if not np.isfinite(least + most):
+        raise DecodingError('holds values that are not finite numbers')
     if _SMAX in tags:
         low, high = _first(tags.get(_SMIN), 0), _first(tags[_SMAX], 0)
     elif image.mode.startswith('I;16'):
-        high = 2 ** _first(tags.get(_BITS), 16) - 1
+        low, high = 0, 2 ** _first(tags.get(_BITS), 16) - 1
     elif image.mode == 'F':
         # What all programs write where nothing else is said.
-        high = 1
+        low, high = 0, 1
     elif image.format in ('PNG', 'PPM'):
         # Pillow may have no other mode for their 16 bits.
-        high = 65535
+        low, high = 0, 65535
     elif most > 2**30:
         # Fewer bits may have been put into 32; not so here.
-        high = 2 ** (31 if values.dtype == np.int32 else 32) - 1
-    # NaN is neither.
+        low, high = 0, 2 ** (31 if values.dtype == np.int32 else 32) - 1
+    else:
+        raise DecodingError(
+            f'holds integers from {least:g} to {most:g}, and does not declare which is white '
+            f'(SMaxSampleValue in TIFF): {_TO_EIGHT}'
+        )
     if not low <= least <= most <= high or low == high:
-        raise DecodingError(_NO_RANGE.format(f'values from {least:g} to {most:g}'))
+        raise DecodingError(
+            f'holds values from {least:g} to {most:g}, and not from {low:g} to {high:g} '
+            f'(SMinSampleValue and SMaxSampleValue in TIFF declare another range): {_TO_EIGHT}'
+        )
     return low, high
 
 
@@ -328,19 +360,52 @@ def _first(value: object, default: float) -> float:
 
 
 def _without_metadata(data: bytes) -> bytes:
-    """Leave out of a PNG file what is not needed for its pixels."""
-    signature = b'\x89PNG\r\n\x1a\n'
-    if not data.startswith(signature):
+    """Leave out of a PNG or JPEG file what neither pixels nor orientation need."""
+    if data.startswith(_PNG):
+        needed = [
+            chunk
+            for kind, chunk in _png_chunks(data)
+            if _is_of_pixels(kind) or (kind == b'eXIf' and _is_intact(chunk))
+        ]
+        return b''.join([_PNG, *needed])
+    if not data.startswith(b'\xff\xd8'):
         return data
-    kept, place = [signature], len(signature)
-    while place + 12 <= len(data):
+    needed, place = [data[:2]], 2
+    while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
+        marker, length = struct.unpack_from('>xBH', data, place)
+        segment = data[place : place + 2 + length]
+        # Of an Adobe segment, decoders need the color space.
+        kept = {0xE1: segment[4:8] == b'Exif', 0xEE: length >= 14}
+        if kept.get(marker, not (0xE0 <= marker <= 0xEF or marker == 0xFE)):
+            needed.append(segment)
+        place += len(segment)
+    return b''.join([*needed, data[place:]])
+
+
+def _check_png(data: bytes) -> None:
+    """Refuse wrong checksums, which Pillow does not look at where pixels are."""
+    for kind, chunk in _png_chunks(data):
+        if _is_of_pixels(kind) and not _is_intact(chunk):
+            raise DecodingError(f'is damaged: wrong checksum of {kind.decode("latin-1")!r}')
+
+
+def _is_intact(chunk: memoryview) -> bool:
+    return zlib.crc32(chunk[4:-4]) == int.from_bytes(chunk[-4:], 'big')
+
+
+def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
+    place = len(_PNG) if data.startswith(_PNG) else len(data)
+    kind = b''
+    while place + 12 <= len(data) and kind != b'IEND':
         length, kind = struct.unpack_from('>I4s', data, place)
-        chunk = data[place : place + 12 + length]
-        # A capital letter is a critical chunk's.
-        if kind[:1].isupper() or kind == b'tRNS':
-            kept.append(chunk)
+        chunk = memoryview(data)[place : place + 12 + length]
+        yield kind, chunk
         place += len(chunk)
-    return b''.join(kept)
+
+
+def _is_of_pixels(kind: bytes) -> bool:
+    # Chunks that no reader may skip begin with a capital letter.
+    return kind[:1].isupper() or kind == b'tRNS'
 
 
 def _address_space() -> int:
@@ -352,23 +417,21 @@ def _address_space() -> int:
         return 0
 
 
-def _limit(pixels: int, size: int, base: int) -> tuple[int, float]:
-    """Give this process the budgets of an image; return them."""
-    memory = MEMORY + size + MEMORY_PER_PIXEL * pixels
-    seconds = SECONDS + SECONDS_PER_PIXEL * pixels
+def _limit(memory: int, seconds: float) -> None:
+    """Give this process a budget: bytes of address space in all, and time from now on."""
     # Some systems have the limit and do not allow it to be set.
     with contextlib.suppress(ValueError, OSError):
-        resource.setrlimit(resource.RLIMIT_AS, (base + memory, resource.RLIM_INFINITY))
+        resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
     # Ends this process, whatever a decoder is doing.
     signal.setitimer(signal.ITIMER_REAL, seconds)
-    return memory, seconds
 
 
 def serve() -> None:
     """Decode the files whose descriptors come in by the socket that is stdin.
 
-    A request is the number of pixels allowed, with the file's descriptor; an answer is a line of
-    JSON, with a descriptor of the pixels if there are any.
+    A request holds the largest number of pixels, and bytes and seconds to which pixels add, with
+    the file's descriptor; an answer is a line of JSON, with a descriptor of the pixels if there
+    are any.
     """
     global _OWN_PROCESS
     connection = socket.socket(fileno=0)
@@ -383,30 +446,32 @@ def serve() -> None:
     cv2.setNumThreads(1)
     base = _address_space()
     while True:
-        request, descriptors, _, _ = socket.recv_fds(connection, 64, 1)
+        request, descriptors, _, _ = socket.recv_fds(connection, 256, 1)
         if not request:
             return
+        max_pixels, memory, seconds = json.loads(request)
         with open(descriptors[0], 'rb') as file:
-            answer, pixels = _answer(file, int(request), base)
+            answer, pixels = _answer(file, max_pixels, base + memory, seconds)
         with _stored(pixels) as handles:
             socket.send_fds(connection, [json.dumps(answer).encode() + b'\n'], handles)
-        if _address_space() > base + MEMORY // 4:
+        if _address_space() > base + memory // 4:
             # Memory that decoders lost is not to be taken from the next image's budget.
             return
 
 
-def _answer(file: BinaryIO, max_pixels: int, base: int) -> tuple[dict, np.ndarray | None]:
-    size = os.fstat(file.fileno()).st_size
-    budget = _limit(0, size, base)
+def _answer(
+    file: BinaryIO, max_pixels: int, memory: int, seconds: float
+) -> tuple[dict, np.ndarray | None]:
+    memory += os.fstat(file.fileno()).st_size
+    _limit(memory, seconds)
 
     def announce(pixels: int) -> None:
-        nonlocal budget
-        budget = _limit(pixels, size, base)
+        _limit(memory + MEMORY_PER_PIXEL * pixels, seconds + SECONDS_PER_PIXEL * pixels)
 
     try:
         pixels, turned, sha256 = decode_file(file, max_pixels, announce)
     except MemoryError:
-        return dict(error=f'needs more than {budget[0] / 1e6:.0f} MB to be decoded'), None
+        return dict(error='needs more memory to be decoded than an image of its size can'), None
     except (DecodingError, OSError) as error:
         return dict(error=str(error)), None
     finally:
