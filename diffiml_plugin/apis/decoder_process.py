@@ -69,7 +69,10 @@ class Decoder:
     def _ask(self, file: BinaryIO, max_pixels: int) -> dict | None:
         """Return the answer, None of a process that had ended before it was asked."""
         if self._process is None:
-            self._start()
+            try:
+                self._start()
+            except OSError as error:
+                raise DecodingError(f'cannot be decoded: no process starts: {error}') from None
         descriptors = []
         request = json.dumps([max_pixels, self.memory, self.seconds]).encode()
         try:

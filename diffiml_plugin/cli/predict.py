@@ -205,9 +205,10 @@ def _find(args: argparse.Namespace) -> tuple[list[_Task], list[dict]]:
                 )
             tasks.append(task)
     if left_out:
+        count = len(set(map(place_of, left_out)))
+        example = printable(left_out[0].name)
         print(
-            f'{_images(len(left_out))} left out as written by an earlier run, such as '
-            f'{printable(left_out[0].name)}',
+            f'{_images(count)} left out as written by an earlier run, such as {example}',
             file=sys.stderr,
         )
     return tasks, failures

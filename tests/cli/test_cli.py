@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import io
 import json
 import os
 import pty
@@ -279,3 +280,87 @@ def test_training_data_of_own_photographs(run, tmp_path):
     assert kinds == ['authentic'] * 3 + ['color'] * 3
     sides = {Image.open(p).size for p in (tmp_path / 'chosen/train').glob('[AT]*/*')}
     assert sides <= {(64, 64), (72, 72)}
+
+
+def hostile_folder(folder: Path, image: Image.Image) -> list[str]:
+    """Fill a folder with images under hostile names, and with what is not an image."""
+    names = [
+        '--out.png', '=cmd.png', '[red]x.png', 'a$b$.png', 'scan.v2.mask.png',
+        'sub/esc\x1b[31m.png', 'sub/line\nfeed.png', os.fsdecode(b'sub/not\xffutf8.png'),
+        '\u65e5' * 83 + '.png', 'x' * 251 + '.png',
+    ]  # fmt: skip
+    for name in names:
+        (folder / name).parent.mkdir(parents=True, exist_ok=True)
+        image.save(folder / name)
+    os.mkfifo(folder / 'pipe.png')
+    (folder / 'zero.png').symlink_to('/dev/zero')
+    (folder / 'gone.png').symlink_to('nowhere')
+    (folder / 'sub/loop').symlink_to('..')
+    (folder / 'phone.heic').write_bytes(b'\0\0\0\x18ftypheic\0\0\0\0mif1heic')
+    return names
+
+
+def test_every_image_of_a_folder_stands_alone(run, images, tmp_path):
+    (path,) = images.glob('a.*')
+    folder = tmp_path / 'in'
+    names = hostile_folder(folder, Image.open(path).resize((64, 48)))
+    out = folder / 'out'
+    command = (
+        'predict', folder, '/dev/zero', folder / 'sub', '--out', out, '--json', '--csv'
+    )  # fmt: skip
+    status, printed = run(*command)
+    assert status == 1 and f'{len(names)} images in' in printed and '5 failed:' in printed
+    for words in ('named pipe', 'a device', 'does not exist', 'HEIC file, which cannot be read'):
+        assert words in printed
+    for shown in (r'esc\x1b[31m.png: score', r'line\nfeed.png: score', r'not\xffutf8.png: score',
+                  '[red]x.png: score'):  # fmt: skip
+        assert shown in printed
+    assert '\x1b' not in printed
+    # Text in any reader's hands, surrogates of half a letter not among it.
+    results = json.loads((out / 'results.json').read_bytes().decode())
+    json.dumps(results, ensure_ascii=False).encode()
+    assert len(results['predictions']) == len(names) and len(results['failures']) == 5
+    with (out / 'results.csv').open(newline='', encoding='utf-8') as file:
+        cells = [row['name'] for row in csv.DictReader(file)]
+    assert not any(cell.startswith(('=', '-', '+', '@')) for cell in cells)
+    assert {"'=cmd.png", "'--out.png", r'sub/line\nfeed.png'} <= set(cells)
+    assert all(cell.isprintable() for cell in cells)
+    # Nothing is predicted again, outputs in the folder itself least of all.
+    status, printed = run(*command, '--skip-existing')
+    assert status == 1 and f'{len(names)} images there already' in printed
+    assert '20 images left out as written by an earlier run' in printed
+    assert len(list(out.rglob('*.mask.png'))) == len(names)
+
+
+def test_nothing_of_others_is_replaced(run, images, tmp_path):
+    (path,) = images.glob('a.*')
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    image = Image.open(path).resize((64, 48))
+    for name in ('a.png', 'b.png', 'c.png', 'd.png', 'a.png.mask.png'):
+        image.save(folder / name)
+    # As photograph services write them.
+    (folder / 'b.png.json').write_text('{"title": "b"}')
+    (folder / 'd.png.json').mkdir()
+    before = written(folder)
+    status, printed = run('predict', folder, '--out', folder)
+    assert status == 1 and '2 images in' in printed and '3 failed:' in printed
+    for name in ('a.png.mask.png', 'b.png.json'):
+        assert f"'{name}' exists in --out and was not written by this command" in printed
+    assert 'its outputs cannot be written: Is a directory' in printed
+    after = written(folder)
+    assert {name: after[name] for name in before} == before
+    assert 'c.png.json' in after and 'a.png.mask.png.mask.png' in after
+
+
+def test_a_name_that_no_stream_can_encode_is_printed(images, tmp_path, monkeypatch):
+    (path,) = images.glob('a.*')
+    folder = tmp_path / 'in'
+    folder.mkdir()
+    shutil.copy(path, folder / os.fsdecode(b'-\xff\xc3\xa9.png'))
+    monkeypatch.chdir(folder)
+    stream = io.TextIOWrapper(io.BytesIO(), encoding='ascii')
+    monkeypatch.setattr(sys, 'stdout', stream)
+    assert main(['predict', '--out', str(tmp_path / 'out'), '--', '-*.png']) == 0
+    stream.flush()
+    assert stream.buffer.getvalue().startswith(rb'-\xff\xe9.png: score')
