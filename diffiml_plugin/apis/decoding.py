@@ -25,6 +25,12 @@ import numpy as np
 from PIL import ExifTags, Image
 
 try:
+    from PIL import AvifImagePlugin
+except ImportError:
+    # Pillow may be built without, and older ones have none.
+    AvifImagePlugin = None
+
+try:
     import resource
 except ModuleNotFoundError:
     # Windows: nothing is decoded in another process there.
@@ -52,7 +58,7 @@ _PLANES, _SMIN, _SMAX, _DNG_VERSION = 284, 340, 341, 50706
 _TO_EIGHT = 'convert it to 8 or 16 bits per channel'
 # Budgets of one image: memory in bytes and time in seconds, and what each pixel adds. JPEG 2000
 # takes most of both.
-MEMORY, MEMORY_PER_PIXEL = 1_000_000_000, 48
+MEMORY, MEMORY_PER_PIXEL = 500_000_000, 48
 SECONDS, SECONDS_PER_PIXEL = 20, 1e-6
 # Fewer pixels are decoded however few bytes they come in: a truncated file is then called so.
 _HARMLESS = 1_000_000
@@ -443,7 +449,10 @@ def serve() -> None:
         os.dup2(messages.fileno(), 2)
     _OWN_PROCESS = True
     Image.init()
+    # Each thread takes address space, on a machine of many cores as much as the budget.
     cv2.setNumThreads(1)
+    if AvifImagePlugin is not None:
+        AvifImagePlugin.DEFAULT_MAX_THREADS = 4
     base = _address_space()
     while True:
         request, descriptors, _, _ = socket.recv_fds(connection, 256, 1)
@@ -454,6 +463,7 @@ def serve() -> None:
             answer, pixels = _answer(file, max_pixels, base + memory, seconds)
         with _stored(pixels) as handles:
             socket.send_fds(connection, [json.dumps(answer).encode() + b'\n'], handles)
+        del pixels
         if _address_space() > base + memory // 4:
             # Memory that decoders lost is not to be taken from the next image's budget.
             return

@@ -441,7 +441,7 @@ def test_a_decoder_is_stopped_and_replaced(tmp_path, rgb):
         read(decoder, good)
     assert (read(decoder, good)[..., ::-1] == rgb).all()
     # What pixels add does not help one that has to do with less than it starts with.
-    tight = Decoder(memory=-800_000_000)
+    tight = Decoder(memory=-700_000_000)
     with pytest.raises(DecodingError, match='memory'):
         read(tight, large)
     # In threads, and after a fork as in a data loader's workers.
