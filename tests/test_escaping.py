@@ -21,7 +21,7 @@ def test_names_are_shown_without_what_moves_a_terminal(name, shown):
     valid_text(name).encode()
 
 
-def test_cells_are_no_formulas():
+def test_cells_are_not_formulas():
     for start in '=+-@\t\r':
         assert csv_cell(f'{start}1+1') == f"'{start}1+1"
     assert csv_cell('a=1') == 'a=1'

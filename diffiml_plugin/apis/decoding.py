@@ -15,6 +15,7 @@ import signal
 import socket
 import struct
 import tempfile
+import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
@@ -473,10 +474,13 @@ def _answer(
     file: BinaryIO, max_pixels: int, memory: int, seconds: float
 ) -> tuple[dict, np.ndarray | None]:
     memory += os.fstat(file.fileno()).st_size
+    start = time.monotonic()
     _limit(memory, seconds)
 
     def announce(pixels: int) -> None:
-        _limit(memory + MEMORY_PER_PIXEL * pixels, seconds + SECONDS_PER_PIXEL * pixels)
+        # Told twice where an image is opened twice: the time goes on.
+        end = start + seconds + SECONDS_PER_PIXEL * pixels
+        _limit(memory + MEMORY_PER_PIXEL * pixels, max(end - time.monotonic(), 1e-3))
 
     try:
         pixels, turned, sha256 = decode_file(file, max_pixels, announce)

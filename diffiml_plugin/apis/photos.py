@@ -331,8 +331,8 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str] | None]]:
         except OSError:
             yield place, None
             continue
-        folders = [e.name for e in entries if _is_folder(e)]
-        left += [place / name for name in reversed(folders)]
+        folders = {e.name: place / e.name for e in entries if _is_folder(e)}
+        left += reversed(folders.values())
         yield place, [e.name for e in entries if e.name not in folders]
 
 
