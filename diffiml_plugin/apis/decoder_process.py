@@ -102,7 +102,8 @@ class Decoder:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                [sys.executable, decoding.__file__],
+                # No module beside the file stands for a package.
+                [sys.executable, '-P', decoding.__file__],
                 stdin=theirs,
                 stdout=subprocess.DEVNULL,
                 # Ctrl-C and Ctrl-Z are for this process to handle.

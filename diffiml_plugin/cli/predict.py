@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from ..errors import UserError
-from ..escaping import csv_cell, printable, valid_text
+from ..escaping import path_cell, printable, valid_text
 from .options import SOLVER_OPTIONS, add_model_arguments, whole_number
 
 if TYPE_CHECKING:
@@ -374,15 +374,13 @@ class _Writer:
             writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
             writer.writeheader()
             for record in records:
-                row = {k: record[k] for k in _COLUMNS} | dict(name=_cell(record['name']))
+                row = {k: record[k] for k in _COLUMNS} | dict(name=path_cell(record['name']))
                 for key in _OF_PROVENANCE:
                     value = record['provenance'][key]
                     row[key] = json.dumps(value) if isinstance(value, dict) else value
                 writer.writerow(row)
             for failure in failures:
-                writer.writerow(dict(name=_cell(failure['name']), failure=_cell(failure['reason'])))
+                writer.writerow(
+                    dict(name=path_cell(failure['name']), failure=path_cell(failure['reason']))
+                )
             files.write_atomically(self.args.out / 'results.csv', table.getvalue().encode())
-
-
-def _cell(text: str) -> str:
-    return csv_cell(printable(text))
