@@ -1,59 +1,81 @@
-"""Random state of an interrupted run."""
+"""Training that an interruption does not change."""
 
-import random
-
-import numpy as np
-import torch
-from mmengine.dist import get_rank
 from mmengine.hooks import Hook
+from mmengine.logging import print_log
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
+from torch.utils.data import DataLoader
+
+from .data_order import fix_data_order, seed_iteration
 
 
 @HOOKS.register_module()
 class ResumeRandomStateHook(Hook):
-    """Stores the random states of a run in its checkpoints and restores them on ``--resume``.
+    """Makes a resumed run bit-equal to one that was never interrupted.
 
-    MMEngine goes on at the right place of the data's order, but stores no random state; here
-    timesteps and noise are drawn from torch's and, without data workers, augmentations from
-    NumPy's and Python's. Data workers start with seeds of their own after a resume.
-    Checkpoints are written by rank 0 alone, so the other ranks are seeded anew by rank and
-    iteration.
+    MMEngine stores no random state, and its data workers start with other seeds after a resume.
+    Here nothing has to be stored: what an iteration draws (timesteps, noise) depends on seed, rank
+    and iteration alone, and the augmentation of a sample on seed, rank and its place in the data's
+    order. The number of data workers changes nothing.
+
+    Checkpoints hold what the data's order depends on; a resumed run warns where it differs.
     """
 
-    def __init__(self) -> None:
-        self._loaded: dict | None = None
+    # Before hooks that draw random numbers themselves.
+    priority = 'VERY_HIGH'
 
-    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add ``random_state`` to the checkpoint."""
-        state = dict(
-            torch=torch.get_rng_state(), numpy=np.random.get_state(), python=random.getstate()
-        )
-        if torch.cuda.is_available():
-            state['cuda'] = torch.cuda.get_rng_state()
-        checkpoint['random_state'] = state
-
-    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Remember the states until training goes on."""
-        # Only a resumed run has a history; a warm start from weights keeps its own seed.
-        self._loaded = checkpoint.get('random_state') if runner._resume else None
+    def before_train(self, runner: Runner) -> None:
+        """Take over the order of the data."""
+        fix_data_order(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Restore what the data pipeline draws from, before the first batch is loaded."""
-        if self._loaded is not None and get_rank() == 0:
-            np.random.set_state(self._loaded['numpy'])
-            random.setstate(self._loaded['python'])
+        """Tell the order its epoch."""
+        order = runner.train_dataloader.batch_sampler
+        if order is not None:
+            order.epoch = runner.epoch
 
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Restore torch's state once, after the data loader's start has drawn a seed from it."""
-        state, self._loaded = self._loaded, None
-        if state is None:
+        """Seed what the model draws."""
+        seed_iteration(runner)
+
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Add what the data's order depends on to the checkpoint's ``meta``."""
+        checkpoint['meta']['training_data'] = _describe(runner)
+
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
+        """Warn of each setting that differs from the checkpoint's."""
+        # A warm start from weights has an order of its own.
+        if not runner._resume or runner._train_loop is None:
             return
-        if get_rank():
-            torch.manual_seed(runner.seed + 1_000_003 * get_rank() + runner.iter)
-            return
-        torch.set_rng_state(state['torch'])
-        if 'cuda' in state and torch.cuda.is_available():
-            torch.cuda.set_rng_state(state['cuda'])
+        stored = checkpoint.get('meta', {}).get('training_data') or {}
+        for name, value in _describe(runner).items():
+            if name in stored and stored[name] != value:
+                print_log(
+                    f'{name} is {value} and was {stored[name]} in the checkpoint: the resumed run '
+                    'will differ from an uninterrupted one',
+                    'current',
+                    level=30,
+                )
+
+
+def _describe(runner: Runner) -> dict[str, int | str]:
+    loader: DataLoader = runner.train_dataloader
+    return {
+        'batch size': getattr(loader.batch_sampler, 'batch_size', loader.batch_size),
+        'number of processes': runner.world_size,
+        'number of training images': len(loader.dataset),
+        'training data': ', '.join(_places(loader.dataset)),
+    }
+
+
+def _places(dataset: object) -> list[str]:
+    """Name the folder or list of a data set, or of all those that it is made of."""
+    parts = getattr(dataset, 'datasets', None)
+    if parts is None and hasattr(dataset, 'dataset'):
+        parts = [dataset.dataset]
+    if parts is not None:
+        return [place for part in parts for place in _places(part)]
+    place = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root', '')
+    return [str(place or type(dataset).__name__)]

@@ -1,0 +1,164 @@
+"""The order of the training data, and the random numbers of each sample."""
+
+import itertools
+import random
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.dist import get_rank
+from mmengine.registry import DATA_SAMPLERS
+from mmengine.runner import Runner
+from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
+
+from ..errors import UserError
+
+# Keep what samples draw apart from what iterations draw.
+_OF_SAMPLE, _OF_ITERATION = 0, 1
+
+
+def _seed_everything(*entropy: int) -> None:
+    """Seed Python's, NumPy's and torch's generators from all of these numbers."""
+    words = np.random.SeedSequence(entropy).generate_state(2, np.uint64)
+    np.random.seed(words[0] & 0xFFFFFFFF)
+    random.seed(int(words[0]))
+    torch.manual_seed(int(words[1]))
+
+
+def seed_iteration(runner: Runner) -> None:
+    """Seed what the model draws in this iteration by seed, rank and iteration alone."""
+    _seed_everything(_OF_ITERATION, shared_seed(runner), get_rank(), runner.iter)
+
+
+def shared_seed(runner: Runner) -> int:
+    """Return the run's seed, which is the same on all ranks."""
+    different = runner._randomness_cfg.get('diff_rank_seed', False)
+    return runner.seed - (get_rank() if different else 0)
+
+
+class SeededDataset(Dataset):
+    """Seeds the random generators before each sample by its place in the data's order.
+
+    What a sample's augmentation draws depends on seed, rank and place then, and neither on the
+    worker that loads it nor on what was loaded before.
+
+    Args:
+        dataset (Dataset): Any map-style data set; its attributes can be read from this one.
+        seed (int): Seed of the run.
+    """
+
+    def __init__(self, dataset: Dataset, seed: int) -> None:
+        self.dataset = dataset
+        self.seed = seed
+        self.rank = get_rank()
+
+    def __getattr__(self, name: str) -> Any:
+        # `__getitems__` and what pickling asks for are not the data set's own.
+        if name.startswith('__') or name == 'dataset':
+            raise AttributeError(name)
+        return getattr(self.dataset, name)
+
+    def __len__(self) -> int:
+        return len(self.dataset)
+
+    def __getitem__(self, item: tuple[int, int, int]) -> Any:
+        """Load the sample of ``(index, epoch, place in the epoch)``."""
+        index, epoch, place = item
+        _seed_everything(_OF_SAMPLE, self.seed, self.rank, epoch, place)
+        return self.dataset[index]
+
+
+class OrderedBatches:
+    """Batches of a batch sampler with each sample's place in the order.
+
+    Args:
+        batches (BatchSampler): What deals the indices into batches; it has a ``sampler``.
+        endless (bool): Whether one epoch follows the other, as iteration-based loops need it.
+    """
+
+    def __init__(self, batches: BatchSampler, endless: bool) -> None:
+        self.batches = batches
+        self.sampler = batches.sampler
+        self.batch_size = batches.batch_size
+        self.endless = endless
+        self.epoch = 0
+        self.skipped = 0
+
+    def __len__(self) -> int:
+        return len(self.batches)
+
+    def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
+        """Yield ``(index, epoch, place in the epoch)`` of each sample, without ``skipped``."""
+        skipped = self.skipped
+        for epoch in itertools.count(self.epoch):
+            if hasattr(self.sampler, 'set_epoch'):
+                self.sampler.set_epoch(epoch)
+            place = 0
+            for batch in self.batches:
+                if skipped:
+                    skipped -= 1
+                else:
+                    yield [(index, epoch, place + n) for n, index in enumerate(batch)]
+                place += len(batch)
+            if not self.endless:
+                return
+            if not place:
+                raise UserError(
+                    f'train_dataloader: the data set has fewer images than batch_size='
+                    f'{self.batch_size}, and drop_last leaves out an incomplete batch'
+                )
+
+
+class BatchIterator:
+    """What an ``IterBasedTrainLoop`` takes its batches from; skipping loads nothing."""
+
+    def __init__(self, loader: DataLoader) -> None:
+        self.loader = loader
+        self._iterator: Iterator | None = None
+
+    def __iter__(self) -> Iterator:
+        return self
+
+    def __next__(self) -> Any:
+        if self._iterator is None:
+            self._iterator = iter(self.loader)
+        return next(self._iterator)
+
+    def skip_iter(self, num_iters: int) -> None:
+        """Start after so many batches."""
+        self.loader.batch_sampler.skipped = num_iters
+
+
+def fix_data_order(runner: Runner) -> None:
+    """Make order and augmentation of the training data a function of seed and iteration.
+
+    They are the same then with any number of data workers, and after an interruption.
+    """
+    loop = runner.train_loop
+    old = loop.dataloader
+    if old.batch_sampler is None or isinstance(old.dataset, IterableDataset):
+        return
+    seed = shared_seed(runner)
+    batches = old.batch_sampler
+    sampler = (runner.cfg.get('train_dataloader') or {}).get('sampler')
+    if isinstance(sampler, dict):
+        # Built before a checkpoint could tell its seed, and endless ones may have been drawn from.
+        default_args = dict(dataset=old.dataset, seed=seed)
+        batches.sampler = DATA_SAMPLERS.build(sampler, default_args=default_args)
+    endless = hasattr(loop, 'dataloader_iterator')
+    # A loader's data set and sampler cannot be exchanged.
+    loop.dataloader = DataLoader(
+        SeededDataset(old.dataset, seed),
+        batch_sampler=OrderedBatches(batches, endless),
+        num_workers=old.num_workers,
+        collate_fn=old.collate_fn,
+        pin_memory=old.pin_memory,
+        timeout=old.timeout,
+        worker_init_fn=old.worker_init_fn,
+        multiprocessing_context=old.multiprocessing_context,
+        prefetch_factor=old.prefetch_factor,
+        persistent_workers=old.persistent_workers,
+    )
+    if endless:
+        loop.dataloader_iterator = BatchIterator(loop.dataloader)
