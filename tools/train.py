@@ -6,6 +6,7 @@ import torch
 
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
+from diffiml_plugin.engine.resuming import is_trained_in
 
 
 def parse_args() -> argparse.Namespace:
@@ -43,8 +44,13 @@ def main() -> None:
                 '--resume needs a checkpoint of a training; to start from the weights alone, '
                 f'add --cfg-options load_from={args.resume}'
             )
-        cfg.resume = True
-        cfg.load_from = None if args.resume == 'auto' else check_checkpoint(args.resume)
+        if args.resume != 'auto':
+            cfg.resume, cfg.load_from = True, check_checkpoint(args.resume)
+        elif is_trained_in(
+            cfg.work_dir, cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
+        ):
+            cfg.resume, cfg.load_from = True, None
+        # Else this is the start, maybe from the weights in the config's `load_from`.
     run(cfg, 'train', args.trust_checkpoint)
 
 

@@ -25,7 +25,7 @@ from ..engine.acceleration_hook import fuse_attention
 from ..engine.checkpoint import sha256_of, weight_files
 from ..errors import UserError
 from ..escaping import valid_text
-from ..evaluation.functional import tampering_probability
+from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import DiffusionSampler
 from .evaluate import load_model, settings_of, test_set_of
 from .photos import MAX_PIXELS, Photo, PhotoSource, find_photos, read_photo, reduced
@@ -329,7 +329,10 @@ class DiffIMLInferencer(BaseInferencer):
             job.fault = f'{job.photo.name!r} ({width} x {height}): the model fails on it: {said}'
             return
         for view, sample in zip(views, samples, strict=True):
-            view.job.add(view.tile, sample)
+            if fault := non_finite_fault(sample):
+                view.job.fault = f'{view.job.photo.name!r}: {fault}'
+            else:
+                view.job.add(view.tile, sample)
 
     def _finish(self, job: _Job, threshold: float | None) -> Prediction | Failure:
         photo = job.photo
@@ -433,6 +436,9 @@ class DiffIMLInferencer(BaseInferencer):
         batch = self.model.data_preprocessor(batch, False)
         with self._solving(settings):
             frames = self.model.trajectory(batch['inputs'], batch['data_samples'])
+        faults = filter(None, (non_finite_fault(samples[0]) for samples in frames))
+        if fault := next(faults, ''):
+            raise UserError(f'{photo.name!r}: {fault}')
         found = [tampering_probability(samples[0].seg_logits.data) for samples in frames]
         return photo.upright(canvas[..., ::-1]), [photo.upright(frame) for frame in found]
 

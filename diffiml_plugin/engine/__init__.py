@@ -4,7 +4,9 @@ from .acceleration_hook import AccelerationHook
 from .check_weights_hook import CheckWeightsHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 from .multi_test_loop import MultiTestLoop
+from .non_finite_hook import NonFiniteHook
 from .resume_random_state_hook import ResumeRandomStateHook
+from .safe_checkpoint_hook import SafeCheckpointHook
 from .save_masks_hook import SaveMasksHook
 from .size_grouped_loops import SizeGroupedTestLoop, SizeGroupedValLoop
 
@@ -13,7 +15,9 @@ __all__ = [
     'CheckWeightsHook',
     'LocalizationVisualizationHook',
     'MultiTestLoop',
+    'NonFiniteHook',
     'ResumeRandomStateHook',
+    'SafeCheckpointHook',
     'SaveMasksHook',
     'SizeGroupedTestLoop',
     'SizeGroupedValLoop',

@@ -11,16 +11,21 @@ sort of indices for each.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+import torch
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
 from sklearn import metrics
 from torch import Tensor
 
 from ..errors import UserError
 
+# What models say of an image.
+_PREDICTED = ('seg_logits', 'pred_edge', 'uncertainty', 'confidence', 'pred_score')
 # One count, or an array of counts: one a threshold.
 Count = int | np.ndarray
 # Where a data set's pixels are counted: 0, 0.001, ..., 1, and finer towards both ends, where
@@ -60,6 +65,32 @@ def tampering_probability(logits: Tensor) -> np.ndarray:
         )
     prob = logits[0] if len(logits) == 1 else logits.float().softmax(0)[1]
     return prob.float().cpu().numpy()
+
+
+def non_finite_fault(sample: SegDataSample | Mapping) -> str:
+    """Say in a sentence which of a model's predictions are nan or infinity; nothing if none is.
+
+    Args:
+        sample (SegDataSample | Mapping): A predicted sample, or the dict of one. Of two-channel
+            logits, the probability counts.
+    """
+    fields = []
+    for name in _PREDICTED:
+        value = sample.get(name)
+        if value is None:
+            continue
+        if isinstance(value, Mapping | PixelData):
+            value = value.get('data')
+        if name == 'seg_logits' and len(value) == 2:
+            value = value.float().softmax(0)
+        if not torch.isfinite(torch.as_tensor(value)).all():
+            fields.append(name)
+    if not fields:
+        return ''
+    return (
+        f'the model predicts nan or infinity ({", ".join(fields)}): use other weights, or look for '
+        'extreme values in the image'
+    )
 
 
 def confusion(pred: np.ndarray, target: np.ndarray) -> Confusion:

@@ -13,7 +13,7 @@ from torch import from_numpy
 from ..errors import UserError
 from ..names import check_name
 from .bootstrap import order_of_rows
-from .functional import tampering_probability
+from .functional import non_finite_fault, tampering_probability
 from .results import write_results
 from .rows import image_score, no_totals, score_image
 from .settings import MetricSettings
@@ -121,9 +121,11 @@ class IMLMetric(BaseMetric):
 
     def _read(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 probabilities and the (H, W) mask, checked."""
+        name = sample.get('img_path', 'an image')
+        if fault := non_finite_fault(sample):
+            raise UserError(f'{name}: {fault}')
         prob = tampering_probability(sample['seg_logits']['data'])
         target = sample['gt_sem_seg']['data'].squeeze(0).cpu().numpy()
-        name = sample.get('img_path', 'an image')
         if prob.shape != target.shape:
             raise UserError(
                 f'{name}: probability map of shape {prob.shape} against a mask of shape '
@@ -141,9 +143,8 @@ class IMLMetric(BaseMetric):
                     'not have it'
                 )
         self._check_labels(target, name)
-        # Written so that a nan fails it.
-        if not (prob.size == 0 or (prob.min() >= 0 and prob.max() <= 1)):
-            raise UserError(f'{name}: probabilities must lie in 0..1, and be no nan')
+        if prob.size and not (prob.min() >= 0 and prob.max() <= 1):
+            raise UserError(f'{name}: probabilities must lie in 0..1')
         return prob, target
 
     def _check_labels(self, target: np.ndarray, name: str) -> None:

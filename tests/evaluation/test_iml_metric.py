@@ -220,7 +220,7 @@ def test_wrong_settings_are_named(settings, message):
     [
         (sample(torch.zeros(1, 3, 3), torch.zeros(1, 4, 4)), {}, 'same resolution'),
         (sample(torch.zeros(3, 4, 4), torch.zeros(1, 4, 4)), {}, 'num_classes=2'),
-        (sample(torch.full((1, 4, 4), torch.nan), torch.zeros(1, 4, 4)), {}, 'no nan'),
+        (sample(torch.full((1, 4, 4), torch.nan), torch.zeros(1, 4, 4)), {}, 'nan or infinity'),
         (sample(torch.full((1, 4, 4), 7.0), torch.zeros(1, 4, 4)), {}, 'lie in 0..1'),
         (sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4)), dict(score='model'), 'pred_score'),
         (

@@ -1,0 +1,110 @@
+"""Where an interrupted training goes on."""
+
+import contextlib
+import re
+from pathlib import Path
+
+from mmengine.logging import print_log
+
+from ..errors import UserError
+from .checkpoint import read_checkpoint
+
+_POINTER = 'last_checkpoint'
+_SUFFIXES = ('.pth', '.pt', '.ckpt')
+_STATE = ('optimizer', 'message_hub')
+
+
+def training_state(path: Path) -> tuple[str, int]:
+    """Check that a training can go on from a checkpoint; return when it was written.
+
+    Returns:
+        tuple[str, int]: Time, as sortable text, and number of iterations.
+
+    Raises:
+        UserError: If the file cannot be read, or lacks what a training needs.
+    """
+    checkpoint = read_checkpoint(path)
+    meta = checkpoint.get('meta')
+    meta = meta if isinstance(meta, dict) else {}
+    missing = [key for key in _STATE if not isinstance(checkpoint.get(key), dict)]
+    missing += [f'meta.{key}' for key in ('epoch', 'iter') if type(meta.get(key)) is not int]
+    if missing:
+        raise UserError(
+            f'checkpoint {str(path)!r} has weights but no state of a training '
+            f'({", ".join(missing)} missing): to start from the weights alone, use '
+            f'--cfg-options load_from={path}'
+        )
+    return str(meta.get('time', '')), meta['iter']
+
+
+def is_trained_in(work_dir: str | Path, out_dir: str | Path | None = None) -> bool:
+    """Whether a training has left a checkpoint, or the trace of one.
+
+    Args:
+        work_dir (str | Path): Folder of the training.
+        out_dir (str | Path, optional): ``out_dir`` of its ``CheckpointHook``. Defaults to None.
+    """
+    return (Path(work_dir) / _POINTER).exists() or bool(_checkpoints(work_dir, out_dir))
+
+
+def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -> Path | None:
+    """Find the checkpoint with which ``--resume`` goes on.
+
+    It is the one of the name in ``last_checkpoint``, wherever the work dir was when that was
+    written. If that file is not intact, it is the newest one that is, and a log line says so.
+
+    Args:
+        work_dir (str | Path): Folder of the training.
+        out_dir (str | Path, optional): ``out_dir`` of its ``CheckpointHook``. Defaults to None.
+
+    Returns:
+        Path | None: The checkpoint; None if nothing was trained there yet.
+
+    Raises:
+        UserError: If something was, but there is no checkpoint to go on with.
+    """
+    if not is_trained_in(work_dir, out_dir):
+        return None
+    pointer = Path(work_dir) / _POINTER
+    name = _name_in(pointer)
+    paths = _checkpoints(work_dir, out_dir)
+    fault = f'{str(pointer)!r} names no checkpoint of this folder'
+    for path in [path for path in paths if path.name == name]:
+        try:
+            training_state(path)
+            return path
+        except UserError as error:
+            fault = str(error)
+    intact = []
+    for path in paths:
+        # What was the best has no state of the optimizer.
+        if path.name == name or path.name.startswith('best_'):
+            continue
+        with contextlib.suppress(UserError):
+            intact.append((*training_state(path), path))
+    if not intact:
+        raise UserError(
+            f'{str(work_dir)!r} was trained in, but holds no checkpoint to go on with ({fault}): '
+            'copy one there and name it by --resume, or take another --work-dir'
+        )
+    newest = max(intact)[-1]
+    print_log(f'{fault}; the newest intact one, {newest}, is resumed', 'current', level=30)
+    return newest
+
+
+def _checkpoints(work_dir: str | Path, out_dir: str | Path | None) -> list[Path]:
+    folders = [Path(work_dir)]
+    if out_dir is not None:
+        # Where CheckpointHook writes then.
+        folders.append(Path(out_dir) / Path(work_dir).name)
+    paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
+    return [path for path in paths if path.suffix in _SUFFIXES and path.is_file()]
+
+
+def _name_in(pointer: Path) -> str:
+    try:
+        text = pointer.read_text(errors='replace')
+    except OSError:
+        return ''
+    # A path of Windows, too.
+    return re.split(r'[/\\]', text.strip())[-1]

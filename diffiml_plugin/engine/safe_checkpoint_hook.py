@@ -1,0 +1,158 @@
+"""Checkpoints that are there as a whole or not at all."""
+
+import math
+import os
+from collections import deque
+from pathlib import Path
+from typing import Any
+
+from mmengine.dist import is_main_process
+from mmengine.fileio import LocalBackend, register_backend
+from mmengine.hooks import CheckpointHook
+from mmengine.runner import BaseLoop, Runner
+from mmseg.registry import HOOKS
+
+from ..errors import UserError
+from .resuming import newest_checkpoint, training_state
+
+_BACKEND = 'diffiml_atomic'
+_UNFINISHED = '.unfinished'
+
+
+def write_atomically(path: str | Path, content: bytes) -> None:
+    """Write a file under a temporary name in the same folder, then rename it.
+
+    Raises:
+        UserError: If the disk is full or read-only; what was there before is still there.
+    """
+    path = Path(path)
+    temporary = path.with_name(f'.{path.name}{_UNFINISHED}')
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            with temporary.open('wb') as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(temporary, path)
+        except OSError:
+            temporary.unlink(missing_ok=True)
+            raise
+    except OSError as error:
+        raise UserError(
+            f'{str(path)!r} cannot be written ({error.strerror}): free space on the disk or name '
+            'another folder with --work-dir; earlier checkpoints are kept'
+        ) from None
+
+
+class AtomicBackend(LocalBackend):
+    """MMEngine's backend of local files, with :func:`write_atomically`."""
+
+    def put(self, obj: bytes, filepath: str | Path) -> None:
+        """Write bytes."""
+        write_atomically(filepath, obj)
+
+
+register_backend(_BACKEND, AtomicBackend, force=True)
+
+
+class _RemoveLater:
+    """Any file backend; what it is to remove, it lists."""
+
+    def __init__(self, backend: Any) -> None:
+        self.backend = backend
+        self.paths: list[str] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.backend, name)
+
+    def remove(self, path: str) -> None:
+        self.paths.append(path)
+
+
+# In the scope of mmseg, this is what every config and the runner's default mean by this name.
+@HOOKS.register_module(name='CheckpointHook')
+class SafeCheckpointHook(CheckpointHook):
+    """MMEngine's ``CheckpointHook``, of which a crash at any moment leaves a good checkpoint.
+
+    Files are written under a temporary name and renamed, and what they replace is removed after
+    that, not before.
+
+    Args:
+        **kwargs: Of MMEngine's ``CheckpointHook``.
+    """
+
+    def before_run(self, runner: Runner) -> None:
+        """Choose the checkpoint to resume from: an intact one, with the state of a training."""
+        if not runner._resume or not isinstance(runner._train_loop, BaseLoop):
+            return
+        if runner._load_from is None:
+            found = newest_checkpoint(runner.work_dir, self.out_dir)
+            runner._load_from = None if found is None else str(found)
+        elif Path(runner._load_from).is_file():
+            training_state(Path(runner._load_from))
+
+    def before_train(self, runner: Runner) -> None:
+        """Choose how files are written, and remove what a crash left."""
+        super().before_train(runner)
+        if self.backend_args is None and isinstance(self.file_backend, LocalBackend):
+            self.backend_args = dict(backend=_BACKEND)
+            if is_main_process():
+                for path in Path(self.out_dir).glob(f'.*{_UNFINISHED}'):
+                    path.unlink()
+
+    def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
+        name = self.filename_tmpl.format(step)
+        self.last_ckpt = self.file_backend.join_path(self.out_dir, name)
+        runner.message_hub.update_info('last_ckpt', self.last_ckpt)
+        steps = []
+        if self.max_keep_ckpts > 0:
+            steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
+            # With the one that is removed below: after a crash in between, resuming removes it.
+            runner.message_hub.update_info('keep_ckpt_ids', steps)
+            self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
+        runner.save_checkpoint(
+            self.out_dir,
+            name,
+            self.file_client_args,
+            save_optimizer=self.save_optimizer,
+            save_param_scheduler=self.save_param_scheduler,
+            meta=meta,
+            by_epoch=self.by_epoch,
+            backend_args=self.backend_args,
+            **self.args,
+        )
+        if not is_main_process():
+            return
+        pointer = Path(runner.work_dir) / 'last_checkpoint'
+        write_atomically(pointer, str(self.last_ckpt).encode())
+        for old in steps[: -self.max_keep_ckpts]:
+            path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
+            if self.file_backend.isfile(path):
+                self.file_backend.remove(path)
+
+    def _save_best_checkpoint(self, runner: Runner, metrics: dict) -> None:
+        for key in self.save_best or ():
+            key = next(iter(metrics)) if key == 'auto' else key
+            if key not in metrics:
+                raise UserError(
+                    f'CheckpointHook save_best={key!r} is not a metric of the validation: choose '
+                    f'one of {", ".join(metrics)}'
+                )
+            if metrics[key] is not None and math.isnan(metrics[key]):
+                raise UserError(
+                    f'CheckpointHook save_best={key!r} is nan in the validation, so that no '
+                    'checkpoint is the best: choose a metric that the validation set defines'
+                )
+        backend = self.file_backend
+        self.file_backend = later = _RemoveLater(backend)
+        try:
+            super()._save_best_checkpoint(runner, metrics)
+        finally:
+            self.file_backend = backend
+        current = [self.last_ckpt, getattr(self, 'best_ckpt_path', None)]
+        current += getattr(self, 'best_ckpt_path_dict', {}).values()
+        for path in later.paths:
+            # A run that was resumed may have written the same name again.
+            if path not in current:
+                backend.remove(path)

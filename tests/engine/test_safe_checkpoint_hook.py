@@ -1,0 +1,111 @@
+"""Checkpoints on full disks, and crashes at any moment of writing one."""
+
+import errno
+import os
+from pathlib import Path
+
+import pytest
+from mmengine.registry import DefaultScope
+from mmseg.registry import HOOKS
+
+from diffiml_plugin.engine import SafeCheckpointHook, safe_checkpoint_hook
+from diffiml_plugin.engine.resuming import newest_checkpoint, training_state
+from diffiml_plugin.engine.safe_checkpoint_hook import write_atomically
+from diffiml_plugin.errors import UserError
+
+
+def names(cfg) -> list[str]:
+    folder = Path(cfg.work_dir)
+    return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py')
+
+
+def test_every_config_means_this_hook(tiny, train):
+    assert HOOKS.get('CheckpointHook') is SafeCheckpointHook
+    cfg = tiny(iters=1)
+    # The runner's own default.
+    del cfg.default_hooks['checkpoint']
+    hooks = train(cfg).hooks
+    assert [type(h) for h in hooks if isinstance(h, HOOKS.get('mmengine.CheckpointHook'))] == [
+        SafeCheckpointHook
+    ]
+    assert DefaultScope.get_current_instance().scope_name == 'mmseg'
+
+
+@pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
+def test_a_full_or_read_only_disk_keeps_what_was_there(code, tmp_path, monkeypatch):
+    path = tmp_path / 'a.pth'
+    write_atomically(path, b'first')
+
+    def fail(*_):
+        raise OSError(code, os.strerror(code))
+
+    for function in ('fsync', 'replace'):
+        with monkeypatch.context() as patch:
+            patch.setattr(safe_checkpoint_hook.os, function, fail)
+            with pytest.raises(UserError) as caught:
+                write_atomically(path, b'second')
+        assert f"'{path}' cannot be written ({os.strerror(code)})" in str(caught.value)
+        assert [p.name for p in tmp_path.iterdir()] == ['a.pth'] and path.read_bytes() == b'first'
+    write_atomically(path, b'second')
+    assert path.read_bytes() == b'second'
+
+
+class Crash(BaseException):
+    """What no code handles, as it would handle no SIGKILL."""
+
+
+def test_a_crash_at_any_write_leaves_a_checkpoint(tiny, train, monkeypatch):
+    """One checkpoint is kept; a crash before and after each renaming, then a resume."""
+    real, calls = os.replace, []
+
+    def crash_at(number: int, after: bool):
+        def replace(*paths):
+            calls.append(paths)
+            if len(calls) == number:
+                if after:
+                    real(*paths)
+                raise Crash
+            real(*paths)
+
+        return replace
+
+    best = dict(interval=1, max_keep_ckpts=1, save_best='iml/pixel_f1', rule='greater')
+    changes = {
+        'val_cfg': dict(),
+        'train_cfg.val_interval': 2,
+        'val_dataloader.dataset.indices': 1,
+    }
+    for number in (3, 5, 6):
+        cfg = tiny(f'crash{number}', iters=3, **changes)
+        cfg.default_hooks.checkpoint.update(best)
+        calls.clear()
+        with monkeypatch.context() as patch:
+            patch.setattr(os, 'replace', crash_at(number, after=number % 2 == 0))
+            with pytest.raises(Crash):
+                train(cfg)
+        assert training_state(newest_checkpoint(cfg.work_dir))
+    again = tiny('crash3', iters=3, **changes)
+    again.default_hooks.checkpoint.update(best)
+    # Left by a crash in the middle of writing.
+    (Path(again.work_dir) / '.iter_9.pth.unfinished').write_bytes(b'half')
+    train(again, resume=True)
+    found = names(again)
+    assert found[0].startswith('best_iml_pixel_f1_iter_') and found[1:] == [
+        'iter_3.pth', 'last_checkpoint'
+    ]  # fmt: skip
+
+
+def test_old_checkpoints_are_removed_after_the_new_is_there(tiny, train, monkeypatch):
+    cfg = tiny(iters=4)
+    cfg.default_hooks.checkpoint.update(interval=1, max_keep_ckpts=2)
+    seen, real = [], os.replace
+
+    def replace(source, target):
+        real(source, target)
+        seen.append(len(list(Path(cfg.work_dir).glob('iter_*.pth'))))
+
+    monkeypatch.setattr(os, 'replace', replace)
+    train(cfg)
+    assert names(cfg) == ['iter_3.pth', 'iter_4.pth', 'last_checkpoint']
+    # A checkpoint, then its name: three while the oldest is still there.
+    assert seen == [1, 1, 2, 2, 3, 3, 3, 3]
