@@ -4,13 +4,18 @@ env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
     dist_cfg=dict(backend='nccl'))
-# Add dict(type='TensorboardVisBackend') to vis_backends for TensorBoard.
-vis_backends = [dict(type='LocalVisBackend')]
-visualizer = dict(type='SegLocalVisualizer', vis_backends=vis_backends, name='visualizer')
+# For TensorBoard, write in a config that inherits from this one:
+# visualizer = dict(vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
+visualizer = dict(
+    type='SegLocalVisualizer', vis_backends=[dict(type='LocalVisBackend')], name='visualizer')
 log_processor = dict(by_epoch=False, window_size=50)
 log_level = 'INFO'
 load_from = None
 resume = False
 randomness = dict(seed=0)
-custom_hooks = [dict(type='ResumeRandomStateHook'), dict(type='AccelerationHook')]
+custom_hooks = [
+    dict(type='ResumeRandomStateHook'),
+    dict(type='NonFiniteHook'),
+    dict(type='AccelerationHook')
+]
 tta_model = dict(type='IMLTTAModel', merge='max')

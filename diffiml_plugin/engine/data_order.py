@@ -80,7 +80,7 @@ class OrderedBatches:
     def __init__(self, batches: BatchSampler, endless: bool) -> None:
         self.batches = batches
         self.sampler = batches.sampler
-        self.batch_size = batches.batch_size
+        self.batch_size = getattr(batches, 'batch_size', None)
         self.endless = endless
         self.epoch = 0
         self.skipped = 0

@@ -1,9 +1,11 @@
 """What the scripts in ``tools/`` share: arguments, config and runner."""
 
 import argparse
+import errno
 import os
 import os.path as osp
 import pickle
+from importlib.util import find_spec
 from pathlib import Path
 
 import cv2
@@ -17,6 +19,12 @@ from ..errors import UserError
 from .check_weights_hook import CheckWeightsHook
 from .checkpoint import add_trust_argument, checkpoint_fault, loading
 from .config import read_config
+from .non_finite_hook import NonFiniteHook
+from .resume_random_state_hook import ResumeRandomStateHook
+
+_SAFETY_HOOKS = (CheckWeightsHook, ResumeRandomStateHook, NonFiniteHook)
+# Full, over the quota, read-only, too large a file, not allowed.
+_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -92,6 +100,36 @@ def _use_gloo(cfg: Config) -> None:
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
 
 
+def _without_worker_options(cfg: Config) -> None:
+    """Leave out what a loader without data workers must not have."""
+    for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        loaders = cfg.get(key) or []
+        for loader in loaders if isinstance(loaders, list) else [loaders]:
+            for name, least in (('num_workers', 0), ('batch_size', 1)):
+                value = loader.get(name, least)
+                if type(value) is not int or value < least:
+                    raise UserError(f'{key}.{name} must be an integer from {least}, got {value!r}')
+            if loader.get('num_workers', 0) == 0:
+                for option in ('persistent_workers', 'prefetch_factor', 'multiprocessing_context'):
+                    loader.pop(option, None)
+
+
+def _add_safety_hooks(runner: Runner) -> None:
+    """Add the hooks that a child config's own list of ``custom_hooks`` has replaced."""
+    for hook in _SAFETY_HOOKS:
+        if not any(isinstance(other, hook) for other in runner.hooks):
+            runner.register_hook(hook())
+
+
+def _missing_package(error: BaseException | None) -> str:
+    """Name the package whose import failed; MMEngine's own error does not hold it."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name.split('.')[0]
+        error = error.__cause__ or error.__context__
+    return ''
+
+
 def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     """Build the runner, call its method ``action`` ('train' or 'test') and return it.
 
@@ -107,10 +145,10 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         _use_gloo(cfg)
     try:
+        _without_worker_options(cfg)
         with loading(trust_checkpoint):
             runner = RUNNERS.build(cfg) if 'runner_type' in cfg else Runner.from_cfg(cfg)
-            if not any(isinstance(hook, CheckWeightsHook) for hook in runner.hooks):
-                runner.register_hook(CheckWeightsHook())
+            _add_safety_hooks(runner)
             getattr(runner, action)()
         return runner
     except UserError as error:
@@ -121,6 +159,23 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
         raise SystemExit(
             f'config {cfg.filename!r}: a file that a component of it loads holds more than weights '
             'and plain data; if you trust whoever made it, add --trust-checkpoint'
+        ) from None
+    except OSError as error:
+        if error.errno not in _DISK_FAULTS:
+            raise
+        place = error.filename or cfg.work_dir
+        raise SystemExit(
+            f'{str(place)!r}: {error.strerror}: free space on the disk, change the permissions, or '
+            'name another folder with --work-dir'
+        ) from None
+    except ImportError as error:
+        package = _missing_package(error)
+        if not package or find_spec(package):
+            raise
+        raise SystemExit(
+            f'config {cfg.filename!r} needs the package {package!r}, which is not installed: run '
+            f'`pip install {package}`, or take out what uses it, such as a backend in '
+            'visualizer.vis_backends'
         ) from None
     except (AssertionError, cv2.error) as error:
         # What mmcv and OpenCV make of a file that is no image, or is empty.

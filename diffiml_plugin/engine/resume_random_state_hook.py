@@ -49,7 +49,8 @@ class ResumeRandomStateHook(Hook):
         # A warm start from weights has an order of its own.
         if not runner._resume or runner._train_loop is None:
             return
-        stored = checkpoint.get('meta', {}).get('training_data') or {}
+        stored = checkpoint.get('meta', {}).get('training_data')
+        stored = stored if isinstance(stored, dict) else {}
         for name, value in _describe(runner).items():
             if name in stored and stored[name] != value:
                 print_log(
