@@ -2,6 +2,7 @@
 
 import argparse
 import errno
+import logging
 import os
 import os.path as osp
 import pickle
@@ -144,6 +145,8 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
         check_checkpoint(cfg.load_from)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         _use_gloo(cfg)
+    # A full disk would print a traceback for each log line; here it ends the run with a sentence.
+    logging.raiseExceptions = False
     try:
         _without_worker_options(cfg)
         with loading(trust_checkpoint):
@@ -163,10 +166,10 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     except OSError as error:
         if error.errno not in _DISK_FAULTS:
             raise
-        place = error.filename or cfg.work_dir
+        place = repr(str(error.filename)) if error.filename else 'an output of this run'
         raise SystemExit(
-            f'{str(place)!r}: {error.strerror}: free space on the disk, change the permissions, or '
-            'name another folder with --work-dir'
+            f'{place} cannot be used ({error.strerror}): free space on its disk, change the '
+            'permissions, or name another folder'
         ) from None
     except ImportError as error:
         package = _missing_package(error)

@@ -17,6 +17,7 @@ from .resuming import newest_checkpoint, training_state
 
 _BACKEND = 'diffiml_atomic'
 _UNFINISHED = '.unfinished'
+_VALIDATED = 'validated_iter'
 
 
 def write_atomically(path: str | Path, content: bytes) -> None:
@@ -40,8 +41,8 @@ def write_atomically(path: str | Path, content: bytes) -> None:
             raise
     except OSError as error:
         raise UserError(
-            f'{str(path)!r} cannot be written ({error.strerror}): free space on the disk or name '
-            'another folder with --work-dir; earlier checkpoints are kept'
+            f'{str(path)!r} cannot be written ({error.strerror}): free space on its disk or name '
+            'another folder; earlier files are kept'
         ) from None
 
 
@@ -76,7 +77,8 @@ class SafeCheckpointHook(CheckpointHook):
     """MMEngine's ``CheckpointHook``, of which a crash at any moment leaves a good checkpoint.
 
     Files are written under a temporary name and renamed, and what they replace is removed after
-    that, not before.
+    that, not before. A checkpoint is written before the validation of the same iteration; where a
+    crash came in between, a resumed run begins with that validation.
 
     Args:
         **kwargs: Of MMEngine's ``CheckpointHook``.
@@ -100,6 +102,15 @@ class SafeCheckpointHook(CheckpointHook):
             if is_main_process():
                 for path in Path(self.out_dir).glob(f'.*{_UNFINISHED}'):
                     path.unlink()
+        if runner._resume and _lacks_validation(runner):
+            # Written again if it is the best.
+            self.last_ckpt = runner._load_from
+            runner.val_loop.run()
+
+    def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
+        """Save the best checkpoint, and remember that this validation is done."""
+        runner.message_hub.update_info(_VALIDATED, runner.iter)
+        super().after_val_epoch(runner, metrics)
 
     def _save_checkpoint_with_step(self, runner: Runner, step: int, meta: dict) -> None:
         name = self.filename_tmpl.format(step)
@@ -156,3 +167,15 @@ class SafeCheckpointHook(CheckpointHook):
             # A run that was resumed may have written the same name again.
             if path not in current:
                 backend.remove(path)
+
+
+def _lacks_validation(runner: Runner) -> bool:
+    """Whether the checkpoint that was loaded comes from before a validation that is due."""
+    loop = runner.train_loop
+    if runner.val_loop is None or not loop.iter:
+        return False
+    by_iter = hasattr(loop, 'dataloader_iterator')
+    now, end = (loop.iter, loop.max_iters) if by_iter else (loop.epoch, loop.max_epochs)
+    loop._decide_current_val_interval()
+    due = now >= loop.val_begin and (now % loop.val_interval == 0 or now == end)
+    return due and runner.message_hub.runtime_info.get(_VALIDATED) != loop.iter

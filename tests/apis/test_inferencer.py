@@ -458,3 +458,27 @@ def test_overlays_show_the_image_where_nothing_is_found(shipped, photo):
     untouched = prediction.probability < 1e-4
     difference = drawn['visualization'][0].astype(int) - prediction.image
     assert np.abs(difference[untouched]).max(initial=0) <= 1
+
+
+@pytest.mark.parametrize('field', ['seg_logits', 'uncertainty', 'pred_score'])
+def test_a_prediction_of_nan_is_a_failure_of_that_image(field, shipped, demo_data, monkeypatch):
+    photos = sorted((demo_data / 'test_seen/Au').iterdir())[:1]
+    photos += sorted((demo_data / 'test_seen/Tp').iterdir())[:2]
+    original, calls = type(shipped.model).test_step, []
+
+    def test_step(self, data):
+        samples = original(self, data)
+        calls.append(len(samples))
+        if len(calls) == 2:
+            if field == 'pred_score':
+                samples[0].set_field(float('inf'), field)
+            else:
+                samples[0].get(field).data[0, 3, 3] = float('nan')
+        return samples
+
+    monkeypatch.setattr(type(shipped.model), 'test_step', test_step)
+    found = list(shipped.stream(photos))
+    assert [type(one) for one in found] == [Prediction, Failure, Prediction]
+    assert f'{photos[1].name!r}: the model predicts nan or infinity ({field})' in found[1].reason
+    for prediction in (found[0], found[2]):
+        json.dumps(prediction.record(), allow_nan=False)

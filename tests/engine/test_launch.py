@@ -135,4 +135,4 @@ def test_a_work_dir_that_cannot_be_written(code, demo_data, tmp_path, run_tool, 
         'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path / 'w',
         *options(demo_data), status=1,
     )  # fmt: skip
-    assert f"'{tmp_path}/w': No room: free space on the disk" in printed
+    assert f"'{tmp_path}/w' cannot be used (No room): free space on its disk" in printed
