@@ -109,6 +109,9 @@ class SafeCheckpointHook(CheckpointHook):
 
     def after_val_epoch(self, runner: Runner, metrics: dict) -> None:
         """Save the best checkpoint, and remember that this validation is done."""
+        if not hasattr(self, 'file_backend'):
+            # A validation without a training.
+            return
         runner.message_hub.update_info(_VALIDATED, runner.iter)
         super().after_val_epoch(runner, metrics)
 

@@ -14,7 +14,7 @@ def tiny(demo_data, tmp_path):
     """Return a function that makes a config of a training of milliseconds an iteration."""
 
     def _tiny(work_dir: str = 'run', workers: int = 0, iters: int = 4, **changes) -> Config:
-        cfg = Config.fromfile('configs/diffiml_demo.py')
+        cfg = Config.fromfile('configs/diffiml/diffiml_demo.py')
         cfg.work_dir = str(tmp_path / work_dir)
         # Both are kept by name, for the life of the process.
         cfg.experiment_name = cfg.visualizer.name = f'tiny{next(_names)}'

@@ -61,7 +61,7 @@ def test_a_missing_package_is_one_sentence(
     monkeypatch.setattr(builtins, '__import__', without)
     monkeypatch.setattr(launch, 'find_spec', lambda name: None if name == package else 1)
     config = tmp_path / 'child.py'
-    base = Path('configs/diffiml_demo.py').resolve()
+    base = Path('configs/diffiml/diffiml_demo.py').resolve()
     config.write_text(f"_base_ = '{base}'\n{hint().replace('Tensorboard', backend)}\n")
     printed = run_tool(
         'tools/train.py', config, '--work-dir', tmp_path / 'w', *options(demo_data), status=1
@@ -80,9 +80,9 @@ def test_loaders_without_workers(demo_data, tmp_path, run_tool):
         for option in ('num_workers=0', 'persistent_workers=True', 'prefetch_factor=4')
     ]
     args = options(demo_data, *options_of)
-    run_tool('tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path, *args)
+    run_tool('tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path, *args)
     printed = run_tool(
-        'tools/test.py', 'configs/diffiml_demo.py', tmp_path / 'iter_1.pth', '--work-dir',
+        'tools/test.py', 'configs/diffiml/diffiml_demo.py', tmp_path / 'iter_1.pth', '--work-dir',
         tmp_path / 'test', *args,
     )  # fmt: skip
     assert 'iml/pixel_f1' in printed
@@ -91,7 +91,7 @@ def test_loaders_without_workers(demo_data, tmp_path, run_tool):
 @pytest.mark.parametrize('setting', ['num_workers=-1', 'num_workers=two', 'batch_size=0'])
 def test_senseless_loaders_are_one_sentence(setting, demo_data, tmp_path, run_tool):
     printed = run_tool(
-        'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path,
+        'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path,
         *options(demo_data, f'train_dataloader.{setting}'), status=1,
     )  # fmt: skip
     assert f'train_dataloader.{setting.split("=")[0]} must be an integer from' in printed
@@ -116,7 +116,7 @@ def test_a_full_disk_is_one_sentence(demo_data, tmp_path, run_tool):
     resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, limits[1]))
     try:
         printed = run_tool(
-            'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path / 'w',
+            'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path / 'w',
             *options(demo_data), status=1,
         )  # fmt: skip
     finally:
@@ -132,7 +132,7 @@ def test_a_work_dir_that_cannot_be_written(code, demo_data, tmp_path, run_tool, 
 
     monkeypatch.setattr('mmengine.runner.runner.mmengine.mkdir_or_exist', fail)
     printed = run_tool(
-        'tools/train.py', 'configs/diffiml_demo.py', '--work-dir', tmp_path / 'w',
+        'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path / 'w',
         *options(demo_data), status=1,
     )  # fmt: skip
     assert f"'{tmp_path}/w' cannot be used (No room): free space on its disk" in printed
