@@ -9,7 +9,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch import nn
 
-from diffiml_plugin.engine import CheckWeightsHook
+from diffiml_plugin.engine import CheckWeightsHook, SafeCheckpointHook
 from diffiml_plugin.errors import UserError
 
 NUMBER = itertools.count()
@@ -266,7 +266,7 @@ def test_a_checkpoint_deletes_no_file(trained, tmp_path):
     info['best_ckpt'] = str(victim)
     path = save(tmp_path, saved.pop('state_dict'), **saved)
     run = runner(tmp_path / 'run', load_from=path, resume=True, iters=3)
-    hook = next(h for h in run.hooks if type(h).__name__ == 'CheckpointHook')
+    hook = next(h for h in run.hooks if isinstance(h, SafeCheckpointHook))
     hook.max_keep_ckpts = 1
     hook.filename_tmpl = '{}'
     run.train()

@@ -120,7 +120,7 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
         '--work-dir', tmp_path / 'test', '--cfg-options', *settings,
     )  # fmt: skip
     assert re.search(r'iml/pixel_f1: \d', flipped)
-    assert len(list((tmp_path / 'masks').glob('*.png'))) == 10
+    assert len(list((tmp_path / 'masks').rglob('*.png'))) == 10
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 10
 
 
