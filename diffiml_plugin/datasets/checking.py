@@ -87,7 +87,7 @@ def _read_image(path: str, data: bytes) -> tuple[np.ndarray | None, list[Finding
     except UnidentifiedImageError:
         pass  # some formats only OpenCV reads
     except Image.DecompressionBombError:
-        limit = 2 * Image.MAX_IMAGE_PIXELS / 1e6
+        limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return None, [Finding('too large', path, f'above {limit:.0f} megapixels, not checked')]
     except (OSError, SyntaxError, ValueError) as error:
         faults.append(Finding('truncated', path, str(error)))

@@ -92,19 +92,20 @@ def _fit(item: Item) -> tuple[Item, bool]:
         image = cv2.imdecode(data, flags) if data.size else None
     if image is None:
         return item._replace(fault='cannot be read as an image'), False
-    if item.mask.shape == image.shape:
+    mask = item.mask
+    if mask is None or mask.shape == image.shape:
         return item, False
     turn = None
-    if item.mask.shape == image.shape[::-1]:
+    if mask.shape == image.shape[::-1]:
         unknown = (OSError, Image.DecompressionBombError)
         with contextlib.suppress(*unknown), Image.open(item.image) as picture:
             # A mask that was drawn on the upright picture. TIFF is read upright as it is.
             if picture.format != 'TIFF':
-                turn = _TO_STORED.get(picture.getexif().get(ExifTags.Base.Orientation))
+                turn = _TO_STORED.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is not None:
-        return item._replace(mask=np.array(Image.fromarray(item.mask).transpose(turn))), True
-    reason = size_fault(item.mask.shape, image.shape)
-    sizes = '{1}x{0}'.format(*item.mask.shape), '{1}x{0}'.format(*image.shape)
+        return item._replace(mask=np.array(Image.fromarray(mask).transpose(turn))), True
+    reason = size_fault(mask.shape, image.shape)
+    sizes = '{1}x{0}'.format(*mask.shape), '{1}x{0}'.format(*image.shape)
     fault = f'is {sizes[1]}, but its mask {sizes[0]}' + (f': {reason}' if reason else '')
     return item._replace(fault=fault), False
 

@@ -43,7 +43,7 @@ def read_index(
     for where, fields, shown in _entries(path, backend_args):
         image, mask, fault = _understand(fields)
         if not fault:
-            image, mask = (p and _resolve(p, data_root) for p in (image, mask))
+            image, mask = _resolve(image, data_root), mask and _resolve(mask, data_root)
             same = mask and osp.normpath(mask)
             earlier, known = first.setdefault(osp.normpath(image), (where, same))
             if known != same:

@@ -33,7 +33,7 @@ class ProceduralMaskDataset(Dataset):
         area_range: tuple[float, float] = (0.002, 0.4),
     ) -> None:
         self.length, self.size, self.seed = length, size, seed
-        self.max_shapes, self.area_range = max_shapes, tuple(area_range)
+        self.max_shapes, self.area_range = max_shapes, area_range
         self.metainfo = self.METAINFO
 
     def __len__(self) -> int:

@@ -33,7 +33,9 @@ def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
     return means
 
 
-def mean_interval(values: np.ndarray, rounds: int = 2000, seed: int = 0) -> Interval:
+def mean_interval(
+    values: Sequence[float] | np.ndarray, rounds: int = 2000, seed: int = 0
+) -> Interval:
     """Mean of (N,) values with its percentile bootstrap interval; ``nan`` values stay out."""
     values = np.asarray(values, float)
     values = np.sort(values[~np.isnan(values)])

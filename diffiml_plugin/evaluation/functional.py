@@ -81,9 +81,10 @@ def non_finite_fault(sample: SegDataSample | Mapping) -> str:
             continue
         if isinstance(value, Mapping | PixelData):
             value = value.get('data')
+        value = torch.as_tensor(value)
         if name == 'seg_logits' and len(value) == 2:
             value = value.float().softmax(0)
-        if not torch.isfinite(torch.as_tensor(value)).all():
+        if not torch.isfinite(value).all():
             fields.append(name)
     if not fields:
         return ''
@@ -312,14 +313,16 @@ def image_metrics(
     """
     score, truth = np.asarray(score, np.float64), np.asarray(truth, bool)
     counts = confusion(score > threshold, truth)
-    positives, negatives = truth.any(), not truth.all()
-    found = {}
+    positives, negatives = bool(truth.any()), not truth.all()
+    # Most metrics need tampered images.
+    defined = dict(acc=positives or negatives, balanced_acc=positives and negatives)
+    defined |= dict.fromkeys(_IMAGE_CURVES, positives and negatives)
+    values = {}
     for name in names:
-        if name in _IMAGE_CURVES:
-            known = positives and negatives
-            found[name] = float(_IMAGE_CURVES[name](truth, score)) if known else math.nan
-            continue
-        known = dict(acc=positives or negatives, balanced_acc=positives and negatives)
-        value = float(_IMAGE_COUNTS[name](counts))
-        found[name] = value if known.get(name, positives) else math.nan
-    return found
+        if not defined.get(name, positives):
+            values[name] = math.nan
+        elif name in _IMAGE_CURVES:
+            values[name] = float(_IMAGE_CURVES[name](truth, score))
+        else:
+            values[name] = float(_IMAGE_COUNTS[name](counts))
+    return values

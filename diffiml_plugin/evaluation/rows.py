@@ -69,7 +69,7 @@ def score_image(
         counts = [r.above(settings.threshold) for r in ranks]
     else:
         ranks, counts = [], [confusion(view > settings.threshold, truth) for view in scores]
-    row = dict(tampered=int(tampered))
+    row: dict[str, float] = dict(tampered=int(tampered))
     row['pred_area'] = float((counts[0].tp + counts[0].fp) / max(truth.size, 1))
     row |= {k: int(v) for k, v in zip(COUNTS, counts[0], strict=True)}
     for name in settings.pixel:

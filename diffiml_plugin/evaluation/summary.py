@@ -58,7 +58,9 @@ def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[flo
     """
     spreads = {}
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
-    means = dict(false_alarm_area=authentic, false_alarm_rate=np.array(authentic) > 0)
+    means: dict[str, list] = dict(
+        false_alarm_area=authentic, false_alarm_rate=[area > 0 for area in authentic]
+    )
     fixed = [n for n in settings.thresholded if settings.best_threshold != 'dataset']
     if settings.average == 'image':
         others = [n for n in settings.pixel if n in RANKING_METRICS or n == 'boundary_f1']

@@ -58,7 +58,7 @@ class IMLTTAModel(BaseTTAModel):
             for position, index in enumerate(members):
                 predictions[index] = samples_of_group[position * count : (position + 1) * count]
         ordered = [predictions[index] for index in range(len(inputs))]
-        return self.merge_preds(list(zip(*ordered, strict=True)))
+        return self.merge_preds([list(versions) for versions in zip(*ordered, strict=True)])
 
     def merge_preds(self, data_samples_list: list[list[SegDataSample]]) -> list[SegDataSample]:
         """Merge the (already flipped back and resized) predictions of each image."""

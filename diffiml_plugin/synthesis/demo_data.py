@@ -233,7 +233,21 @@ def make_demo_data(
     )
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))
-    strong = dict(qualities=(50, 70), png_share=0.0)
-    write_folder(out / 'test_jpeg', photographs['test'], SEEN, num_test, (seed, 3), **strong)
-    other = dict(shapes=OTHER_SHAPES, area_range=(0.005, 0.6))
-    write_folder(out / 'test_shapes', photographs['test'], SEEN, num_test, (seed, 4), **other)
+    write_folder(
+        out / 'test_jpeg',
+        photographs['test'],
+        SEEN,
+        num_test,
+        (seed, 3),
+        qualities=(50, 70),
+        png_share=0.0,
+    )
+    write_folder(
+        out / 'test_shapes',
+        photographs['test'],
+        SEEN,
+        num_test,
+        (seed, 4),
+        shapes=OTHER_SHAPES,
+        area_range=(0.005, 0.6),
+    )

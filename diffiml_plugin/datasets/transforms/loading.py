@@ -51,6 +51,7 @@ def decode_mask(data: bytes) -> MaskPlane:
     try:
         with Image.open(io.BytesIO(data)) as picture:
             # In a camera's JPEG, MPO's further frames are previews.
+            mode = picture.mode
             pages = 1 if picture.format == 'MPO' else getattr(picture, 'n_frames', 1)
             deep = any(';16' in str(tile[3]) for tile in picture.tile)
             # Unlike OpenCV, it tells where data is missing.
@@ -60,17 +61,17 @@ def decode_mask(data: bytes) -> MaskPlane:
                 or 'jpeg' in str(picture.info.get('compression'))
                 or (picture.format == 'WEBP' and b'VP8L' not in data)
             )
-            if picture.mode in ('CMYK', 'YCbCr'):
-                picture = picture.convert('RGB')
-            raw = np.asarray(picture)
+            palette = picture.getpalette('RGB') if mode == 'P' else None
+            colors = picture.convert('RGB') if mode in ('CMYK', 'YCbCr') else picture
+            raw = np.asarray(colors)
     except (UnidentifiedImageError, Image.DecompressionBombError):
-        raw, lossy, deep, pages = None, False, False, 1
+        raw, palette, lossy, deep, pages = None, None, False, False, 1
     except (OSError, SyntaxError, ValueError) as error:
         raise UnreadableMaskError(f'is damaged: {error}') from None
     if pages > 1:
         raise UserError(f'holds {pages} pages or frames: save one of them')
-    if raw is not None and picture.mode == 'P':
-        return _read_palette(raw, picture.getpalette('RGB'))
+    if raw is not None and palette is not None:
+        return _read_palette(raw, palette)
     if raw is None or (deep and raw.ndim == 3):
         # Pillow has no such format, or cuts colors of 16 bits to 8.
         raw = _decode_by_opencv(data)
@@ -121,7 +122,8 @@ def _merge_channels(raw: np.ndarray) -> np.ndarray:
     if all(np.array_equal(planes[0], plane) for plane in planes[1:]):
         return planes[0]
     if _are_gray(colors):
-        return np.rint(colors.mean(-1)).astype(colors.dtype)
+        mean: np.ndarray = colors.mean(-1)
+        return np.rint(mean).astype(colors.dtype)
     found = np.unique(colors.reshape(-1, colors.shape[2]), axis=0).tolist()
     if len(found) == 2 and not any(found[0]):
         return colors.any(-1).view(np.uint8)
@@ -176,9 +178,9 @@ def _has_areas_between(plane: MaskPlane, levels: np.ndarray, top: int) -> bool:
     return bool((filled & between[index]).any())
 
 
-def _is_soft(plane: MaskPlane, levels: np.ndarray, top: int | None) -> bool:
+def _is_soft(plane: MaskPlane, levels: np.ndarray, top: int) -> bool:
     """Tell shades between black and white from levels that each mean something else."""
-    if plane.named or top is None or levels[0] < 0:
+    if plane.named or levels[0] < 0:
         return False
     if plane.lossy and (levels[-1] < top / 4 or levels[0] > top * 3 / 4):
         return True  # black alone, or white alone, with some noise
@@ -215,7 +217,7 @@ def binarize_mask(plane: MaskPlane, inverted: bool = False) -> np.ndarray:
         tampered = levels > 0
     elif exact and levels.tolist() == [0, 1, IGNORED]:
         tampered, ignored = levels == 1, levels == IGNORED
-    elif _is_soft(plane, levels, top):
+    elif top is not None and _is_soft(plane, levels, top):
         tampered = levels > top / 2
     else:
         raise UserError(_not_understood('values', levels.tolist()))

@@ -1,5 +1,7 @@
 """Head of IML-ViT (Ma et al. 2023)."""
 
+from collections.abc import Sequence
+
 import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
@@ -31,7 +33,7 @@ class IMLViTHead(ForensicHead):
         self.fuse = nn.Conv2d(sum(self.in_channels), self.channels, 1)
         self.norm = build_norm_layer(self.norm_cfg, self.channels)[1]
 
-    def localize_features(self, features: list[Tensor]) -> Localization:
+    def localize_features(self, features: Sequence[Tensor]) -> Localization:
         """Localize from the levels, the finest first."""
         size = features[0].shape[-2:]
         fused = self.fuse(torch.cat([self.enlarge(level, size) for level in features], dim=1))

@@ -1,6 +1,7 @@
 """Head of Mesorch (Zhu et al. 2025)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from mmseg.registry import MODELS
@@ -35,10 +36,7 @@ class MesorchHead(ForensicHead):
         for backbone in (widths[:half], widths[half:]):
             for stage in range(half):
                 chain = list(backbone[: stage + 1])[::-1]
-                steps = [
-                    nn.ConvTranspose2d(a, b, 4, 2, 1)
-                    for a, b in zip(chain, chain[1:], strict=False)
-                ]
+                steps = [nn.ConvTranspose2d(a, b, 4, 2, 1) for a, b in pairwise(chain)]
                 self.paths.append(nn.Sequential(*steps, nn.Conv2d(backbone[0], 1, 1)))
 
     def localize_features(self, features: Sequence[Tensor]) -> Localization:

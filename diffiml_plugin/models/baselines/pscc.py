@@ -1,6 +1,7 @@
 """Head of PSCC-Net (Liu et al. 2022)."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +80,7 @@ class DetectionBranch(nn.Module):
         )
         self.downs = nn.ModuleList(
             ConvModule(2 * fine, 2 * coarse, 3, stride=2, padding=1, bias=True, **norm)
-            for fine, coarse in zip(in_channels, in_channels[1:], strict=False)
+            for fine, coarse in pairwise(in_channels)
         )
         self.last = ConvModule(2 * in_channels[-1], 128, 1, bias=True, **norm)
         self.classifier = nn.Sequential(nn.Linear(128, 16), nn.ReLU(inplace=True), nn.Linear(16, 2))

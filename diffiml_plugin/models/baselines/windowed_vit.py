@@ -39,7 +39,7 @@ class RelativeAttention(nn.Module):
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Attend over (B, H, W, C) tokens."""
-        batch, height, width, _ = tokens.shape
+        height, width = tokens.shape[1:3]
         qkv = self.qkv(tokens).flatten(1, 2).unflatten(-1, (3, self.heads, -1))
         query, key, value = qkv.permute(2, 0, 3, 1, 4)
         grid = query.unflatten(2, (height, width))
@@ -51,7 +51,7 @@ class RelativeAttention(nn.Module):
         )
         bias = (down.unsqueeze(-1) + right.unsqueeze(-2)).flatten(4).flatten(2, 3)
         out = F.scaled_dot_product_attention(query, key, value, attn_mask=bias)
-        return self.proj(out.transpose(1, 2).reshape(batch, height, width, -1))
+        return self.proj(out.transpose(1, 2).reshape(len(tokens), height, width, -1))
 
 
 class WindowedBlock(nn.Module):

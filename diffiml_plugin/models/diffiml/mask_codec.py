@@ -71,6 +71,9 @@ class MaskCodec:
     def cropped_size(self, latents: Tensor, size: tuple[int, int]) -> tuple[int, int]:
         """Return the size of decoded maps that belong to a network's input of (H, W) ``size``."""
         factor = self.vae.downsample_factor
-        decoded = (factor * side for side in latents.shape[-2:])
+        decoded = [factor * side for side in latents.shape[-2:]]
         # Less than one latent pixel too much is padding by the strides; more is a real resize.
-        return tuple(s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True))
+        height, width = (
+            s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True)
+        )
+        return height, width
