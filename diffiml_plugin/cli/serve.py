@@ -1,6 +1,7 @@
 """Serve a web page for single images on this machine (needs the extra `web`)."""
 
 import argparse
+import re
 
 from ..errors import UserError
 from .options import add_model_arguments, whole_number
@@ -20,7 +21,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=whole_number,
         default=50,
         metavar='MB',
-        help='of a file (default: %(default)s)',
+        help='largest file (default: %(default)s)',
+    )
+    parser.add_argument(
+        '--allowed-host',
+        type=_host,
+        action='append',
+        default=[],
+        metavar='NAME',
+        help='further name by which browsers reach the server, such as that of a proxy; may be '
+        'given several times (default: --host and the names of this machine itself)',
     )
 
 
@@ -29,6 +39,15 @@ def _port(text: str) -> int:
     if value > 65535:
         raise argparse.ArgumentTypeError(f'must lie in 1..65535, got {text}')
     return value
+
+
+def _host(text: str) -> str:
+    # As in the Host header, but for the port.
+    if not re.fullmatch(r'(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]', text):
+        raise argparse.ArgumentTypeError(
+            f'{text!r} is not the name or address of a host, without a port'
+        )
+    return text
 
 
 def run(args: argparse.Namespace) -> int:
@@ -42,5 +61,5 @@ def run(args: argparse.Namespace) -> int:
     from ..apis.inferencer import DiffIMLInferencer
 
     inferencer = DiffIMLInferencer(args.model, args.weights, args.device, show_progress=False)
-    serve(inferencer, args.host, args.port, args.max_upload)
+    serve(inferencer, args.host, args.port, args.max_upload, allowed_hosts=args.allowed_host)
     return 0

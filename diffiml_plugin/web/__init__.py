@@ -1,5 +1,5 @@
 """A web page for single images (extra `web`)."""
 
-from .page import serve
+from .server import serve
 
 __all__ = ['serve']

@@ -4,25 +4,14 @@ import json
 import os
 import re
 import shutil
-import socket
 import sys
 import tempfile
-import urllib.error
-import urllib.request
-import uuid
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
-from starlette.applications import Starlette
-from starlette.middleware import Middleware
-from starlette.requests import Request
-from starlette.responses import JSONResponse, PlainTextResponse, Response
-from starlette.routing import Route
-from starlette.testclient import TestClient
 
-from diffiml_plugin.apis import DiffIMLInferencer
 from diffiml_plugin.cli import main
 from diffiml_plugin.errors import UserError
 
@@ -30,7 +19,6 @@ pytest.importorskip('gradio', reason='the extra `web` is not installed')
 playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
 from diffiml_plugin.web import serve  # noqa: E402
-from diffiml_plugin.web.hide_folder import HideFolder  # noqa: E402
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
@@ -61,24 +49,6 @@ window.EventSource = class extends Source {
 """
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]
-
-
-@pytest.fixture(scope='module')
-def inferencer() -> DiffIMLInferencer:
-    return DiffIMLInferencer(device='cpu', show_progress=False)
-
-
-@pytest.fixture(scope='module')
-def page_url(inferencer):
-    blocks = serve(inferencer, port=free_port(), max_upload=1, wait=False)
-    yield blocks.local_url
-    blocks.close()
-
-
 @pytest.fixture(scope='module')
 def browser():
     if CHROMIUM is None:
@@ -89,17 +59,15 @@ def browser():
         chromium.close()
 
 
-@pytest.fixture(scope='module')
-def image(demo_data) -> Path:
-    return sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0]
-
-
 @pytest.fixture
 def tab(browser, page_url):
     context = browser.new_context(viewport=dict(width=1280, height=1400), accept_downloads=True)
     page = context.new_page()
     page.set_default_timeout(60_000)
     page.add_init_script(LISTEN)
+    page.complaints = []
+    page.on('console', lambda said: page.complaints.append((said.type, said.text)))
+    page.on('pageerror', lambda error: page.complaints.append(('error', str(error))))
     page.hosts = set()
     page.on('request', lambda request: page.hosts.add(request.url.split('/')[2]))
     page.goto(page_url)
@@ -108,10 +76,19 @@ def tab(browser, page_url):
     context.close()
 
 
+def wait_until(tab, expression: str) -> None:
+    # Not `wait_for_function`, which evaluates text in the page: the page does not let it.
+    for _ in range(240):
+        if tab.evaluate(expression):
+            return
+        tab.wait_for_timeout(250)
+    pytest.fail(f'never true: {expression}')
+
+
 def upload(tab, path: Path) -> None:
     tab.set_input_files('#photo input[type=file]', path)
     tab.wait_for_selector('#overlay img')
-    tab.wait_for_function("document.querySelector('#score').innerText.includes('score')")
+    wait_until(tab, "document.querySelector('#score').innerText.includes('score')")
 
 
 def set_slider(tab, label: str, value: str) -> None:
@@ -135,12 +112,12 @@ def download(tab, button: str) -> Path:
     return target
 
 
-def test_an_upload_is_analysed_as_from_python(tab, inferencer, image, page_url):
+def test_an_upload_is_analyzed_as_from_python(tab, inferencer, image, page_url):
     (expected,) = inferencer(image)['predictions']
     upload(tab, image)
     assert f'score {expected.score:.3f}' in tab.inner_text('#score')
     for name in ('overlay', 'probability', 'mask', 'edge', 'uncertainty'):
-        tab.wait_for_function(f"document.querySelector('#{name} img').naturalWidth > 0")
+        wait_until(tab, f"document.querySelector('#{name} img').naturalWidth > 0")
     mask = np.asarray(Image.open(download(tab, '#mask-file')))
     assert (mask == 255 * expected.mask).all()
     report = download(tab, '#report-file')
@@ -151,20 +128,21 @@ def test_an_upload_is_analysed_as_from_python(tab, inferencer, image, page_url):
     # The threshold changes the mask, and what is said of it, but not the rest.
     before = {n: tab.get_attribute(f'#{n} img', 'src') for n in ('mask', 'overlay')}
     set_slider(tab, 'Threshold', '0.98')
-    tab.wait_for_function("document.querySelector('#score').innerText.includes('threshold 0.98')")
+    wait_until(tab, "document.querySelector('#score').innerText.includes('threshold 0.98')")
     changed = 'document.querySelector("#{} img").src !== {}'
-    tab.wait_for_function(changed.format('mask', json.dumps(before['mask'])))
+    wait_until(tab, changed.format('mask', json.dumps(before['mask'])))
     mask = np.asarray(Image.open(download(tab, '#mask-file')))
     wanted = expected.probability > 0.98
     assert (mask == 255 * wanted).all() and 0 < wanted.sum() < expected.mask.sum()
     assert json.loads(download(tab, '#report-file').read_text())['threshold'] == 0.98
     # The opacity changes the overlay.
     set_slider(tab, 'Opacity', '0')
-    tab.wait_for_function(changed.format('overlay', json.dumps(before['overlay'])))
+    wait_until(tab, changed.format('overlay', json.dumps(before['overlay'])))
     # Nothing was asked of anybody else, and nothing said of where the server keeps it.
     assert tab.hosts == {page_url.split('/')[2]}
+    assert not [text for kind, text in tab.complaints if kind == 'error']
     said = ''.join(tab.evaluate('window.said')) + tab.content()
-    assert 'uploads-' in said and image.name in said
+    assert '/uploads/' in said and image.name in said
     for secret in (os.environ['GRADIO_TEMP_DIR'], os.getcwd(), sys.prefix, str(Path.home()) + '/'):
         assert secret not in said, secret
 
@@ -188,7 +166,7 @@ def test_the_solver_is_shown_at_work(tab, image):
 def test_an_example_is_at_hand(tab):
     tab.locator('button.gallery-item, .gallery button').first.click()
     tab.wait_for_selector('#photo img')
-    tab.click('#analyse')
+    tab.click('#analyze')
     tab.wait_for_selector('#overlay img')
     assert re.search(r'score 0\.\d{3}', tab.inner_text('#score'))
 
@@ -203,63 +181,15 @@ def test_bad_uploads_are_answered_by_a_sentence(tab, tmp_path, content, words):
     else:
         path.write_bytes(content)
     tab.set_input_files('#photo input[type=file]', path)
-    toast = tab.wait_for_selector('.toast-body')
-    text = toast.inner_text()
+    text = tab.wait_for_selector('#problem p').inner_text()
     assert (
         words in text and "'picture.png'" in text and '/' not in text.replace("'picture.png'", '')
     )
 
 
 def test_nothing_given(tab):
-    tab.click('#analyse')
-    assert 'Give an image first' in tab.wait_for_selector('.toast-body').inner_text()
-
-
-def post_file(url: str, size: int) -> int:
-    boundary = uuid.uuid4().hex
-    body = (
-        f'--{boundary}\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
-    ).encode() + bytes(size)
-    body += f'\r\n--{boundary}--\r\n'.encode()
-    headers = {'Content-Type': f'multipart/form-data; boundary={boundary}'}
-    request = urllib.request.Request(f'{url}gradio_api/upload', body, headers)
-    try:
-        with urllib.request.urlopen(request) as answer:
-            assert tempfile.gettempdir() not in answer.read().decode()
-            return answer.status
-    except urllib.error.HTTPError as error:
-        return error.code
-
-
-def test_uploads_have_a_limit(page_url):
-    assert post_file(page_url, 900_000) == 200
-    assert post_file(page_url, 1_100_000) == 413
-
-
-def test_files_of_the_server_stay_there(page_url):
-    for path in ('/etc/passwd', os.path.abspath('README.md')):
-        with pytest.raises(urllib.error.HTTPError) as caught:
-            urllib.request.urlopen(f'{page_url}gradio_api/file={path}')
-        assert caught.value.code == 403
-
-
-def test_only_what_was_uploaded_is_analysed(page_url):
-    """A request that names another picture of the server, without the page."""
-    path = os.path.abspath('docs/cost_curve.png')
-    with urllib.request.urlopen(f'{page_url}config') as answer:
-        calls = json.load(answer)['dependencies']
-    (number,) = [call['id'] for call in calls if len(call['inputs']) == 7]
-    data = [dict(path=path, meta={'_type': 'gradio.FileData'}), 1, 2, 0, 0.5, 0.6, None]
-    body = json.dumps(dict(data=data, fn_index=number, session_hash='stranger')).encode()
-    headers = {'Content-Type': 'application/json'}
-    urllib.request.urlopen(
-        urllib.request.Request(f'{page_url}gradio_api/queue/join', body, headers)
-    ).close()
-    with urllib.request.urlopen(
-        f'{page_url}gradio_api/queue/data?session_hash=stranger', timeout=60
-    ) as answer:
-        said = answer.read().decode()
-    assert '"success":false' in said and 'score' not in said and path not in said
+    tab.click('#analyze')
+    assert 'Give an image first' in tab.wait_for_selector('#problem p').inner_text()
 
 
 def test_it_listens_to_this_machine_alone(page_url, inferencer):
@@ -273,42 +203,3 @@ def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'diffiml_plugin.web', None)
     assert main(['serve']) == 2
     assert 'diffiml_plugin[web]' in capsys.readouterr().err
-
-
-def test_the_folder_of_uploads_has_another_name_outside():
-    folder = '/tmp/diffiml-web-abc'
-    asked = {}
-
-    async def answer(request: Request) -> Response:
-        asked.update(path=request.url.path, query=request.query_params.get('q'))
-        if request.method == 'POST':
-            asked['body'] = await request.json()
-        return JSONResponse(dict(path=f'{folder}/a.png'), headers={'X-File': f'{folder}/b'})
-
-    async def picture(_: Request) -> Response:
-        return Response(folder.encode(), media_type='image/png')
-
-    async def text(_: Request) -> Response:
-        return PlainTextResponse(f'see {folder}')
-
-    app = Starlette(
-        routes=[
-            Route('/file={name:path}', answer, methods=['GET', 'POST']),
-            Route('/picture', picture),
-            Route('/text', text),
-        ],
-        middleware=[Middleware(HideFolder, folder=folder)],
-    )
-    client = TestClient(app)
-    told = client.get('/file=x')
-    name = told.json()['path'].removesuffix('/a.png')
-    assert name.startswith('/uploads-') and len(name) == len(folder)
-    assert folder not in told.text + str(told.headers)
-    # What the browser gives back is what was meant.
-    client.post(f'/file={name}/c.png?q={name}', json=dict(path=f'{name}/d.png'))
-    assert asked == dict(
-        path=f'/file={folder}/c.png', query=folder, body=dict(path=f'{folder}/d.png')
-    )
-    assert folder not in client.get('/text').text
-    # Pictures are no text, whatever bytes they hold.
-    assert client.get('/picture').content == folder.encode()

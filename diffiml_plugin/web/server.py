@@ -1,0 +1,176 @@
+"""The server of the page."""
+
+import ipaddress
+import os
+import signal
+import socket
+import sys
+import threading
+import time
+from asyncio import Transport
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+from ..apis.inferencer import DiffIMLInferencer
+from ..errors import UserError
+from .gate import Gate
+from .page import LOOKS, build
+from .store import MAX_BYTES, Store
+
+# Seconds that a connection may take to say what it wants.
+_PATIENCE = 15
+_LOCAL = ('localhost', '127.0.0.1', '[::1]')
+
+
+class _Protocol(H11Protocol):
+    """HTTP that ends idle connections: uvicorn waits for the headers of a request for ever."""
+
+    def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
+        """Start to look at the connection from time to time."""
+        super().connection_made(transport)
+        self.loop.call_later(_PATIENCE, self._look, None)
+
+    def _look(self, answered: Any) -> None:
+        idle = self.cycle is None or self.cycle.response_complete
+        if idle and self.cycle is answered:
+            self.transport.close()
+        elif not self.transport.is_closing():
+            self.loop.call_later(_PATIENCE, self._look, self.cycle if idle else self)
+
+
+class Server:
+    """A running page.
+
+    Args:
+        app (Any): ASGI application.
+        listener (socket.socket): Socket that listens already.
+        cleanup (ExitStack): What to close in the end.
+
+    Attributes:
+        url (str): Where the page is.
+    """
+
+    def __init__(self, app: Any, listener: socket.socket, cleanup: ExitStack) -> None:
+        address, port = listener.getsockname()[:2]
+        self.url = f'http://{_in_url(address)}:{port}/'
+        self._cleanup = cleanup
+        self._listener = listener
+        self._uvicorn = uvicorn.Server(
+            uvicorn.Config(
+                app,
+                http=_Protocol,
+                ws='none',
+                lifespan='on',
+                log_level='warning',
+                access_log=False,
+                server_header=False,
+                limit_concurrency=128,
+                timeout_graceful_shutdown=2,
+            )
+        )
+        self._thread = threading.Thread(target=self.run, daemon=True)
+
+    def run(self) -> None:
+        """Serve until a signal, or :meth:`close`, ends it."""
+        self._uvicorn.run(sockets=[self._listener])
+
+    def start(self) -> None:
+        """Serve in a thread."""
+        self._thread.start()
+        while self._thread.is_alive() and not self._uvicorn.started:
+            time.sleep(0.01)
+
+    def close(self) -> None:
+        """End a server that was started, and remove all uploads and results."""
+        self._uvicorn.should_exit = True
+        self._thread.join()
+        self._cleanup.close()
+
+
+def serve(
+    inferencer: DiffIMLInferencer,
+    host: str = '127.0.0.1',
+    port: int = 7860,
+    max_upload: int = 50,
+    wait: bool = True,
+    allowed_hosts: Sequence[str] = (),
+) -> Server:
+    """Serve the page.
+
+    Args:
+        inferencer (DiffIMLInferencer): The model.
+        host (str): Address to bind to.
+        port (int): Port to bind to.
+        max_upload (int): Largest file in megabytes.
+        wait (bool): Whether to return only when a signal ends the server. Defaults to True.
+        allowed_hosts (Sequence[str]): Names, other than ``host`` and those of this machine
+            itself, under which browsers may ask for the page.
+
+    Returns:
+        Server: The page; its ``close`` ends it.
+
+    Raises:
+        UserError: If host and port cannot be listened on.
+    """
+    with ExitStack() as stack:
+        if wait:
+            stack.enter_context(_signals_as_exit())
+        listener = stack.enter_context(_listen(host.strip('[]'), port))
+        address = listener.getsockname()[0]
+        hosts = [*_LOCAL, *allowed_hosts]
+        # Nobody asks for 0.0.0.0 in earnest.
+        if not ipaddress.ip_address(address).is_unspecified:
+            hosts += [_in_url(address), host]
+        max_bytes = max_upload * 1_000_000
+        store = Store(max(MAX_BYTES, 4 * max_bytes))
+        stack.callback(store.close)
+        os.environ['GRADIO_TEMP_DIR'] = str(store.path)
+        gate = Gate(build(inferencer, store), store, max_bytes, hosts, **LOOKS)
+        server = Server(gate.app, listener, stack.pop_all() if not wait else stack)
+        print(f'DiffIML listens on {server.url} (Ctrl-C ends it)', flush=True)
+        if wait:
+            server.run()
+        else:
+            server.start()
+    return server
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    try:
+        family = socket.AF_INET6 if ':' in host else socket.AF_INET
+        return socket.create_server((host, port), family=family)
+    except OSError as error:
+        raise UserError(
+            f'cannot listen on {host}:{port}: the port is taken, or the host is not an address of '
+            'this machine (--port, --host)'
+        ) from error
+
+
+def _in_url(address: str) -> str:
+    return f'[{address}]' if ':' in address else address
+
+
+@contextmanager
+def _signals_as_exit() -> Iterator[None]:
+    """Let what would end the process at once raise SystemExit, so that folders are removed."""
+
+    def leave(number: int, _: Any) -> None:
+        sys.exit(128 + number)
+
+    def terminate(*_: Any) -> None:
+        # Which uvicorn, while it runs, takes care of.
+        signal.raise_signal(signal.SIGTERM)
+
+    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
+    # nohup has it ignored.
+    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
+        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
