@@ -223,13 +223,12 @@ class Gate:
             return Response(status_code=400)
         except (ValidationError, KeyError):
             raise HTTPException(400, 'not a call of the page') from None
-        answer = await self._ask(
-            request,
-            'POST',
-            '/gradio_api/run/predict',
-            json=dict(fn_index=call.fn_index, data=data),
-        )
-        await self._trim()
+        sent = dict(fn_index=call.fn_index, data=data)
+        try:
+            answer = await self._ask(request, 'POST', '/gradio_api/run/predict', json=sent)
+            await self._trim()
+        except asyncio.CancelledError:
+            return PlainTextResponse('the server has ended', 503)
         return Response(
             self._hidden(answer.text), answer.status_code, media_type='application/json'
         )
