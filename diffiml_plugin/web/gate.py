@@ -119,20 +119,16 @@ class Gate:
         self.app = _WithHeaders(app)
 
     def _routes(self) -> list[Route | Mount]:
-        upload = Route(
-            '/gradio_api/upload',
-            self._upload,
-            methods=['POST'],
-            max_body_size=self._max_upload + _CALL_BYTES,
-        )
-        parts = [('gradio', f'templates/frontend/{name}') for name in ('assets', 'static')]
+        upload_bytes = self._max_upload + _CALL_BYTES
         return [
             Route('/', self._page),
             Route('/theme.css', self._theme),
             Route('/favicon.ico', _no_icon),
-            Mount('/assets', StaticFiles(packages=parts[:1])),
-            Mount('/static', StaticFiles(packages=parts[1:])),
-            upload,
+            *(
+                Mount(f'/{name}', StaticFiles(packages=[('gradio', f'templates/frontend/{name}')]))
+                for name in ('assets', 'static')
+            ),
+            Route('/gradio_api/upload', self._upload, methods=['POST'], max_body_size=upload_bytes),
             Route('/gradio_api/upload_progress', _progress),
             Route('/gradio_api/run/predict', self._predict, methods=['POST']),
             Mount(f'/gradio_api/file={_ALIAS}', self._files),
@@ -319,7 +315,7 @@ async def _no_icon(_: Request) -> Response:
 
 
 async def _progress(_: Request) -> Response:
-    """Tell the page, which asks, nothing of an upload's progress."""
+    """Answer the page, which would ask again, that an upload is done."""
     return PlainTextResponse('data: {"msg": "done"}\n\n', media_type='text/event-stream')
 
 

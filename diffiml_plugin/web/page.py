@@ -236,8 +236,6 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
     solver = inferencer.solver
     count = getattr(solver, 'num_inference_steps', 1)
     members = getattr(solver, 'ensemble_size', 1)
-    # 'auto' is not a number to slide.
-    members = members if isinstance(members, int) else 2
     with gr.Blocks(title='DiffIML', analytics_enabled=False) as blocks:
         gr.Markdown(_INTRODUCTION)
         # Not a state, which Gradio would keep for whoever asks.
