@@ -223,12 +223,27 @@ def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
     return np.frombuffer(data, dtype.value)[0]
 
 
-# What MMEngine's and our own checkpoints hold beside tensors and plain data: log histories, and
-# NumPy's random state. None of the real classes and functions is called with what a file says.
-# ``getattr`` names a history's methods, which its constructor knows anyway.
+class _Arguments:
+    """Stands in for ``argparse.Namespace``, in which many trainings keep their settings."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.state = state
+
+    @property
+    def value(self) -> argparse.Namespace:
+        return argparse.Namespace(**self.state)
+
+
+# What MMEngine's, our own and the field's checkpoints hold beside tensors and plain data: log
+# histories, NumPy's random state, and settings of a command line. None of the real classes and
+# functions is called with what a file says. ``getattr`` names a history's methods, which its
+# constructor knows anyway.
 _STAND_INS = {
     'mmengine.logging.history_buffer.HistoryBuffer': _History,
+    'argparse.Namespace': _Arguments,
     'builtins.getattr': lambda *_: None,
+    # Of an empty array; others are written as text.
+    'builtins.bytes': lambda *_: b'',
     'numpy.dtype': _Dtype,
     'numpy.ndarray': _Array,
     'numpy.core.multiarray._reconstruct': lambda *_: _Array(),
@@ -242,7 +257,7 @@ def _restored(value: Any, known: dict[int, Any]) -> Any:
     """Replace stand-ins by what they stand for, in containers of the plain types."""
     if id(value) in known:
         return known[id(value)]
-    if isinstance(value, _Array | _History):
+    if isinstance(value, _Array | _History | _Arguments):
         result = value.value
     elif isinstance(value, dict):
         # Before its content, which may hold it again.
@@ -292,6 +307,9 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
             kind = type(checkpoint).__name__
             raise UserError(f'checkpoint {str(path)!r} holds a {kind} instead of weights')
         _defuse(checkpoint, path)
+    for state in (checkpoint.get('state_dict', checkpoint), checkpoint.get('ema_state_dict', {})):
+        if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
+            raise UserError(f'checkpoint {str(path)!r} holds no weights under names')
     for state in (checkpoint, *checkpoint.values()):
         if isinstance(state, dict):
             check_tensors(state, path)
@@ -333,6 +351,12 @@ def _read_pickle(path: Path) -> Any:
         if not (named or script or isinstance(error, pickle.UnpicklingError)):
             said = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f'checkpoint {str(path)!r} is damaged: {said}') from None
+        if 'Unsupported operand' in str(error):
+            raise UserError(
+                f'checkpoint {str(path)!r} is not in the pickle protocol of torch.save (2), and '
+                'another cannot be read without running what is in it: save it again with '
+                "torch.save's defaults, or if you trust whoever made it, add --trust-checkpoint"
+            ) from None
         found = 'TorchScript' if script else named[1] or named[2] if named else 'other objects'
         raise UserError(
             f'checkpoint {str(path)!r} holds more than weights and plain data ({found}), which '
@@ -435,7 +459,9 @@ def misfit(
             if not name.endswith('.num_batches_tracked')
         ],
         'too many': needed(state.keys() - own.keys()),
-        'of another shape': sorted(name for name in both if own[name].shape != state[name].shape),
+        'of another shape': sorted(
+            name for name in both if own[name].shape != getattr(state[name], 'shape', None)
+        ),
     }
     return ', '.join(
         f'{len(names)} tensors {fault} ({", ".join(names[:3])})'

@@ -1,5 +1,6 @@
 """The one reader of checkpoints, against files of an attacker's."""
 
+import argparse
 import hashlib
 import io
 import pickle
@@ -17,7 +18,13 @@ from mmengine.logging import HistoryBuffer, MessageHub
 from mmengine.runner import CheckpointLoader
 from safetensors.torch import save_file
 
-from diffiml_plugin.engine.checkpoint import loading, local_file, read_checkpoint, read_weights
+from diffiml_plugin.engine.checkpoint import (
+    loading,
+    local_file,
+    misfit,
+    read_checkpoint,
+    read_weights,
+)
 from diffiml_plugin.errors import UserError
 
 WEIGHTS = {'a.weight': torch.arange(6.0).reshape(2, 3)}
@@ -185,6 +192,8 @@ def test_what_mmengine_saves_is_read_exactly(module, tmp_path):
         shaped=np.asfortranarray(np.arange(6, dtype='>i4').reshape(2, 3)),
         flag=np.bool_(True),
         name=np.str_('é'),
+        nothing=np.zeros(0),
+        args=argparse.Namespace(lr=0.1, sizes=[1, 2]),
     )
     torch.save(saved, tmp_path / 'new.pth')
     rezip(
@@ -200,12 +209,39 @@ def test_what_mmengine_saves_is_read_exactly(module, tmp_path):
     for mine, theirs in zip(found['numpy'], saved['numpy'], strict=True):
         np.testing.assert_array_equal(mine, theirs)
     np.random.set_state(found['numpy'])
-    for key in ('shaped', 'flag', 'name'):
+    assert vars(found['args']) == vars(saved['args'])
+    for key in ('shaped', 'flag', 'name', 'nothing'):
         assert np.array_equal(found[key], saved[key]) and found[key].dtype == saved[key].dtype
         assert type(found[key]) is type(saved[key])
     assert found['state_dict']._metadata == state._metadata
     assert found['meta']['dataset_meta'] == saved['meta']['dataset_meta']
     assert found['message_hub']['runtime_info']['eta'] == 3.5
+
+
+@pytest.mark.parametrize(
+    'content, message',
+    [
+        ({1: 2}, 'no weights under names'),
+        (dict(state_dict={0: torch.ones(1)}), 'no weights under names'),
+        (dict(state_dict=[torch.ones(1)]), 'no weights under names'),
+        (dict(state_dict=WEIGHTS, ema_state_dict={0: 1}), 'no weights under names'),
+    ],
+)
+def test_weights_have_names(content, message, tmp_path):
+    torch.save(content, tmp_path / 'x.pth')
+    with pytest.raises(UserError, match=message):
+        read_checkpoint(tmp_path / 'x.pth')
+
+
+def test_a_number_in_the_place_of_weights_does_not_fit():
+    assert '1 tensors of another shape (a.weight)' in misfit(WEIGHTS, {'a.weight': 5})
+
+
+@pytest.mark.parametrize('protocol', [4, 5])
+def test_another_pickle_protocol_is_said(protocol, tmp_path):
+    torch.save(WEIGHTS, tmp_path / 'x.pth', pickle_protocol=protocol)
+    with pytest.raises(UserError, match=r"pickle protocol of torch.save .*torch.save's defaults"):
+        read_checkpoint(tmp_path / 'x.pth')
 
 
 def test_configs_in_checkpoints_are_text(tmp_path):
