@@ -80,6 +80,27 @@ class CheckWeightsHook(Hook):
                     f'{str(runner.cfg.filename)!r}: {said}; give the config that it was trained '
                     'with'
                 )
+        if resumed and trains:
+            _check_optimizer(runner, checkpoint['optimizer'], source)
+
+
+def _check_optimizer(runner: Runner, state: dict, source: str) -> None:
+    wrapper = runner.optim_wrapper
+    try:
+        # As the Runner does next, which would not notice that settings are missing.
+        wrapper.load_state_dict(dict(state))
+        optimizer = getattr(wrapper, 'optimizer', None)
+        groups = optimizer.param_groups if optimizer else []
+        absent = sorted(key for group in groups for key in optimizer.defaults.keys() - group.keys())
+        fault = f'no setting {absent[0]!r}' if absent else ''
+    except (ValueError, KeyError, TypeError, AttributeError, AssertionError) as error:
+        fault = str(error)
+    if fault:
+        raise UserError(
+            f'checkpoint {str(source)!r} is of another optimizer than the config '
+            f'{str(runner.cfg.filename)!r} ({fault}): resume with the config that it was trained '
+            'with, or start from its weights alone with load_from'
+        )
 
 
 def _bare(model: nn.Module) -> nn.Module:

@@ -72,7 +72,9 @@ class Dataset(torch.utils.data.Dataset):
         return dict(inputs=torch.tensor([index, 1.0]))
 
 
-def runner(folder, model=None, hooks=(CHECK,), iters=2, **kwargs) -> Runner:
+def runner(
+    folder, model=None, hooks=(CHECK,), iters=2, optimizer='Adam', wrapper=None, **kwargs
+) -> Runner:
     return Runner(
         model=model or Tiny(),
         work_dir=str(folder),
@@ -81,7 +83,7 @@ def runner(folder, model=None, hooks=(CHECK,), iters=2, **kwargs) -> Runner:
             sampler=dict(type='InfiniteSampler', shuffle=True),
         ),
         train_cfg=dict(by_epoch=False, max_iters=iters),
-        optim_wrapper=dict(optimizer=dict(type='Adam', lr=1e-3)),
+        optim_wrapper=dict(optimizer=dict(type=optimizer, lr=1e-3), **(wrapper or {})),
         default_hooks=dict(checkpoint=dict(type='CheckpointHook', interval=1, by_epoch=False)),
         custom_hooks=[dict(hook) for hook in hooks],
         experiment_name=f'tiny{next(NUMBER)}',
@@ -283,3 +285,18 @@ def test_the_tool_prints_no_metrics_of_another_model(
         'test_dataloader.num_workers=0', 'test_dataloader.persistent_workers=False', status=1,
     )  # fmt: skip
     assert 'tensors missing' in printed and 'pixel_f1' not in printed
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [
+        dict(optimizer='SGD'),
+        dict(optimizer='RMSprop'),
+        dict(wrapper=dict(paramwise_cfg=dict(bias_lr_mult=2.0))),
+    ],
+)
+def test_another_optimizer_is_refused_before_training(changed, trained, tmp_path):
+    again = runner(tmp_path, iters=3, resume=True, load_from=str(trained['plain']), **changed)
+    with pytest.raises(UserError, match='is of another optimizer .*load_from'):
+        again.train()
+    assert again.iter == 0
