@@ -99,6 +99,8 @@ def _understand(fields: list | None) -> tuple[str, str | None, str]:
     for name, value in dict(image=image, mask=mask).items():
         if not isinstance(value, str) or not value:
             return '', None, f'has {json.dumps(value)[:80]} for its {name}, not a path'
+        if '://' in value:
+            return '', None, f'has an address for its {name}, not a path below data_root'
     if label and label[0] not in (0, 1, '0', '1'):
         return '', None, f'has the label {label[0]!r}, not 0 or 1 (a header line must go)'
     authentic = mask in AUTHENTIC

@@ -90,6 +90,8 @@ def test_json_that_is_understood(rows, expected, root):
         ('Tp/a.jpg Tp/a.jpg 1', 'the image itself for its mask'),
         ('Tp Gt/a.png 1', "1 of the 2 files .*Tp'"),
         ('Tp/a\0.jpg None 0', '1 of the 1 files'),
+        ('http://a/b.jpg None 0', 'entry 1 .*an address for its image'),
+        ('Tp/a.jpg s3://b/a.png 1', 'entry 1 .*an address for its mask'),
         ('Tp/née.jpg None 0'.encode('latin-1'), 'is not UTF-8 text.*save it as UTF-8'),
         ('Tp/a.jpg Gt/a.png 1'.encode('utf-16'), 'is not UTF-8 text'),
     ],
