@@ -24,8 +24,11 @@ from .non_finite_hook import NonFiniteHook
 from .resume_random_state_hook import ResumeRandomStateHook
 
 _SAFETY_HOOKS = (CheckWeightsHook, ResumeRandomStateHook, NonFiniteHook)
-# Full, over the quota, read-only, too large a file, not allowed.
-_DISK_FAULTS = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM)
+# Full, over the quota, read-only, too large a file, not allowed; a file in a folder's place.
+_DISK_FAULTS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
 
 
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
@@ -196,6 +199,12 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
             'be read'
         ) from None
     except TypeError as error:
+        # What MMEngine makes of a type that is not registered.
+        if 'None is not a callable object' in str(error):
+            raise SystemExit(
+                f'config {cfg.filename!r}: optim_wrapper.optimizer.type='
+                f'{cfg.optim_wrapper.optimizer.type!r} is not the name of an optimizer'
+            ) from None
         if 'unexpected keyword argument' not in str(error):
             raise
         raise SystemExit(f'config {cfg.filename!r}: {error}; rename or remove that key') from None

@@ -136,3 +136,21 @@ def test_a_work_dir_that_cannot_be_written(code, demo_data, tmp_path, run_tool, 
         *options(demo_data), status=1,
     )  # fmt: skip
     assert f"'{tmp_path}/w' cannot be used (No room): free space on its disk" in printed
+
+
+def test_a_file_in_the_place_of_the_work_dir(demo_data, tmp_path, run_tool):
+    (tmp_path / 'w').write_text('mine')
+    printed = run_tool(
+        'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path / 'w',
+        *options(demo_data), status=1,
+    )  # fmt: skip
+    assert f"'{tmp_path}/w' cannot be used (File exists)" in printed
+    assert (tmp_path / 'w').read_text() == 'mine'
+
+
+def test_an_optimizer_that_does_not_exist(demo_data, tmp_path, run_tool):
+    printed = run_tool(
+        'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path,
+        *options(demo_data, 'optim_wrapper.optimizer.type=AdmW'), status=1,
+    )  # fmt: skip
+    assert "optim_wrapper.optimizer.type='AdmW' is not the name of an optimizer" in printed
