@@ -78,7 +78,7 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
         except UserError:
             raise
         # What files cause; diffusers has no errors of its own.
-        except (OSError, ValueError, RuntimeError, SafetensorError) as error:
+        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             said = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f'the model {source!r} cannot be loaded: {said}') from error
         for fault in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):

@@ -191,6 +191,16 @@ def test_inputs_and_outputs_of_all_kinds(pipe, image):
     assert (plain[0][0] == expected.probabilities[0]).all() and plain[-1] == expected.scores
 
 
+def test_a_text_in_the_place_of_a_number(pipe, tmp_path):
+    pipe.save_pretrained(tmp_path)
+    path = tmp_path / 'model/config.json'
+    config = json.loads(path.read_text())
+    config['segmentor']['decode_head']['channels'] = '64'
+    path.write_text(json.dumps(config))
+    with pytest.raises(UserError, match='cannot be loaded'):
+        DiffIMLPipeline.from_pretrained(tmp_path)
+
+
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
 def test_moved_to_another_precision(image, dtype):
     pipe = DiffIMLPipeline.from_mmseg()
