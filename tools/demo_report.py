@@ -7,7 +7,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model, test_set_of
+from diffiml_plugin.apis import evaluate, get_test_set, latest_checkpoint, load_model
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.visualization import draw_grid, panels_of
 
@@ -31,7 +31,7 @@ def score(name: str, config: Path, work_dir: Path) -> tuple[dict, dict]:
     row = {'model': name, 'M params': sum(p.numel() for p in model.parameters()) / 1e6}
     drawn, times = {}, []
     for kind in SETS:
-        dataset = test_set_of(cfg)
+        dataset = get_test_set(cfg)
         dataset['data_root'] = f'{cfg.data_root}test_{kind}'
         figures, drawn[kind], _ = evaluate(model, dataset, keep=range(ROWS_A_SET))
         times.append(figures['ms'])

@@ -22,9 +22,9 @@ from diffiml_plugin.apis import (
     Condition,
     conditions,
     fingerprint,
+    get_test_set,
     load_model,
     test_grid,
-    test_set_of,
 )
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
@@ -108,7 +108,7 @@ def main() -> None:
         checkpoint = check_checkpoint(args.checkpoint)
         with loading(args.trust_checkpoint):
             model, cfg = load_model(args.config, checkpoint, args.device, args.cfg_options)
-        roots = roots or dict(test=test_set_of(cfg)['data_root'])
+        roots = roots or dict(test=get_test_set(cfg)['data_root'])
         for name in roots:
             check_name(name, '--test-set')
         perturbed = list(roots) if args.perturbed is None else args.perturbed

@@ -1,8 +1,10 @@
 """Use from Python."""
 
 from .cases import draw_cases
-from .evaluate import evaluate, latest_checkpoint, load_model, test_set_of
+from .evaluate import evaluate
+from .export import FolderExport
 from .inferencer import DiffIMLInferencer
+from .model import get_test_set, latest_checkpoint, load_model
 from .photos import Photo, find_photos, read_photo
 from .prediction import Failure, Prediction
 from .robustness import GRID, Condition, conditions, fingerprint, read_figures, test_grid
@@ -12,6 +14,7 @@ __all__ = [
     'Condition',
     'DiffIMLInferencer',
     'Failure',
+    'FolderExport',
     'Photo',
     'Prediction',
     'conditions',
@@ -19,10 +22,10 @@ __all__ = [
     'evaluate',
     'find_photos',
     'fingerprint',
+    'get_test_set',
     'latest_checkpoint',
     'load_model',
     'read_figures',
     'read_photo',
     'test_grid',
-    'test_set_of',
 ]

@@ -56,12 +56,6 @@ class Photo:
     sha256: str
     orientation: int = 1
 
-    @property
-    def identity(self) -> str:
-        """Hash of size and pixels, which the noise depends on: a copy under any name, or the
-        same picture from memory, gets the same."""
-        return _sha256_of_pixels(self.pixels)
-
     def upright(self, array: np.ndarray) -> np.ndarray:
         """Turn an (H, W, ...) array as a viewer turns the photograph."""
         # EXIF's orientations as quarter turns (counter-clockwise) after a mirroring.

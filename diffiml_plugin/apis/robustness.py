@@ -13,7 +13,8 @@ from ..engine.checkpoint import sha256_of
 from ..engine.config import read_config
 from ..errors import UserError
 from ..evaluation import IMLMetric
-from .evaluate import evaluate, settings_of, test_set_of
+from .evaluate import evaluate
+from .model import config_sha256, get_test_set
 
 # The field's protocol: levels of each kind, mildest first.
 GRID: dict[str, tuple[float, ...]] = dict(
@@ -83,7 +84,7 @@ def fingerprint(config: Path, checkpoint: str | Path, changes: dict | None = Non
         digest.update(sha256_of(path).encode())
     else:
         digest.update(str(checkpoint).encode())
-    digest.update(settings_of(cfg).encode())
+    digest.update(config_sha256(cfg).encode())
     return digest.hexdigest()
 
 
@@ -125,7 +126,7 @@ def test_grid(
         figures = read_figures(folder, root, identity)
         done = figures is not None
         if not done:
-            dataset = perturbed_dataset(test_set_of(cfg) | dict(data_root=root), condition)
+            dataset = perturbed_dataset(get_test_set(cfg) | dict(data_root=root), condition)
             metric = IMLMetric(pixel=PIXEL, image=IMAGE, out_dir=str(folder))
             figures, _, _ = evaluate(model, dataset, metric=metric)
             figures |= dict(data_root=root, fingerprint=identity)

@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
 from torch.utils.flop_counter import FlopCounterMode
 
-from ..apis import test_set_of
+from ..apis import get_test_set
 
 # These may well differ: they are what the rows are about, or follow from it.
 FREE = ('model', 'parameters', 'GFLOPs', 'images/s')
@@ -107,7 +107,7 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
     head = cfg.model.get('decode_head', {})
     head = head[-1] if isinstance(head, list) else head
     return known | {
-        'test input': _transforms(test_set_of(cfg)['pipeline']),
+        'test input': _transforms(get_test_set(cfg)['pipeline']),
         'test-time augmentation': 'none',
         'threshold': f'{head.get("threshold", 0.5)}',
         'seeds': ', '.join(map(str, seeds)),

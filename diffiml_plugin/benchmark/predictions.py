@@ -7,7 +7,7 @@ import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 
-from ..apis import load_model, test_set_of
+from ..apis import get_test_set, load_model
 from ..escaping import path_cell
 from ..visualization import draw_grid, panels_of
 
@@ -33,7 +33,7 @@ def draw_models(
     titles = ['image', 'ground truth']
     for config, checkpoint in models.values():
         model, cfg = load_model(config, checkpoint)
-        data = DATASETS.build(test_set_of(cfg) | dict(data_root=root))
+        data = DATASETS.build(get_test_set(cfg) | dict(data_root=root))
         index = {path_cell(data.get_data_info(i)['img_path']): i for i in range(len(data))}
         for row, name in zip(rows, names, strict=True):
             sample = model.test_step(pseudo_collate([data[index[name]]]))[0]

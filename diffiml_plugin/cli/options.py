@@ -1,11 +1,10 @@
 """Options that several commands have."""
 
 import argparse
+from typing import Any
 
 from ..engine.checkpoint import add_trust_argument
-
-# The names under which the inferencer knows them.
-SOLVER_OPTIONS = ('seed', 'num_inference_steps', 'ensemble_size')
+from ..models.diffiml.sampler import SolverSettings
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,8 +25,34 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
 
 
+def add_solver_arguments(parser: argparse.ArgumentParser) -> None:
+    """Add the solver's settings."""
+    parser.add_argument(
+        '--seed', type=int, metavar='N', help="seed of the solver's noise (default: the config's)"
+    )
+    parser.add_argument(
+        '--steps',
+        type=whole_number,
+        dest='num_inference_steps',
+        metavar='N',
+        help="number of solver steps (default: the config's)",
+    )
+    parser.add_argument(
+        '--ensemble-size',
+        type=whole_number,
+        metavar='N',
+        help="number of noise seeds per image (default: the config's)",
+    )
+
+
+def solver_settings(args: argparse.Namespace) -> dict[str, Any]:
+    """Return the settings of :class:`SolverSettings` that the arguments give, by name."""
+    names = vars(SolverSettings()).keys() & vars(args).keys()
+    return SolverSettings(**{name: getattr(args, name) for name in names}).given()
+
+
 def whole_number(text: str) -> int:
-    """Read a number of at least 1."""
+    """Read a positive integer."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} must be a whole number of at least 1')
+        raise argparse.ArgumentTypeError(f'{text!r} must be a positive integer')
     return int(text)

@@ -3,6 +3,7 @@
 import argparse
 import re
 
+from ..apis.inferencer import DiffIMLInferencer
 from ..errors import UserError
 from .options import add_model_arguments, whole_number
 
@@ -13,9 +14,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to bind to; anything else lets other machines in (default: %(default)s)',
+        help='address to listen on; any other lets other machines in (default: %(default)s)',
     )
-    parser.add_argument('--port', type=_port, default=7860, help='(default: %(default)s)')
+    parser.add_argument('--port', type=_port, default=7860, help='port (default: %(default)s)')
     parser.add_argument(
         '--max-upload',
         type=whole_number,
@@ -58,8 +59,6 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[web]"'
         ) from None
-    from ..apis.inferencer import DiffIMLInferencer
-
-    inferencer = DiffIMLInferencer(args.model, args.weights, args.device, show_progress=False)
+    inferencer = DiffIMLInferencer(args.model, args.weights, args.device)
     serve(inferencer, args.host, args.port, args.max_upload, allowed_hosts=args.allowed_host)
     return 0

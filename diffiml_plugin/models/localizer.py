@@ -1,6 +1,6 @@
 """Segmentor of heads that return more than logits."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import torch
 from mmengine.structures import PixelData
@@ -80,10 +80,10 @@ class Localizer(EncoderDecoder):
         return named_samples(self, seg_logits, data_samples, head.maps, head.threshold)
 
 
-def plain_samples(inputs: Tensor) -> list[SegDataSample]:
-    """Make a data sample for each of (B, 3, H, W) images of which nothing else is known."""
-    shape = tuple(inputs.shape[-2:])
-    return [SegDataSample(metainfo=dict(ori_shape=shape, img_shape=shape)) for _ in inputs]
+def plain_samples(inputs: Iterable[Tensor]) -> list[SegDataSample]:
+    """Make a data sample for each (3, H, W) image, of which nothing else is known."""
+    shapes = [tuple(image.shape[-2:]) for image in inputs]
+    return [SegDataSample(metainfo=dict(ori_shape=s, img_shape=s)) for s in shapes]
 
 
 def named_samples(

@@ -19,11 +19,10 @@ from PIL import Image
 from safetensors import SafetensorError
 from torch import Tensor
 
-from ..apis.evaluate import load_model, test_set_of
 from ..apis.inferencer import DiffIMLInferencer
+from ..apis.model import find_model, get_test_set, load_model
 from ..apis.model_data import as_pipeline, check_model, find_weights, read_model, read_pretrained
 from ..apis.prediction import Prediction
-from ..apis.sources import find_model
 from ..engine.checkpoint import check_tensors
 from ..engine.config import named_config
 from ..errors import UserError
@@ -132,10 +131,10 @@ class DiffIMLPipeline(DiffusionPipeline):
         # Files may hold half precision to be small; to compute in it, move the pipeline to it.
         model.float()
         dataset = dict(pipeline=as_pipeline(list(model.config.test_pipeline)))
-        cfg = Config(
+        model.network.cfg = Config(
             dict(model=dict(model.config.segmentor), test_dataloader=dict(dataset=dataset))
         )
-        self._inferencer = DiffIMLInferencer.of_model(model.network, cfg)
+        self._inferencer = DiffIMLInferencer(model.network, show_progress=False)
 
     @classmethod
     def from_pretrained(
@@ -174,12 +173,12 @@ class DiffIMLPipeline(DiffusionPipeline):
         """
         source = find_model(model, weights)
         config = _self_contained(source.config.model.to_dict())
-        pipeline = [dict(step) for step in test_set_of(source.config)['pipeline']]
+        pipeline = [dict(step) for step in get_test_set(source.config)['pipeline']]
         own = DiffIMLModel(config, pipeline)
         plain = named_config(dict(model=config), source.config.filename)
         trained, _ = load_model(plain, source.weights)
         own.network.load_state_dict(trained.state_dict())
-        scheduler = NOISE_SCHEDULERS.build(own.network.decode_head.solver.scheduler_cfg)
+        scheduler = NOISE_SCHEDULERS.build(own.network.decode_head.solver.settings.scheduler)
         return cls(own, scheduler)
 
     def save_pretrained(

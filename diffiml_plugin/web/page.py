@@ -21,6 +21,7 @@ from ..apis.inferencer import DiffIMLInferencer  # noqa: E402
 from ..apis.photos import reduced  # noqa: E402
 from ..apis.prediction import Failure, Prediction  # noqa: E402
 from ..errors import UserError  # noqa: E402
+from ..models.diffiml.sampler import SolverSettings  # noqa: E402
 from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_folder  # noqa: E402
 from ..visualization import blend, color  # noqa: E402
 from .store import Store  # noqa: E402
@@ -138,10 +139,10 @@ class Page:
         return (str(target),)
 
     def _settings(self, seed: int, steps: float, members: float | None = None) -> dict:
-        if not self.inferencer.solves:
+        if self.inferencer.solver_settings is None:
             return {}
-        changes = dict(seed=int(seed), num_inference_steps=int(steps))
-        return changes if members is None else changes | dict(ensemble_size=int(members))
+        members = None if members is None else int(members)
+        return SolverSettings(int(steps), members, seed=int(seed)).given()
 
 
 class _Line:
@@ -233,9 +234,9 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
         store (Store): For uploads, results and examples.
     """
     page = Page(inferencer, store)
-    solver = inferencer.solver
-    count = getattr(solver, 'num_inference_steps', 1)
-    members = getattr(solver, 'ensemble_size', 1)
+    solves = inferencer.solver_settings is not None
+    solver = inferencer.solver_settings or SolverSettings(1, 1, seed=0)
+    count, members = solver.num_inference_steps, solver.ensemble_size
     with gr.Blocks(title='DiffIML', analytics_enabled=False) as blocks:
         gr.Markdown(_INTRODUCTION)
         # Not a state, which Gradio would keep for whoever asks.
@@ -252,13 +253,13 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
                     0, 1, inferencer.threshold, step=0.01, label='Threshold', elem_id='threshold'
                 )
                 opacity = gr.Slider(0, 1, 0.6, step=0.05, label='Opacity', elem_id='opacity')
-                with gr.Accordion('Solver', open=False, visible=inferencer.solves):
+                with gr.Accordion('Solver', open=False, visible=solves):
                     steps = gr.Slider(1, max(20, count), count, step=1, label='Steps')
                     ensemble = gr.Slider(
                         1, max(10, members), members, step=1, label='Ensemble size'
                     )
                     seed = gr.Number(
-                        getattr(solver, 'seed', 0), precision=0, label='Seed',
+                        solver.seed, precision=0, label='Seed',
                         minimum=-_MAX_SEED, maximum=_MAX_SEED,
                     )  # fmt: skip
                 gr.Examples(_examples(store.path / 'examples'), photo, label='Manipulated examples')
@@ -269,13 +270,13 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
                 with gr.Row():
                     probability = _picture('Probability (blue 0, yellow 1)', 'probability')
                     mask = _picture('Mask', 'mask')
-                with gr.Row(visible=inferencer.solves):
+                with gr.Row(visible=solves):
                     edge = _picture('Edge (blue 0, yellow 1)', 'edge')
                     uncertainty = _picture('Uncertainty (blue 0, yellow 0.5)', 'uncertainty')
                 with gr.Row():
                     mask_file = gr.DownloadButton('Mask (PNG)', elem_id='mask-file')
                     report = gr.DownloadButton('Report (JSON)', elem_id='report-file')
-                with gr.Accordion('From noise to mask', open=False, visible=inferencer.solves):
+                with gr.Accordion('From noise to mask', open=False, visible=solves):
                     gr.Markdown("More than one of the solver's steps show more.")
                     show = gr.Button('Show', elem_id='animate')
                     film = _picture('Trajectory', 'film')

@@ -1,4 +1,4 @@
-"""mmseg's own inference, unchanged, on our configs."""
+"""mmseg's own inference, unchanged, on our configs; and that our ways in agree with it."""
 
 from pathlib import Path
 
@@ -14,7 +14,9 @@ from mmseg.apis import MMSegInferencer, inference_model, init_model
 from mmseg.registry import MODELS
 from torch import Tensor
 
+from diffiml_plugin.apis import DiffIMLInferencer
 from diffiml_plugin.datasets import IMLDataset
+from diffiml_plugin.pipelines import DiffIMLPipeline
 
 CONFIG = 'configs/diffiml/diffiml_demo.py'
 
@@ -63,7 +65,24 @@ def test_inference_model(checkpoint, images, tested):
     (again,) = inference_model(model, images[:1])
     assert torch.equal(again.seg_logits.data, tested[images[0]])
     pixels = cv2.imread(images[0])
-    assert inference_model(model, pixels).pred_sem_seg.data.shape == (1, *pixels.shape[:2])
+    assert torch.equal(inference_model(model, pixels).seg_logits.data, tested[images[0]])
+
+
+def test_every_way_in_gives_the_mask_of_testing(checkpoint, images, tested):
+    """By noise of the pixels: the same image and test pipeline give the same map everywhere."""
+    module = init_model(CONFIG, checkpoint, device='cpu')
+    inferencers = (
+        DiffIMLInferencer(CONFIG, checkpoint, 'cpu'),
+        DiffIMLInferencer(module),
+        DiffIMLInferencer(module.cfg, checkpoint, 'cpu'),
+    )
+    pipe = DiffIMLPipeline.from_mmseg(CONFIG, checkpoint)
+    for path in images:
+        found = [one(path)['predictions'][0].probability for one in inferencers]
+        found.append(inferencers[0](cv2.imread(path), batch_size=2)['predictions'][0].probability)
+        found.append(pipe(path).probabilities[0])
+        for probability in found:
+            assert abs(probability - tested[path][0].numpy()).max() <= 1e-5
 
 
 def test_mmseg_inferencer(checkpoint, images, tested, tmp_path):
@@ -77,7 +96,7 @@ def test_mmseg_inferencer(checkpoint, images, tested, tmp_path):
         assert (tmp_path / 'vis' / Path(path).name).is_file()
     assert len(list((tmp_path / 'pred').glob('*_pred.png'))) == len(images)
     pixels = cv2.imread(images[0])
-    assert inferencer(pixels)['predictions'].shape == pixels.shape[:2]
+    assert (inferencer(pixels)['predictions'] == (tested[images[0]][0] > 0.5).numpy()).all()
 
 
 def test_pipelines_without_masks(images):

@@ -14,8 +14,8 @@ from mmengine.config import Config
 from safetensors.torch import load_file, save_file
 
 from diffiml_plugin.apis import DiffIMLInferencer
+from diffiml_plugin.apis.model import RELEASE, find_model
 from diffiml_plugin.apis.model_data import check_model
-from diffiml_plugin.apis.sources import RELEASE, find_model
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.pipelines import DiffIMLPipeline
 

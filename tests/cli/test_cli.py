@@ -105,26 +105,26 @@ def test_the_files_are_what_python_gives_with_where_it_comes_from(run, images, t
 def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images, tmp_path):
     (path,), out = images.glob('a.*'), tmp_path / 'out'
     command = ('predict', path, '--out', out, '--skip-existing')
-    assert 'there already' not in run(*command)[1]
+    assert 'already exist' not in run(*command)[1]
     before = {p: p.stat().st_mtime_ns for p in out.iterdir()}
     status, printed = run(*command, '--csv')
-    assert status == 0 and '1 image there already' in printed
+    assert status == 0 and 'skipped 1 image: outputs already exist' in printed
     assert {p: p.stat().st_mtime_ns for p in before} == before
     # Tables hold what was there already too.
     assert path.name in (out / 'results.csv').read_text()
     # Another setting, a changed output, a lost one, more outputs, another image: again.
-    assert 'there already' not in run(*command, '--seed', '4')[1]
-    assert run(*command, '--seed', '4')[1].count('there already') == 1
+    assert 'already exist' not in run(*command, '--seed', '4')[1]
+    assert run(*command, '--seed', '4')[1].count('already exist') == 1
     mask = out / f'{path.name}.mask.png'
     for change in (lambda: mask.write_bytes(b'x'), mask.unlink):
         change()
-        assert 'there already' not in run(*command, '--seed', '4')[1]
+        assert 'already exist' not in run(*command, '--seed', '4')[1]
         Image.open(mask).load()
-    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    assert 'already exist' not in run(*command, '--seed', '4', '--overlay')[1]
     Image.open(path).convert('RGB').transpose(Image.Transpose.ROTATE_180).save(path)
-    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    assert 'already exist' not in run(*command, '--seed', '4', '--overlay')[1]
     (out / f'{path.name}.json').write_text('{ cut')
-    assert 'there already' not in run(*command, '--seed', '4', '--overlay')[1]
+    assert 'already exist' not in run(*command, '--seed', '4', '--overlay')[1]
     # What an earlier run drew of another result does not stay beside it.
     run('predict', path, '--out', out)
     assert not (out / f'{path.name}.overlay.png').exists()
@@ -148,13 +148,13 @@ def test_an_interrupted_run_goes_on(images, demo_data, tmp_path, run_env, run):
     total = len(list(folder.iterdir()))
     done = len(list(out.glob('*.json')))
     assert 0 < done < total and process.returncode == INTERRUPTED, printed
-    assert f'interrupted: {done} of {total} images are done; --skip-existing goes on' in printed
+    assert f'interrupted: {done} of {total} images are done; --skip-existing resumes' in printed
     assert 'Traceback' not in printed
     # Nothing half-written, and the table tells of all that is.
     assert not [p for p in out.iterdir() if p.name.endswith('.tmp')]
     assert len((out / 'results.csv').read_text().splitlines()) == done + 1
     status, printed = run('predict', *slow[3:], '--skip-existing')
-    assert status == 0 and f'{done} image{"s" * (done != 1)} there already' in printed
+    assert status == 0 and f'skipped {done} image{"s" * (done != 1)}:' in printed
     assert len(list(out.glob('*.json'))) == total
 
 
@@ -222,12 +222,12 @@ def test_films_of_the_solver(run, images, tmp_path):
         (('predict', 'IMAGE', '--model', 'configs/diffiml/diffiml_demo.py'), 2, 'needs weights'),
         (('predict', 'IMAGE', '--device', 'gpu9'), 2, "device 'gpu9' cannot be used"),
         (('predict', 'IMAGE', '--tile', '3'), 2, 'at least 8'),
-        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' must be a whole number"),
+        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' must be a positive integer"),
         (('predict', 'IMAGE', '--threshold', '3'), 2, 'must lie in 0..1'),
-        (('predict', 'IMAGE', '--steps', '0'), 2, 'at least 1'),
+        (('predict', 'IMAGE', '--steps', '0'), 2, 'must be a positive integer'),
         (('predict', 'IMAGE', '--out', 'IMAGE'), 2, 'is a file'),
         (('serve', '--port', '99999'), 2, 'must lie in 1..65535'),
-        (('serve', '--max-upload', '0'), 2, 'at least 1'),
+        (('serve', '--max-upload', '0'), 2, 'must be a positive integer'),
         (('demo-data', '--num', '0'), 2, 'at least one image'),
         (('demo-data', '--sizes', '100', '192'), 2, 'two multiples of 8'),
         (('demo-data', '--photographs', 'EMPTY'), 2, 'holds no photograph'),
@@ -327,8 +327,8 @@ def test_every_image_of_a_folder_stands_alone(run, images, tmp_path):
     assert all(cell.isprintable() for cell in cells)
     # Nothing is predicted again, outputs in the folder itself least of all.
     status, printed = run(*command, '--skip-existing')
-    assert status == 1 and f'{len(names)} images there already' in printed
-    assert '20 images left out as written by an earlier run' in printed
+    assert status == 1 and f'skipped {len(names)} images: outputs already exist' in printed
+    assert 'skipped 20 images that an earlier run wrote, such as' in printed
     assert len(list(out.rglob('*.mask.png'))) == len(names)
 
 
@@ -346,7 +346,7 @@ def test_nothing_of_others_is_replaced(run, images, tmp_path):
     status, printed = run('predict', folder, '--out', folder)
     assert status == 1 and '2 images in' in printed and '3 failed:' in printed
     for name in ('a.png.mask.png', 'b.png.json'):
-        assert f"'{name}' exists in --out and was not written by this command" in printed
+        assert f"'{name}' exists in '{folder}' and was not written by" in printed
     assert 'its outputs cannot be written: Is a directory' in printed
     after = written(folder)
     assert {name: after[name] for name in before} == before

@@ -90,7 +90,7 @@ def test_published_config_has_the_paper_s_numbers(build):
     assert head.vae.latent_scale == 0.18215 and count(head.vae) == 196_229
     for scheduler in (
         head.noise_schedule.scheduler,
-        NOISE_SCHEDULERS.build(head.solver.scheduler_cfg),
+        NOISE_SCHEDULERS.build(head.solver.settings.scheduler),
     ):
         settings = scheduler.config
         assert settings.num_train_timesteps == 1000
@@ -99,8 +99,8 @@ def test_published_config_has_the_paper_s_numbers(build):
         assert settings.clip_sample and settings.timestep_spacing == 'leading'
         assert not settings.rescale_betas_zero_snr
     assert head.solver.timesteps().tolist() == [875, 750, 625, 500, 375, 250, 125, 0]
-    assert head.solver.ensemble_size == 5 and head.ensemble_space == 'latent'
-    assert head.solver.noise_scale == 1
+    assert head.solver.settings.ensemble_size == 5 and head.ensemble_space == 'latent'
+    assert head.solver.settings.noise_scale == 1
     assert (head.loss_latent.mask_weight, head.loss_latent.edge_weight) == (0.2, 0.8)
     assert head.error_prior == 0.1 and head.codec.edge_width == 7 and head.threshold == 0.5
     assert head.codec.edge_supervision and not head.loss_decode and head.fine is None

@@ -230,7 +230,7 @@ def test_a_pipeline_needs_nothing_of_the_repository(tmp_path, run_env):
     """From another folder, with the package alone, without a network."""
     code = (
         'import numpy as np\n'
-        'from diffiml_plugin.apis.sources import RELEASE\n'
+        'from diffiml_plugin.apis.model import RELEASE\n'
         'from diffiml_plugin.pipelines import DiffIMLPipeline\n'
         'pipe = DiffIMLPipeline.from_pretrained(RELEASE)\n'
         'print(pipe(np.zeros((40, 50, 3), np.uint8)).masks[0].shape)'

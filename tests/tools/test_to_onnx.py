@@ -2,9 +2,10 @@
 
 import numpy as np
 import pytest
+import torch
 
-from diffiml_plugin.apis import DiffIMLInferencer, read_photo
-from diffiml_plugin.models.diffiml.sampler import identity_noise
+from diffiml_plugin.apis import DiffIMLInferencer
+from diffiml_plugin.models.diffiml.sampler import identity_noise, pixel_hash
 
 onnxruntime = pytest.importorskip('onnxruntime', reason='the extra `onnx` is not installed')
 TOOL = 'tools/model_converters/to_onnx.py'
@@ -21,9 +22,10 @@ def test_three_files_do_what_the_model_does(random_checkpoint, run_tool, tmp_pat
     }
     # Another size than that of the export.
     bgr = np.random.default_rng(0).integers(0, 256, (200, 160, 3), dtype=np.uint8)
-    image = bgr[..., ::-1].transpose(2, 0, 1)[None].astype(np.float32)
+    packed = torch.from_numpy(bgr).permute(2, 0, 1)
+    image = packed.flip(0)[None].float().numpy()
     (condition,) = run['encoder'](None, dict(image=image))
-    noise = identity_noise([read_photo(bgr).identity], (8, *condition.shape[-2:]), 0, 0)
+    noise = identity_noise([pixel_hash(packed)], (8, *condition.shape[-2:]), 0, 0)
     # One DDIM step of a network that predicts the clean latents ends at them.
     inputs = dict(latents=0.25 * noise.numpy(), timestep=np.array([999]), condition=condition)
     (latents,) = run['denoiser'](None, inputs)

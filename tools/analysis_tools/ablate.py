@@ -13,7 +13,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffiml_plugin.apis import evaluate, latest_checkpoint, load_model, test_set_of
+from diffiml_plugin.apis import evaluate, get_test_set, latest_checkpoint, load_model
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import seeded_difference
@@ -55,7 +55,7 @@ def measure(work_dir: Path, changes: dict, data_root: str, cache: Path) -> dict:
     model, cfg = load_model(
         work_dir / 'setting.py', latest_checkpoint(work_dir), changes=dict(changes)
     )
-    dataset = test_set_of(cfg)
+    dataset = get_test_set(cfg)
     dataset['data_root'] = data_root
     figures, _, rows = evaluate(model, dataset)
     result = {key: figures[key] for key in FIGURES if key in figures}

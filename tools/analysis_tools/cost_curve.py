@@ -27,13 +27,13 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 from torch.utils.flop_counter import FlopCounterMode
 
-from diffiml_plugin.apis import load_model, test_set_of
+from diffiml_plugin.apis import get_test_set, load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
-from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, image_identity
+from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, SolverSettings, pixel_hash
 from diffiml_plugin.models.labels import IGNORED, TAMPERED
 from diffiml_plugin.visualization import draw_pareto
 
@@ -104,13 +104,13 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
 def build_solver(head: nn.Module, setting: Setting, members: int) -> DiffusionSampler:
     """Build the sampler of a setting with the checkpoint's own noise levels."""
     scheduler = dict(type=SOLVERS[setting.solver], timestep_spacing=setting.spacing)
-    return head.solver.with_settings(
-        scheduler=head.noise_schedule.inherit(scheduler),
+    settings = SolverSettings(
         num_inference_steps=setting.steps,
         ensemble_size=members,
         noise_scale=setting.noise_scale,
-        max_batch=None,
+        scheduler=head.noise_schedule.inherit(scheduler),
     )
+    return head.solver.with_settings(settings)
 
 
 def probabilities(
@@ -149,13 +149,14 @@ def score_set(
     found = {setting: dict(f1=[], area=[]) for setting in settings}
     plain = list(dict.fromkeys(setting._replace(flip=False) for setting in settings))
     for index in range(min(len(data), num or len(data))):
-        batch = model.data_preprocessor(pseudo_collate([data[index]]), False)
+        packed = data[index]
+        batch = model.data_preprocessor(pseudo_collate([packed]), False)
         inputs, sample = batch['inputs'], batch['data_samples'][0]
         labels = sample.gt_sem_seg.data[0].numpy()
         truth, valid = labels == TAMPERED, labels != IGNORED
-        name = image_identity(sample.metainfo)
         straight, mirrored = (
-            probabilities(model, inputs, name, plain, flipped) for flipped in (False, True)
+            probabilities(model, inputs, pixel_hash(image), plain, flipped)
+            for flipped, image in enumerate((packed['inputs'], packed['inputs'].flip(-1)))
         )
         height, width = sample.metainfo['img_shape'][:2]
         for setting in settings:
@@ -201,7 +202,7 @@ def main() -> None:
         for path in args.checkpoint:
             with loading(args.trust_checkpoint):
                 model, cfg = load_model(args.config, check_checkpoint(path))
-            base = test_set_of(cfg)
+            base = get_test_set(cfg)
             roots = [item.partition('=')[::2] for item in args.test_set or []]
             for name, root in roots or [('test', base['data_root'])]:
                 data = DATASETS.build(base | dict(data_root=root))

@@ -17,13 +17,13 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from diffiml_plugin.apis import load_model, test_set_of
+from diffiml_plugin.apis import get_test_set, load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.noise_schedule import pred_original_sample
-from diffiml_plugin.models.diffiml.sampler import identity_noise, image_identity
+from diffiml_plugin.models.diffiml.sampler import identity_noise
 from diffiml_plugin.visualization import draw_curves
 
 INPUTS = ('truth', 'trajectory')
@@ -59,8 +59,8 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
     mask = (samples[0].gt_sem_seg.data == 1)[None].float()
     mask = torch.nn.functional.interpolate(mask, tuple(inputs.shape[-2:]), mode='nearest')
     clean = head.codec.encode(mask)
-    identity = image_identity(samples[0].metainfo)
-    noise = identity_noise([identity], clean.shape[1:], head.solver.seed, 0).to(clean)
+    identity = samples[0].metainfo['pixel_hash']
+    noise = identity_noise([identity], clean.shape[1:], head.solver.settings.seed, 0).to(clean)
     channels = head.vae.latent_channels
     steps = []
 
@@ -122,7 +122,7 @@ def main() -> None:
         } | (args.cfg_options or {})
         with loading(args.trust_checkpoint):
             model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
-        rows, count = probe(model, DATASETS.build(test_set_of(cfg)), args.num)
+        rows, count = probe(model, DATASETS.build(get_test_set(cfg)), args.num)
     except UserError as error:
         raise SystemExit(str(error)) from None
     print(f'Sampling error over {count} tampered images')

@@ -15,7 +15,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor, nn
 
-from diffiml_plugin.apis import test_set_of
+from diffiml_plugin.apis import get_test_set
 from diffiml_plugin.engine.checkpoint import add_trust_argument, load_weights, loading
 from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
 from diffiml_plugin.errors import UserError
@@ -87,7 +87,7 @@ def main() -> None:
             raise UserError(
                 f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1'
             )
-        dataset = test_set_of(cfg)
+        dataset = get_test_set(cfg)
         if args.data_root:
             steps = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
             dataset = dict(

@@ -2,8 +2,8 @@
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import torch
 from mmseg.models.utils import resize
@@ -20,7 +20,7 @@ from .conditioning import condition_on
 from .ensemble import SPACES, merge_members
 from .mask_codec import MaskCodec
 from .noise_schedule import NoiseSchedule
-from .sampler import image_identity
+from .sampler import SolverSettings
 
 
 @MODELS.register_module()
@@ -197,8 +197,8 @@ class DiffusionHead(TamperingHead):
 
         Args:
             inputs (Sequence[Tensor]): The backbone's stages.
-            batch_img_metas (Sequence[dict]): Metas; ``noise_id`` or ``img_path`` identify the
-                image for its noise.
+            batch_img_metas (Sequence[dict]): Metas; the noise depends on ``pixel_hash``, which
+                :class:`DiffIML` puts there. Without, all images get the same noise.
 
         Returns:
             Localization: Maps at the size of the network's input. ``uncertainty`` is the
@@ -236,23 +236,24 @@ class DiffusionHead(TamperingHead):
             # Under autocast the trajectory keeps the weights' precision.
             condition.to(self.noise_schedule.alphas_cumprod.dtype),
             self.codec.channels,
-            [image_identity(meta) for meta in batch_img_metas],
+            [meta.get('pixel_hash', '') for meta in batch_img_metas],
         )
 
     @contextmanager
-    def with_settings(self, **settings: Any) -> Iterator[None]:
-        """Solve with other settings of the sampler for a while.
+    def with_settings(self, settings: SolverSettings) -> Iterator[None]:
+        """Solve with other settings for a while.
 
         Args:
-            **settings: Passed to :class:`DiffusionSampler`; its ``scheduler`` inherits the
-                training schedule where it does not give its own settings.
+            settings (SolverSettings): Settings to change; ``scheduler`` inherits the training
+                schedule where it does not give its own settings.
 
         Raises:
             UserError: As the sampler.
         """
-        if 'scheduler' in settings:
-            settings['scheduler'] = self.noise_schedule.inherit(settings['scheduler'])
-        usual, self.solver = self.solver, self.solver.with_settings(**settings)
+        if settings.scheduler is not None:
+            scheduler = self.noise_schedule.inherit(settings.scheduler)
+            settings = replace(settings, scheduler=scheduler)
+        usual, self.solver = self.solver, self.solver.with_settings(settings)
         try:
             yield
         finally:

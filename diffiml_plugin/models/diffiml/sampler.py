@@ -2,7 +2,8 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
@@ -16,11 +17,51 @@ from .noise_schedule import NOISE_SCHEDULERS, training_target
 Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
-def image_identity(meta: Mapping[str, Any]) -> str:
-    """Name an image by its ``noise_id``, else by its file name (folders differ by machine)."""
-    if 'noise_id' in meta:
-        return meta['noise_id']
-    return str(meta.get('img_path') or 'image').replace('\\', '/').rsplit('/', 1)[-1]
+@dataclass(frozen=True)
+class SolverSettings:
+    """Settings of the solver that a call may change; None leaves one as configured.
+
+    Attributes:
+        num_inference_steps (int, optional): Number of solver steps.
+        ensemble_size (int, optional): Number of noise seeds per image.
+        noise_scale (float, optional): Factor of the noise that the solver starts from, 0 or above.
+        seed (int, optional): Seed of the noise.
+        scheduler (dict, optional): Config of a diffusers scheduler, by class name.
+
+    Raises:
+        UserError: If a number lies outside its range.
+    """
+
+    num_inference_steps: int | None = None
+    ensemble_size: int | None = None
+    noise_scale: float | None = None
+    seed: int | None = None
+    scheduler: dict | None = None
+
+    def __post_init__(self) -> None:
+        for name in ('num_inference_steps', 'ensemble_size'):
+            _check_positive(f"the solver's {name}", getattr(self, name))
+        if self.noise_scale is not None and self.noise_scale < 0:
+            raise UserError(
+                f"the solver's noise_scale must not be negative, got {self.noise_scale}"
+            )
+
+    def given(self) -> dict[str, Any]:
+        """Return the settings that are not None, by name."""
+        return {name: value for name, value in vars(self).items() if value is not None}
+
+
+def _check_positive(name: str, value: int | None) -> None:
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise UserError(f'{name} must be a positive integer, got {value!r}')
+
+
+def pixel_hash(image: Tensor) -> str:
+    """Return the SHA-256 of an image's type, shape and values, which its noise depends on."""
+    image = image.detach().cpu().contiguous()
+    digest = hashlib.sha256(f'{image.dtype} {tuple(image.shape)}'.encode())
+    digest.update(image.view(torch.uint8).numpy())
+    return digest.hexdigest()
 
 
 def identity_generator(identity: str, seed: int, member: int, use: str = '') -> torch.Generator:
@@ -81,24 +122,12 @@ class DiffusionSampler:
         seed: int = 0,
         max_batch: int | None = None,
     ) -> None:
-        for name, value in dict(
-            num_inference_steps=num_inference_steps,
-            ensemble_size=ensemble_size,
-            max_batch=1 if max_batch is None else max_batch,
-        ).items():
-            if not isinstance(value, int) or value < 1:
-                raise UserError(
-                    f'DiffusionSampler {name} must be a positive integer, got {value!r}'
-                )
-        if noise_scale < 0:
-            raise UserError(f'DiffusionSampler noise_scale must not be negative, got {noise_scale}')
-        self.scheduler_cfg = dict(scheduler)
-        self.num_inference_steps = num_inference_steps
-        self.ensemble_size = ensemble_size
-        self.noise_scale = noise_scale
-        self.seed = seed
+        self.settings = SolverSettings(
+            num_inference_steps, ensemble_size, noise_scale, seed, dict(scheduler)
+        )
+        _check_positive('DiffusionSampler max_batch', max_batch)
         self.max_batch = max_batch
-        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
+        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
         # A few of diffusers' solvers take noise only and have no such setting.
         self._prediction_type = scheduler.config.get('prediction_type', 'epsilon')
         if fault := self._solver_fault(getattr(scheduler, 'alphas_cumprod', None)):
@@ -133,26 +162,19 @@ class DiffusionSampler:
             return f'with a perfect denoiser it ends {distance:.2g} away from its estimate'
         return ''
 
-    def with_settings(self, **settings: Any) -> 'DiffusionSampler':
-        """Return a sampler with other settings; those that are not named stay as they are.
+    def with_settings(self, settings: SolverSettings) -> 'DiffusionSampler':
+        """Return a sampler with other settings; those that are None stay as they are.
 
         Raises:
             UserError: As on construction.
         """
-        own = dict(
-            scheduler=self.scheduler_cfg,
-            num_inference_steps=self.num_inference_steps,
-            ensemble_size=self.ensemble_size,
-            noise_scale=self.noise_scale,
-            seed=self.seed,
-            max_batch=self.max_batch,
-        )
-        return type(self)(**(own | settings))
+        settings = replace(self.settings, **settings.given())
+        return type(self)(**vars(settings), max_batch=self.max_batch)
 
     def timesteps(self) -> Tensor:
         """Return the integer timesteps at which the solver evaluates the denoiser."""
-        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
-        scheduler.set_timesteps(self.num_inference_steps)
+        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
+        scheduler.set_timesteps(self.settings.num_inference_steps)
         return scheduler.timesteps.round().long()
 
     @property
@@ -175,9 +197,9 @@ class DiffusionSampler:
         Returns:
             Tensor: (N, B, channels, h, w) clean latents of the N members.
         """
-        members = range(self.ensemble_size)
+        members = range(self.settings.ensemble_size)
         shape = (channels, *condition.shape[-2:])
-        noise = [identity_noise(identities, shape, self.seed, member) for member in members]
+        noise = [identity_noise(identities, shape, self.settings.seed, m) for m in members]
         noise = torch.cat(noise).to(condition)
         owners = list(product(members, identities))
         size = self.max_batch or len(noise)
@@ -188,7 +210,7 @@ class DiffusionSampler:
             images = torch.arange(start, start + len(part)) % len(condition)
             features = condition if len(part) == len(noise) else condition[images]
             latents.append(self._solve(denoise, part, features, owners[start : start + size]))
-        return torch.cat(latents).unflatten(0, (self.ensemble_size, len(condition)))
+        return torch.cat(latents).unflatten(0, (len(members), len(condition)))
 
     def trajectory(
         self, denoise: Denoise, condition: Tensor, channels: int, identities: Sequence[str]
@@ -203,7 +225,8 @@ class DiffusionSampler:
             visited.append(latents)
             return denoise(latents, timestep, condition)
 
-        first = self.with_settings(ensemble_size=1, max_batch=None)
+        # Unbounded: all images are solved at once.
+        first = type(self)(**vars(replace(self.settings, ensemble_size=1)))
         solution = first.sample(recorded, condition, channels, identities)[0]
         return [*visited, solution]
 
@@ -215,14 +238,14 @@ class DiffusionSampler:
         owners: Sequence[tuple[int, str]],
     ) -> Tensor:
         # Multistep solvers keep a history, so each solution has its own scheduler.
-        scheduler = NOISE_SCHEDULERS.build(self.scheduler_cfg)
-        scheduler.set_timesteps(self.num_inference_steps, device=noise.device)
-        latents = noise * self.noise_scale * scheduler.init_noise_sigma
+        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
+        scheduler.set_timesteps(self.settings.num_inference_steps, device=noise.device)
+        latents = noise * self.settings.noise_scale * scheduler.init_noise_sigma
         kwargs = {}
         if 'generator' in inspect.signature(scheduler.step).parameters:
             # Stochastic solvers draw for each image from its own generator.
             kwargs['generator'] = [
-                identity_generator(identity, self.seed, member, '/solver')
+                identity_generator(identity, self.settings.seed, member, '/solver')
                 for member, identity in owners
             ]
         for timestep in scheduler.timesteps:

@@ -1,13 +1,14 @@
 """Stage 2: DiffIML."""
 
-import hashlib
+from typing import Any
 
 import torch
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor
+from torch import Tensor, nn
 
 from ..localizer import Localizer, plain_samples
+from .sampler import pixel_hash
 
 
 @MODELS.register_module()
@@ -17,21 +18,25 @@ class DiffIML(Localizer):
     Of what :class:`Localizer` describes, a sample carries ``pred_edge`` and ``uncertainty`` (the
     ensemble's standard deviation of probability).
 
+    The noise of an image depends on the configured seed and on the image alone: on the
+    :func:`pixel_hash` of the uint8 ``inputs`` of its test pipeline, before they are normalized,
+    padded or put into a batch. Images that ``predict`` gets directly are hashed as they come.
+
     Args:
-        As :class:`mmseg.models.EncoderDecoder`; ``decode_head`` is a :class:`DiffusionHead`.
+        **kwargs: Passed to ``EncoderDecoder``; ``decode_head`` is a :class:`DiffusionHead`.
     """
 
-    def predict(
-        self, inputs: Tensor, data_samples: list[SegDataSample] | None = None
-    ) -> list[SegDataSample]:
-        """Localize tampering in (B, 3, H, W) normalized images."""
-        data_samples = data_samples or plain_samples(inputs)
-        for image, sample in zip(inputs, data_samples, strict=True):
-            meta = sample.metainfo
-            if not (meta.get('img_path') or meta.get('noise_id')):
-                pixels = image.detach().cpu().contiguous().numpy().tobytes()
-                sample.set_metainfo(dict(noise_id=hashlib.sha256(pixels).hexdigest()))
-        return super().predict(inputs, data_samples)
+    def __init__(self, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        # Every way from an image to the network passes here.
+        self.data_preprocessor.register_forward_pre_hook(_note_hashes)
+
+    def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Return (B, K, H, W): the head's maps of (B, 3, H, W) normalized images."""
+        for image, meta in zip(inputs, batch_img_metas, strict=True):
+            if 'pixel_hash' not in meta:
+                meta['pixel_hash'] = pixel_hash(image)
+        return super().inference(inputs, batch_img_metas)
 
     def trajectory(
         self, inputs: Tensor, data_samples: list[SegDataSample]
@@ -57,3 +62,14 @@ class DiffIML(Localizer):
     def score(self, noisy: Tensor, timesteps: Tensor, features: Tensor) -> Tensor:
         """Return the learned grad log p_t(y_t | x); see :meth:`DiffusionHead.score`."""
         return self.decode_head.score(noisy, timesteps, features)
+
+
+def _note_hashes(_: nn.Module, args: tuple) -> tuple | None:
+    """Put each image's ``pixel_hash`` on its data sample, unless the images are for training."""
+    data, *training = args
+    if any(training):
+        return None
+    samples = data.get('data_samples') or plain_samples(data['inputs'])
+    for image, sample in zip(data['inputs'], samples, strict=True):
+        sample.set_metainfo(dict(pixel_hash=pixel_hash(image)))
+    return data | dict(data_samples=samples), *training

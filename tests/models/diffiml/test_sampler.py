@@ -167,7 +167,7 @@ def test_batched_members_equal_the_loop_on_plain_conditions(build, max_batch):
     shape = condition.shape[-2:]
     for member in range(3):
         for image, name in enumerate('ab'):
-            noise = identity_noise([name], (8, *shape), head.solver.seed, member)
+            noise = identity_noise([name], (8, *shape), head.solver.settings.seed, member)
             alone = head.solver._solve(
                 head.denoise, noise, condition[image : image + 1], [(member, name)]
             )
@@ -187,7 +187,7 @@ def test_a_trajectory_ends_in_the_first_member():
 
 def test_wrong_settings_are_named():
     for name, value in dict(noise_scale=-1, num_inference_steps=0, ensemble_size='auto').items():
-        with pytest.raises(UserError, match=f'DiffusionSampler {name} must'):
+        with pytest.raises(UserError, match=f"solver's {name} must"):
             MODELS.build(
                 dict(type='DiffusionSampler', scheduler=dict(type='DDIMScheduler'), **{name: value})
             )

@@ -62,4 +62,4 @@ def test_solvers_of_a_diffusion_are_accepted(name):
         (2, dict(prediction_type='v_prediction')),
         (2, published | dict(prediction_type='epsilon')),
     ):
-        assert sampler(name, steps, **changes).num_inference_steps == steps
+        assert sampler(name, steps, **changes).settings.num_inference_steps == steps

@@ -1,3 +1,5 @@
+import hashlib
+
 import pytest
 import torch
 from mmseg.structures import SegDataSample
@@ -25,6 +27,34 @@ def test_prediction_does_not_depend_on_the_batch(model):
     for one, other in zip(together, turned[::-1], strict=True):
         assert torch.allclose(one.seg_logits.data, other.seg_logits.data, atol=1e-5)
     assert torch.allclose(together[1].seg_logits.data, alone.seg_logits.data, atol=1e-5)
+
+
+@torch.inference_mode()
+def test_noise_is_that_of_the_pixels_alone(model, monkeypatch):
+    """Whatever the name, the batch, the padding or the step; unlike another picture's."""
+    first, second = torch.randint(0, 256, (2, 3, 56, 64), dtype=torch.uint8)
+    digests = [
+        hashlib.sha256(b'torch.uint8 (3, 56, 64)' + image.numpy().tobytes()).hexdigest()
+        for image in (first, second)
+    ]
+    identities, sample = [], model.decode_head.solver.sample
+
+    def recorded(denoise, condition, channels, names):
+        identities.append(names)
+        return sample(denoise, condition, channels, names)
+
+    monkeypatch.setattr(model.decode_head.solver, 'sample', recorded)
+    meta = dict(ori_shape=(56, 64), img_shape=(56, 64))
+    named = [SegDataSample(metainfo=meta | dict(img_path=name)) for name in ('a.png', 'b.png')]
+    model.test_step(dict(inputs=[first, second], data_samples=named))
+    model.val_step(dict(inputs=[second, first], data_samples=named))
+    model.test_step(dict(inputs=first[None]))
+    model.data_preprocessor.test_cfg = dict(size_divisor=64)
+    model.test_step(dict(inputs=[second]))
+    # Mirrored, as by test-time augmentation, it is another picture.
+    model.test_step(dict(inputs=[first.flip(-1)]))
+    assert identities[:4] == [digests, digests[::-1], digests[:1], digests[1:]]
+    assert identities[4][0] not in digests
 
 
 @torch.inference_mode()

@@ -1,0 +1,294 @@
+"""Predictions of many images as files in a folder, in runs that can be resumed."""
+
+import csv
+import errno
+import hashlib
+import io
+import json
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from ..engine.checkpoint import sha256_of
+from ..errors import UserError
+from ..escaping import path_cell, valid_text
+from ..models.diffiml.sampler import SolverSettings
+from . import files
+from .inferencer import DiffIMLInferencer
+from .photos import find_photos, place_of
+from .prediction import Failure, Prediction
+
+# Suffixes of the outputs.
+_ALWAYS = ('mask.png', 'probability.png')
+_OVERLAY = ('overlay.png', 'strip.png')
+_TRAJECTORY = ('trajectory.gif', 'trajectory.png')
+_COLUMNS = (
+    'name', 'width', 'height', 'score', 'threshold', 'tampered_share', 'mean_uncertainty',
+)  # fmt: skip
+_OF_PROVENANCE = ('input_sha256', 'model_sha256', 'config_sha256', 'seed', 'settings', 'versions')
+# Length of an output's name in bytes: file systems allow 255, and suffixes follow.
+_LONGEST_NAME = 200
+# What is wrong with the name or the place of one image's outputs, and not with the disk.
+_OF_ONE_IMAGE = (
+    errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
+)  # fmt: skip
+
+
+class _Image(NamedTuple):
+    """An image, its name, and the beginning of its outputs' names."""
+
+    source: Path
+    name: str
+    stem: str
+
+
+class FolderExport:
+    """Predicts images and writes the results to a folder; ``run`` may be interrupted and resumed.
+
+    For each image NAME, the folder gets NAME.mask.png (0 and 255), NAME.probability.png (0 to 255)
+    and, at last, NAME.json with score, share of tampered area, and the SHA-256 of image, weights,
+    config and outputs. Each file appears whole or not at all. What this class did not write is
+    never replaced.
+
+    Args:
+        inferencer (DiffIMLInferencer): The model.
+        inputs (str | Path | Sequence[str | Path]): Files, folders or glob patterns.
+        out (str | Path): The folder.
+        batch_size (int): Largest number of images, or tiles, that go through the model at once.
+            Defaults to 1.
+        overlay (bool): Whether to write NAME.overlay.png (probability over the image) and
+            NAME.strip.png (labelled pictures of all maps). Defaults to False.
+        trajectory (bool): Whether to write NAME.trajectory.gif and .png (from noise to mask).
+            Defaults to False.
+        tables (Sequence[str]): Formats of the tables of all images, results.json and results.csv:
+            'json', 'csv'. Defaults to none.
+        skip_existing (bool): Whether to skip images whose outputs exist, unchanged, from the same
+            image, weights, config and settings. Defaults to False.
+        **settings: Passed to :meth:`DiffIMLInferencer.stream`.
+
+    Attributes:
+        images (list): The images.
+        records (dict[str, dict]): Content of NAME.json of the images that are done, by name.
+        existing (int): Number of images that are skipped.
+        failures (list[Failure]): Inputs without an image, and images that failed.
+        left_out (list[Path]): Files among the inputs that an earlier run wrote.
+
+    Raises:
+        UserError: If a setting lies outside its range, or two images would write the same files.
+
+    Examples:
+        >>> export = FolderExport(DiffIMLInferencer(), 'photographs/', 'out', skip_existing=True)
+        >>> export.run()
+        >>> export.records, export.failures
+    """
+
+    def __init__(
+        self,
+        inferencer: DiffIMLInferencer,
+        inputs: str | Path | Sequence[str | Path],
+        out: str | Path,
+        *,
+        batch_size: int = 1,
+        overlay: bool = False,
+        trajectory: bool = False,
+        tables: Sequence[str] = (),
+        skip_existing: bool = False,
+        **settings: Any,
+    ) -> None:
+        self.inferencer = inferencer
+        self.out = Path(out)
+        self.batch_size = batch_size
+        self.tables = tables
+        self.settings = settings
+        self.solver = {k: v for k, v in settings.items() if k in vars(SolverSettings())}
+        self.suffixes = [*_ALWAYS, *_OVERLAY * overlay, *_TRAJECTORY * trajectory]
+        # Wrong settings show here, before anything is written.
+        inferencer.stream([], batch_size, **settings)
+        if trajectory and inferencer.solver_settings is None:
+            raise UserError('there is no trajectory: the model has no diffusion solver')
+        if self.out.exists() and not self.out.is_dir():
+            raise UserError(f'{str(out)!r} is a file: give a folder')
+        self.images: list[_Image] = []
+        self.failures: list[Failure] = []
+        self._find([inputs] if isinstance(inputs, str | Path) else inputs)
+        records = ((i.name, self._existing(i)) for i in self.images if skip_existing)
+        self.records = {name: record for name, record in records if record is not None}
+        self.existing = len(self.records)
+
+    def _find(self, inputs: Sequence[str | Path]) -> None:
+        """List all images, and the inputs behind which there is none."""
+        left_out: list[Path] = []
+        places: set[str] = set()
+        # An image's record could get the table's name.
+        taken = {'results': self.out / 'results.json'} if 'json' in self.tables else {}
+        for one in inputs:
+            try:
+                photos = list(find_photos(one, left_out))
+            except UserError as error:
+                self.failures.append(Failure(valid_text(str(one)), valid_text(str(error))))
+                continue
+            for source, name in photos:
+                image = _Image(Path(source), name, _stem_of(name))
+                # By two inputs, under two names.
+                if place_of(image.source) in places:
+                    continue
+                places.add(place_of(image.source))
+                other = taken.setdefault(image.stem, image.source)
+                if other is not image.source:
+                    raise UserError(
+                        f'{str(other)!r} and {str(image.source)!r} would write the same files: '
+                        'give the folder above them, or run twice with another folder for outputs'
+                    )
+                self.images.append(image)
+        self.left_out = list({place_of(path): path for path in left_out}.values())
+
+    def run(self, report: Callable[[str, Prediction | Failure], None] | None = None) -> None:
+        """Predict and write all images that are not skipped, and then the tables.
+
+        Args:
+            report (Callable, optional): Called with each image's name and what came of it, once
+                its files are written.
+
+        Raises:
+            OSError: If the folder cannot be written to.
+        """
+        images = [image for image in self.images if image.name not in self.records]
+        outcomes = self.inferencer.stream(
+            (image.source for image in images), self.batch_size, **self.settings
+        )
+        try:
+            for image, outcome in zip(images, outcomes, strict=True):
+                if isinstance(outcome, Prediction):
+                    outcome = self._written(image, outcome)
+                if isinstance(outcome, Failure):
+                    name, reason = valid_text(image.name), valid_text(outcome.reason)
+                    self.failures.append(Failure(name, reason))
+                if report is not None:
+                    report(image.name, outcome)
+        finally:
+            self._write_tables()
+
+    def _written(self, image: _Image, prediction: Prediction) -> Prediction | Failure:
+        """Write an image's outputs; return what is wrong if that cannot be done."""
+        try:
+            self._keep_others(image)
+            self.records[image.name] = self._write(image, prediction)
+        except UserError as error:
+            return Failure(image.name, str(error))
+        except OSError as error:
+            if error.errno not in _OF_ONE_IMAGE:
+                raise
+            return Failure(image.name, f'its outputs cannot be written: {error.strerror}')
+        return prediction
+
+    def _outputs(self, image: _Image) -> list[Path]:
+        """List all files that may be there for an image, the record first."""
+        suffixes = ('json', *_ALWAYS, *_OVERLAY, *_TRAJECTORY)
+        return [self._output(image, suffix) for suffix in suffixes]
+
+    def _output(self, image: _Image, suffix: str) -> Path:
+        return self.out / f'{image.stem}.{suffix}'
+
+    def _keep_others(self, image: _Image) -> None:
+        """Raise if an output would replace a file that is not one."""
+        for path in self._outputs(image):
+            if files.is_foreign(path):
+                raise UserError(
+                    f'{path.name!r} exists in {str(self.out)!r} and was not written by '
+                    '`diffiml predict`: give another folder, or move it away'
+                )
+
+    def _write(self, image: _Image, prediction: Prediction) -> dict:
+        contents = self._contents(image, prediction)
+        # The record first and last: it says that all is there, and nothing of another run beside.
+        for path in self._outputs(image):
+            path.unlink(missing_ok=True)
+        outputs = {}
+        for suffix in self.suffixes:
+            path = self._output(image, suffix)
+            sha256 = files.write_atomically(path, contents[suffix]())
+            outputs[suffix] = dict(file=valid_text(path.name), sha256=sha256)
+        record = prediction.record() | dict(
+            name=valid_text(image.name), options=self.settings, outputs=outputs
+        )
+        files.write_atomically(self._output(image, 'json'), files.as_json(record))
+        return record
+
+    def _contents(self, image: _Image, prediction: Prediction) -> dict[str, Callable[[], bytes]]:
+        """Say how each output is made, by suffix."""
+        provenance = prediction.provenance
+        probability = (255 * prediction.probability).round().astype(np.uint8)
+        contents = {
+            'mask.png': lambda: files.png(255 * prediction.mask, provenance),
+            'probability.png': lambda: files.png(probability, provenance),
+            'overlay.png': lambda: files.png(prediction.overlay(), provenance),
+            'strip.png': lambda: files.strip(prediction),
+        }
+        if 'trajectory.gif' in self.suffixes:
+            film = self.inferencer.trajectory(image.source, **self.solver)
+            contents |= {
+                'trajectory.gif': lambda: files.trajectory_gif(*film, provenance),
+                'trajectory.png': lambda: files.trajectory_strip(*film, image.name, provenance),
+            }
+        return contents
+
+    def _existing(self, image: _Image) -> dict | None:
+        """Return the record of an earlier run, if all it tells of exists and would be the same."""
+        try:
+            path = self._output(image, 'json')
+            if not path.is_file() or path.stat().st_size > files.LARGEST_RECORD:
+                return None
+            record = json.loads(path.read_text())
+            provenance = record['provenance']
+            same = (
+                provenance.items() >= self.inferencer.hashes.items()
+                and record['options'] == self.settings
+                and all(
+                    sha256_of(self._output(image, suffix)) == record['outputs'][suffix]['sha256']
+                    for suffix in self.suffixes
+                )
+                and provenance['input_sha256'] == sha256_of(image.source)
+            )
+        except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
+            # Not there, or not whole: it is made again.
+            return None
+        return record if same else None
+
+    def _write_tables(self) -> None:
+        # In the order of the images, whatever was there already.
+        records = [self.records[i.name] for i in self.images if i.name in self.records]
+        if 'json' in self.tables:
+            content = dict(predictions=records, failures=list(map(vars, self.failures)))
+            files.write_atomically(self.out / 'results.json', files.as_json(content))
+        if 'csv' in self.tables:
+            text = _as_csv(records, self.failures)
+            files.write_atomically(self.out / 'results.csv', text.encode())
+
+
+def _stem_of(name: str) -> str:
+    """Shorten a name that leaves no room for suffixes; a hash keeps it from becoming another's."""
+    folder, name = os.path.split(name)
+    if len(os.fsencode(name)) > _LONGEST_NAME:
+        mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]
+        while len(os.fsencode(name)) > _LONGEST_NAME:
+            name = name[:-1]
+        name = f'{name}~{mark}'
+    return os.path.join(folder, name)
+
+
+def _as_csv(records: list[dict], failures: list[Failure]) -> str:
+    table = io.StringIO(newline='')
+    writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
+    writer.writeheader()
+    for record in records:
+        row = {k: record[k] for k in _COLUMNS} | dict(name=path_cell(record['name']))
+        for key in _OF_PROVENANCE:
+            value = record['provenance'][key]
+            row[key] = json.dumps(value) if isinstance(value, dict) else value
+        writer.writerow(row)
+    for failure in failures:
+        writer.writerow(dict(name=path_cell(failure.name), failure=path_cell(failure.reason)))
+    return table.getvalue()
