@@ -18,7 +18,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffiml_plugin.apis.files import write_atomically
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.cli import INTERRUPTED, main
 
@@ -174,19 +173,6 @@ def test_what_is_printed_goes_where_it_is_meant_to(images, tmp_path, run_env):
     assert re.fullmatch(rf'{path.name}: score 0\.\d{{3}}, \d+\.\d % marked', line)
     assert total == f'1 image in {tmp_path / "out"}'
     assert 'Predicting' in shown and 'score' not in shown
-
-
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
-    path = tmp_path / 'a.png'
-    write_atomically(path, b'old')
-
-    def broken(*_: object) -> None:
-        raise OSError('no space left')
-
-    monkeypatch.setattr(os, 'replace', broken)
-    with pytest.raises(OSError, match='no space'):
-        write_atomically(path, b'new')
-    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
 
 
 def test_names_that_would_collide_are_refused(run, images, tmp_path):

@@ -1,0 +1,122 @@
+"""Folders of predictions, written from Python; the command's tests see the rest."""
+
+import csv
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from PIL import Image
+from torch import nn
+
+from diffiml_plugin.apis import DiffIMLInferencer, Failure, FolderExport, Prediction
+from diffiml_plugin.errors import UserError
+
+
+class Brightness(nn.Module):
+    """Says of each pixel by itself that it is as tampered as it is bright."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor([gain]))
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+        dataset = dict(pipeline=pipeline)
+        self.cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dataset)))
+
+    def test_step(self, data: dict) -> list:
+        for sample, image in zip(data['data_samples'], data['inputs'], strict=True):
+            prob = self.gain * image.float().mean(0, keepdim=True) / 255
+            sample.seg_logits = PixelData(data=prob)
+        return data['data_samples']
+
+
+def inferencer(gain: float = 1.0) -> DiffIMLInferencer:
+    return DiffIMLInferencer(Brightness(gain), show_progress=False)
+
+
+@pytest.fixture
+def folder(tmp_path) -> Path:
+    """Three images of one grey each, and a text."""
+    for name, grey in dict(dark=10, grey=120, light=250).items():
+        Image.new('RGB', (12, 8), (grey, grey, grey)).save(tmp_path / f'{name}.png')
+    (tmp_path / 'text.png').write_text('not an image')
+    return tmp_path
+
+
+def test_files_records_and_tables(folder, tmp_path):
+    out, outcomes = tmp_path / 'out', {}
+    export = FolderExport(inferencer(), folder, out, tables=('csv', 'json'), threshold=0.3)
+    export.run(outcomes.__setitem__)
+    names = ['dark.png', 'grey.png', 'light.png']
+    assert list(export.records) == names and export.existing == 0
+    assert [type(outcomes[name]) for name in names] == [Prediction] * 3
+    assert [failure.name for failure in export.failures] == ['text.png']
+    assert isinstance(outcomes['text.png'], Failure)
+    for name, grey in zip(names, (10, 120, 250), strict=True):
+        probability, mask = (
+            np.asarray(Image.open(out / f'{name}.{end}.png')) for end in ('probability', 'mask')
+        )
+        assert (probability == grey).all() and (mask == 255 * (grey / 255 > 0.3)).all()
+        record = json.loads((out / f'{name}.json').read_text())
+        assert record == export.records[name] and record['options'] == dict(threshold=0.3)
+    results = json.loads((out / 'results.json').read_text())
+    assert results['predictions'] == list(export.records.values())
+    assert results['failures'] == [vars(failure) for failure in export.failures]
+    with (out / 'results.csv').open(newline='') as file:
+        assert [row['name'] for row in csv.DictReader(file)] == [*names, 'text.png']
+
+
+def test_an_interrupted_run_is_resumed(folder, tmp_path):
+    out = tmp_path / 'out'
+
+    def interrupted(name: str, _: Prediction) -> None:
+        if name == 'grey.png':
+            raise KeyboardInterrupt
+
+    export = FolderExport(inferencer(), folder, out, tables=['csv'])
+    with pytest.raises(KeyboardInterrupt):
+        export.run(interrupted)
+    assert list(export.records) == ['dark.png', 'grey.png']
+    assert len((out / 'results.csv').read_text().splitlines()) == 3
+    predicted = []
+    export = FolderExport(inferencer(), str(folder), str(out), skip_existing=True)
+    export.run(lambda name, outcome: predicted.append(name))
+    assert export.existing == 2 and len(export.left_out) == 4
+    assert predicted == ['light.png', 'text.png'] and len(export.records) == 3
+    # A module of other weights, or another setting, is not the same.
+    assert FolderExport(inferencer(0.5), folder, out, skip_existing=True).existing == 0
+    assert FolderExport(inferencer(), folder, out, skip_existing=True, tile=16).existing == 0
+    assert FolderExport(inferencer(), folder, out, skip_existing=True).existing == 3
+
+
+def test_nothing_is_written_with_wrong_settings(folder, tmp_path):
+    out = tmp_path / 'out'
+    for words, options in {
+        'threshold': dict(threshold=2),
+        'has no diffusion solver': dict(num_inference_steps=2),
+        'no trajectory': dict(trajectory=True),
+    }.items():
+        with pytest.raises(UserError, match=words):
+            FolderExport(inferencer(), folder, out, **options)
+    with pytest.raises(UserError, match='is a file'):
+        FolderExport(inferencer(), folder, folder / 'text.png')
+    assert not out.exists()
+    export = FolderExport(inferencer(), [folder / 'none', tmp_path / 'no*.png'], out)
+    assert [failure.reason.partition(' ')[0] for failure in export.failures] == ['nothing']
+    export.run()
+    assert len(export.failures) == 2 and not export.records
+
+
+def test_a_module_needs_its_config():
+    module = Brightness()
+    assert DiffIMLInferencer(module, device='cpu').hashes.keys() == {
+        'model_sha256', 'config_sha256'
+    }  # fmt: skip
+    with pytest.raises(UserError, match='has its weights'):
+        DiffIMLInferencer(module, 'weights.pth')
+    del module.cfg
+    with pytest.raises(UserError, match='set `cfg`'):
+        DiffIMLInferencer(module)

@@ -1,0 +1,20 @@
+"""Files that are written whole or not at all."""
+
+import os
+
+import pytest
+
+from diffiml_plugin.apis.files import write_atomically
+
+
+def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+    path = tmp_path / 'a.png'
+    write_atomically(path, b'old')
+
+    def broken(*_: object) -> None:
+        raise OSError('no space left')
+
+    monkeypatch.setattr(os, 'replace', broken)
+    with pytest.raises(OSError, match='no space'):
+        write_atomically(path, b'new')
+    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
