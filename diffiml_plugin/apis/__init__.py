@@ -5,7 +5,8 @@ from .evaluate import evaluate
 from .export import FolderExport
 from .inferencer import DiffIMLInferencer
 from .model import get_test_set, latest_checkpoint, load_model
-from .photos import Photo, find_photos, read_photo
+from .photo_search import find_photos
+from .photos import Photo, read_photo
 from .prediction import Failure, Prediction
 from .robustness import GRID, Condition, conditions, fingerprint, read_figures, test_grid
 

@@ -177,17 +177,17 @@ def _opened(data: bytes) -> Image.Image:
         # HEIC and AVIF share a container, and some of its names.
         if re.match(beginning, data, re.DOTALL) and b'avif' not in data[8:64]:
             raise DecodingError(_unreadable(name))
-    with warnings.catch_warnings(record=True) as said:
+    with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
         # Otherwise all that is not read is "not identified".
         explained, Image.WARN_POSSIBLE_FORMATS = Image.WARN_POSSIBLE_FORMATS, True
         try:
             image = Image.open(io.BytesIO(data), formats=formats())
         except Image.UnidentifiedImageError:
-            reasons = [str(w.message).partition(' opening failed. ') for w in said]
+            reasons = [str(w.message).partition(' opening failed. ') for w in caught]
             # A TGA file has no mark by which it is known: every file might be one.
-            for kind, found, reason in reasons:
-                if found and kind != 'TGA':
+            for kind, failed, reason in reasons:
+                if failed and kind != 'TGA':
                     if reason == 'unknown pixel mode':
                         reason = f'its kind of samples is unknown: {_TO_EIGHT}'
                     raise DecodingError(
@@ -261,12 +261,12 @@ def _by_opencv(data: bytes, image: Image.Image) -> np.ndarray | None:
         return None
     _check_range(image)
     flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
-    with _listening() as said:
+    with _listening() as printed:
         try:
             pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flags)
         except cv2.error:
             return None
-        if image.format in ('JPEG', 'MPO') and _CORRUPT_JPEG.search(words := said()):
+        if image.format in ('JPEG', 'MPO') and _CORRUPT_JPEG.search(words := printed()):
             raise DecodingError(f'is damaged: {words.splitlines()[0]}')
     if pixels is None or pixels.shape[:2] != image.size[::-1]:
         return None
@@ -336,7 +336,7 @@ def _range_of(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple[fl
     elif image.mode.startswith('I;16'):
         low, high = 0, 2 ** _first(tags.get(_BITS), 16) - 1
     elif image.mode == 'F':
-        # What all programs write where nothing else is said.
+        # What all programs write where they declare nothing else.
         low, high = 0, 1
     elif image.format in ('PNG', 'PPM'):
         # Pillow may have no other mode for their 16 bits.

@@ -1,9 +1,7 @@
 """Predictions of many images as files in a folder, in runs that can be resumed."""
 
-import csv
 import errno
 import hashlib
-import io
 import json
 import os
 from collections.abc import Callable, Sequence
@@ -14,21 +12,17 @@ import numpy as np
 
 from ..engine.checkpoint import sha256_of
 from ..errors import UserError
-from ..escaping import path_cell, valid_text
+from ..escaping import valid_text
 from ..models.diffiml.sampler import SolverSettings
 from . import files
 from .inferencer import DiffIMLInferencer
-from .photos import find_photos, place_of
+from .photo_search import find_photos, place_of
 from .prediction import Failure, Prediction
 
 # Suffixes of the outputs.
 _ALWAYS = ('mask.png', 'probability.png')
 _OVERLAY = ('overlay.png', 'strip.png')
 _TRAJECTORY = ('trajectory.gif', 'trajectory.png')
-_COLUMNS = (
-    'name', 'width', 'height', 'score', 'threshold', 'tampered_share', 'mean_uncertainty',
-)  # fmt: skip
-_OF_PROVENANCE = ('input_sha256', 'model_sha256', 'config_sha256', 'seed', 'settings', 'versions')
 # Length of an output's name in bytes: file systems allow 255, and suffixes follow.
 _LONGEST_NAME = 200
 # What is wrong with the name or the place of one image's outputs, and not with the disk.
@@ -174,7 +168,6 @@ class FolderExport:
     def _written(self, image: _Image, prediction: Prediction) -> Prediction | Failure:
         """Write an image's outputs; return what is wrong if that cannot be done."""
         try:
-            self._keep_others(image)
             self.records[image.name] = self._write(image, prediction)
         except UserError as error:
             return Failure(image.name, str(error))
@@ -192,16 +185,13 @@ class FolderExport:
     def _output(self, image: _Image, suffix: str) -> Path:
         return self.out / f'{image.stem}.{suffix}'
 
-    def _keep_others(self, image: _Image) -> None:
-        """Raise if an output would replace a file that is not one."""
+    def _write(self, image: _Image, prediction: Prediction) -> dict:
         for path in self._outputs(image):
             if files.is_foreign(path):
                 raise UserError(
                     f'{path.name!r} exists in {str(self.out)!r} and was not written by '
                     '`diffiml predict`: give another folder, or move it away'
                 )
-
-    def _write(self, image: _Image, prediction: Prediction) -> dict:
         contents = self._contents(image, prediction)
         # The record first and last: it says that all is there, and nothing of another run beside.
         for path in self._outputs(image):
@@ -264,8 +254,8 @@ class FolderExport:
             content = dict(predictions=records, failures=list(map(vars, self.failures)))
             files.write_atomically(self.out / 'results.json', files.as_json(content))
         if 'csv' in self.tables:
-            text = _as_csv(records, self.failures)
-            files.write_atomically(self.out / 'results.csv', text.encode())
+            content = files.as_csv(records, self.failures)
+            files.write_atomically(self.out / 'results.csv', content)
 
 
 def _stem_of(name: str) -> str:
@@ -277,18 +267,3 @@ def _stem_of(name: str) -> str:
             name = name[:-1]
         name = f'{name}~{mark}'
     return os.path.join(folder, name)
-
-
-def _as_csv(records: list[dict], failures: list[Failure]) -> str:
-    table = io.StringIO(newline='')
-    writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
-    writer.writeheader()
-    for record in records:
-        row = {k: record[k] for k in _COLUMNS} | dict(name=path_cell(record['name']))
-        for key in _OF_PROVENANCE:
-            value = record['provenance'][key]
-            row[key] = json.dumps(value) if isinstance(value, dict) else value
-        writer.writerow(row)
-    for failure in failures:
-        writer.writerow(dict(name=path_cell(failure.name), failure=path_cell(failure.reason)))
-    return table.getvalue()

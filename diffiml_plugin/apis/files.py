@@ -1,5 +1,6 @@
 """Outputs of a prediction as files, each written whole or not at all."""
 
+import csv
 import hashlib
 import io
 import json
@@ -11,16 +12,22 @@ import numpy as np
 from PIL import Image
 from PIL.PngImagePlugin import PngInfo
 
-from ..escaping import printable
+from ..escaping import path_cell, printable
 from ..visualization import blend, draw_grid
-from .photos import is_output, reduced
-from .prediction import Prediction
+from .photo_search import is_output
+from .photos import reduced
+from .prediction import Failure, Prediction
 
 # The key of the text in PNG files.
 PROVENANCE = 'diffiml'
-# In bytes; a larger JSON file is not a record.
+# Size in bytes; a larger JSON file is not a record.
 LARGEST_RECORD = 10_000_000
-# Of a strip: pixels to an inch, and to a side of what goes into it.
+# Columns of a table.
+_COLUMNS = (
+    'name', 'width', 'height', 'score', 'threshold', 'tampered_share', 'mean_uncertainty',
+)  # fmt: skip
+_OF_PROVENANCE = ('input_sha256', 'model_sha256', 'config_sha256', 'seed', 'settings', 'versions')
+# Pixels of a strip per inch, and of the side of a picture in it.
 _DPI = 180
 _STRIP = 480
 
@@ -71,6 +78,22 @@ def as_json(content: dict) -> bytes:
     return text.encode(errors='backslashreplace')
 
 
+def as_csv(records: Sequence[dict], failures: Sequence[Failure]) -> bytes:
+    """Write a table of the records of all images, those that failed at the end."""
+    table = io.StringIO(newline='')
+    writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
+    writer.writeheader()
+    for record in records:
+        row = {k: record[k] for k in _COLUMNS} | dict(name=path_cell(record['name']))
+        for key in _OF_PROVENANCE:
+            value = record['provenance'][key]
+            row[key] = json.dumps(value) if isinstance(value, dict) else value
+        writer.writerow(row)
+    for failure in failures:
+        writer.writerow(dict(name=path_cell(failure.name), failure=path_cell(failure.reason)))
+    return table.getvalue().encode()
+
+
 def png(array: np.ndarray, provenance: Mapping) -> bytes:
     """Encode (H, W) or (H, W, 3) RGB uint8, with the provenance as text under 'diffiml'."""
     info = PngInfo()
@@ -115,7 +138,7 @@ def trajectory_gif(
         image (np.ndarray): (H, W, 3) uint8 RGB.
         frames (Sequence[np.ndarray]): (H, W) probabilities.
         provenance (Mapping): Stored as the file's comment.
-        seconds (float): Of all frames but the last, which stays as long again.
+        seconds (float): Duration of all frames but the last, which stays as long again.
     """
     pictures = []
     for number, frame in enumerate(frames):

@@ -25,7 +25,8 @@ from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import SolverSettings
 from .batching import Cutting, Job, View, batches_of, predict_views
 from .model import config_sha256, find_model, get_test_set, load_model, weights_sha256
-from .photos import MAX_PIXELS, PhotoSource, find_photos, read_photo, reduced
+from .photo_search import find_photos
+from .photos import MAX_PIXELS, PhotoSource, read_photo, reduced
 from .prediction import Failure, Prediction
 
 
@@ -287,13 +288,13 @@ class DiffIMLInferencer:
     def _provenance(self, job: Job) -> dict:
         solver = vars(self.solver_settings or SolverSettings())
         names = ('num_inference_steps', 'ensemble_size', 'noise_scale')
-        known = {name: solver[name] for name in names if solver[name] is not None}
+        settings = {name: solver[name] for name in names if solver[name] is not None}
         return dict(
             input=job.photo.name,
             input_sha256=job.photo.sha256,
             **self.hashes,
             seed=solver['seed'],
-            settings=vars(job.cutting) | known,
+            settings=vars(job.cutting) | settings,
             device=str(next(self.model.parameters()).device),
             versions=dict(
                 diffiml_plugin=__version__,

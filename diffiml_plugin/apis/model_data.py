@@ -43,7 +43,7 @@ _LOADING = (
 _SHIPPED = (None, 'shipped', 'shipped-published')
 # A package of models that download what they want.
 _DOWNLOADING = ('IMDLBenCoModel',)
-# Of a config; real ones have some hundred values.
+# Limits of a config; real ones have some hundred values.
 _MAX_VALUES = 20_000
 _MAX_DEPTH = 40
 _MAX_BYTES = 10_000_000
@@ -72,8 +72,8 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
     except OSError as error:
         raise UserError(f'{str(path)!r} cannot be read: {error.strerror}') from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:
-        said = (str(error) or type(error).__name__).splitlines()[0]
-        raise UserError(f'{str(path)!r} cannot be understood: {said}') from None
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise UserError(f'{str(path)!r} cannot be understood: {reason}') from None
 
 
 def read_data_config(path: Path) -> Config:
@@ -106,13 +106,13 @@ def read_pretrained(folder: Path) -> tuple[Config, Path]:
     """
     check_index(folder)
     model, scheduler = folder / 'model', folder / 'scheduler/scheduler_config.json'
-    known = read_model(model, folder)
+    content = read_model(model, folder)
     solver = read_json(inside(scheduler, folder))
     try:
         config = registry_config(solver['_class_name'], solver)
-        known['segmentor']['decode_head']['sampler']['scheduler'] = config
+        content['segmentor']['decode_head']['sampler']['scheduler'] = config
         # Of the training's noise, which sampling also asks for.
-        cfg = model_config(known['segmentor'], known['test_pipeline'], str(folder))
+        cfg = model_config(content['segmentor'], content['test_pipeline'], str(folder))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'the folder {str(folder)!r} has an {INDEX}, but is not what '
@@ -163,13 +163,13 @@ def read_model(folder: Path, root: Path) -> dict[str, Any]:
         UserError: If it is not one's, or says more than data may.
     """
     path = folder / 'config.json'
-    known = read_json(inside(path, root))
-    if not isinstance(known, dict) or not {'segmentor', 'test_pipeline'} <= known.keys():
+    content = read_json(inside(path, root))
+    if not isinstance(content, dict) or not {'segmentor', 'test_pipeline'} <= content.keys():
         raise UserError(f'{str(path)!r} has no `segmentor` and `test_pipeline`')
-    if unknown := sorted(known.keys() - set(_MODEL_KEYS)):
+    if unknown := sorted(content.keys() - set(_MODEL_KEYS)):
         raise UserError(f'{str(path)!r}: no DiffIMLModel has a setting {unknown[0]!r}')
-    check_model(known['segmentor'], known['test_pipeline'], str(path))
-    return known
+    check_model(content['segmentor'], content['test_pipeline'], str(path))
+    return content
 
 
 def find_weights(folder: Path, root: Path) -> Path:

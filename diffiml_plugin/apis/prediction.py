@@ -1,4 +1,4 @@
-"""What a model says of one photograph."""
+"""What a model predicts for one photograph."""
 
 from dataclasses import dataclass, field
 
@@ -9,20 +9,20 @@ from ..visualization import blend
 
 @dataclass
 class Prediction:
-    """A model's finding in one photograph, at its own size and the way a viewer turns it.
+    """A model's prediction for one photograph, at its own size and the way a viewer turns it.
 
     Attributes:
         name (str): The photograph's file name, or 'image' for one from memory.
         image (np.ndarray): (H, W, 3) uint8 RGB.
-        probability (np.ndarray): (H, W) float32 in 0..1, of tampering.
+        probability (np.ndarray): (H, W) float32, the probability of tampering, 0..1.
         mask (np.ndarray): (H, W) uint8, 1 where the probability is above ``threshold``.
-        score (float): 0..1, that the image is tampered at all.
-        threshold (float): 0..1.
-        edge (np.ndarray, optional): (H, W) float32 in 0..1, of the region's boundary.
+        score (float): Score that the image is tampered at all, 0..1.
+        threshold (float): Threshold of the mask, 0..1.
+        edge (np.ndarray, optional): (H, W) float32, the probability of the region's boundary, 0..1.
         uncertainty (np.ndarray, optional): (H, W) float32, the ensemble's standard deviation of
             probability, 0..0.5.
-        confidence (np.ndarray, optional): (H, W) float32 in 0..1, of models that estimate it.
-        provenance (dict): What it depends on; see :class:`DiffIMLInferencer`.
+        confidence (np.ndarray, optional): (H, W) float32 in 0..1, where the model estimates it.
+        provenance (dict): What it depends on, as :class:`DiffIMLInferencer` says.
     """
 
     name: str
@@ -40,13 +40,14 @@ class Prediction:
         """Draw the probability over the image, (H, W, 3) uint8 RGB.
 
         Args:
-            opacity (float): 0..1, of a probability of 1; lower ones are as much more transparent.
+            opacity (float): Opacity where the probability is 1, 0..1; proportionally lower
+                elsewhere.
         """
         return blend(self.image, self.probability, opacity)
 
     def panels(self) -> dict[str, np.ndarray]:
         """Collect what there is to draw by title, for ``draw_grid``."""
-        found = {
+        panels = {
             'image': self.image,
             'overlay': self.overlay(),
             'probability': self.probability,
@@ -54,8 +55,8 @@ class Prediction:
         }
         for title in ('edge', 'uncertainty', 'confidence'):
             if getattr(self, title) is not None:
-                found[title] = getattr(self, title)
-        return found
+                panels[title] = getattr(self, title)
+        return panels
 
     def record(self) -> dict:
         """Say it in numbers and words alone, ready for JSON."""
@@ -76,7 +77,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photograph of which nothing could be said, and why, in one sentence."""
+    """A photograph for which nothing could be predicted, and why, in one sentence."""
 
     name: str
     reason: str

@@ -1,4 +1,4 @@
-"""Cutting of large photographs into tiles, and blending of what is found in them."""
+"""Cutting of large photographs into tiles, and blending of what is predicted in them."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -32,7 +32,7 @@ def tiles_of(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
     Args:
         shape (tuple[int, int]): (H, W) in pixels.
         size (int): Side of a tile in pixels, at least 8.
-        overlap (int): In pixels, 0 to half of ``size``.
+        overlap (int): Least overlap of tiles in pixels, 0 to half of ``size``.
 
     Raises:
         UserError: If size or overlap lie outside their range.

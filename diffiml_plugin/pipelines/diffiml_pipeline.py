@@ -1,7 +1,7 @@
 """DiffIML as a diffusers pipeline."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,6 @@ import torch
 from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin, SchedulerMixin
 from diffusers.configuration_utils import register_to_config
 from diffusers.utils import BaseOutput
-from huggingface_hub import EvalResult, ModelCard, ModelCardData
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
@@ -27,6 +26,8 @@ from ..engine.checkpoint import check_tensors
 from ..engine.config import named_config
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
+from ..models.diffiml.sampler import SolverSettings
+from .model_card import make_card
 
 PipelineImage = Image.Image | np.ndarray | Tensor | str | Path
 
@@ -78,8 +79,8 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
             raise
         # What files cause; diffusers has no errors of its own.
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            said = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f'the model {source!r} cannot be loaded: {said}') from error
+            reason = (str(error) or type(error).__name__).splitlines()[0]
+            raise UserError(f'the model {source!r} cannot be loaded: {reason}') from error
         for fault in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):
             if names := [str(name) for name in info[fault]]:
                 raise UserError(
@@ -96,15 +97,15 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
 
 @dataclass
 class DiffIMLPipelineOutput(BaseOutput):
-    """What the pipeline finds in each image.
+    """What the pipeline predicts for each image.
 
     Attributes:
         probabilities (list): (H, W) float32 arrays in 0..1; grey Pillow images or (H, W) tensors
             with ``output_type`` 'pil' or 'pt'.
         masks (list): As these, 0 and 1 (uint8), or black and white.
-        edges (list): As ``probabilities``, of the region's boundary.
-        uncertainties (list): As ``probabilities``; a standard deviation, 0..0.5.
-        scores (list[float]): 0..1, that the image is tampered at all.
+        edges (list): Probabilities of the region's boundary, as ``probabilities``.
+        uncertainties (list): Standard deviations of probability, 0..0.5, as ``probabilities``.
+        scores (list[float]): Scores that the image is tampered at all, 0..1.
     """
 
     probabilities: list
@@ -169,7 +170,7 @@ class DiffIMLPipeline(DiffusionPipeline):
             weights (str | Path, optional): Checkpoint.
 
         Raises:
-            UserError: If they are missing, do not fit, or are no DiffIML's.
+            UserError: If they are missing, do not fit, or are not those of a DiffIML.
         """
         source = find_model(model, weights)
         config = _self_contained(source.config.model.to_dict())
@@ -193,15 +194,14 @@ class DiffIMLPipeline(DiffusionPipeline):
 
         Args:
             save_directory (str | Path): Folder.
-            *args: Of diffusers.
+            *args: Passed to diffusers.
             card (str, optional): Text of the model card, Markdown.
             metrics (Mapping[str, Mapping[str, float]], optional): Data set -> metric -> value, for
                 the card.
-            **kwargs: Of diffusers.
+            **kwargs: Passed to diffusers.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
-        text = _card(card or _CARD, metrics or {})
-        text.save(Path(save_directory) / 'README.md')
+        make_card(card, metrics or {}).save(Path(save_directory) / 'README.md')
 
     @torch.inference_mode()
     def __call__(
@@ -223,18 +223,22 @@ class DiffIMLPipeline(DiffusionPipeline):
         Args:
             image: A Pillow image, a file, an (H, W, 3) RGB array (uint8, or floats in 0..1), a
                 (3, H, W) or (B, 3, H, W) tensor of floats in 0..1, or a list of these.
-            num_inference_steps (int, optional): Of the solver; as trained for by default.
-            ensemble_size (int, optional): Members; as configured by default.
-            noise_scale (float, optional): Of the noise it starts from; as configured by default.
+            num_inference_steps (int, optional): Number of solver steps; as configured by default.
+            ensemble_size (int, optional): Number of noise seeds per image; as configured by
+                default.
+            noise_scale (float, optional): Factor of the noise that the solver starts from; as
+                configured by default.
             generator (torch.Generator | Sequence[torch.Generator], optional): Source of the seed,
                 or one per image; each image then goes through the model by itself. Without, the
                 same image always gives the same result.
-            seed (int, optional): Seed of the noise instead; the configured one by default.
+            seed (int, optional): Seed of the noise instead; as configured by default.
             tile (int | str, optional): As of :meth:`DiffIMLInferencer.stream`.
-            batch_size (int): Images of one size, or tiles, at once. Defaults to 1.
-            threshold (float, optional): Of the masks, 0..1.
-            output_type (str): 'np', 'pil' or 'pt'. Defaults to 'np'.
-            return_dict (bool): Whether to return no plain tuple. Defaults to True.
+            batch_size (int): Largest number of images of one size, or tiles, that go through the
+                model at once. Defaults to 1.
+            threshold (float, optional): Threshold of the masks, 0..1; as configured by default.
+            output_type (str): Type of the maps: 'np', 'pil' or 'pt'. Defaults to 'np'.
+            return_dict (bool): Whether to return a :class:`DiffIMLPipelineOutput` instead of a
+                plain tuple. Defaults to True.
 
         Raises:
             UserError: If an image or a setting cannot be used.
@@ -244,36 +248,35 @@ class DiffIMLPipeline(DiffusionPipeline):
                 f'output_type must be one of {", ".join(_OUTPUTS)}, got {output_type!r}'
             )
         images = _as_list(image)
+        if generator is not None and seed is not None:
+            raise UserError('give a generator or a seed, not both')
+        if isinstance(generator, torch.Generator):
+            seed = _drawn(generator)
         batches = [(images, seed)]
-        if generator is not None:
-            if seed is not None:
-                raise UserError('give a generator or a seed, not both')
-            if isinstance(generator, torch.Generator):
-                batches = [(images, _drawn(generator))]
-            else:
-                batches = [
-                    ([one], s)
-                    for one, s in zip(images, _seeds(generator, len(images)), strict=True)
-                ]
+        if generator is not None and not isinstance(generator, torch.Generator):
+            seeds = _seeds(generator, len(images))
+            batches = [([one], s) for one, s in zip(images, seeds, strict=True)]
+        settings = SolverSettings(
+            num_inference_steps,
+            ensemble_size,
+            noise_scale,
+            scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
+        )
         # mmengine's preprocessor learns of a move by this call alone.
         self.model.network.to(self.device)
         dtype = self.model.dtype
-        found = []
+        predictions = []
         with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
             for part, part_seed in batches:
-                found += self._inferencer(
+                predictions += self._inferencer(
                     part,
                     batch_size,
                     channel_order='rgb',
                     tile=tile,
-                    seed=part_seed,
-                    num_inference_steps=num_inference_steps,
-                    ensemble_size=ensemble_size,
-                    noise_scale=noise_scale,
-                    scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
                     threshold=threshold,
+                    **vars(replace(settings, seed=part_seed)),
                 )['predictions']
-        output = _collect(found, output_type)
+        output = _collect(predictions, output_type)
         return output if return_dict else output.to_tuple()
 
 
@@ -294,7 +297,7 @@ def _seeds(generators: Sequence[torch.Generator], images: int) -> list[int]:
 _OUTPUTS = ('np', 'pil', 'pt')
 
 
-def _collect(found: list[Prediction], output_type: str) -> DiffIMLPipelineOutput:
+def _collect(predictions: list[Prediction], output_type: str) -> DiffIMLPipelineOutput:
     def as_output(values: np.ndarray) -> Any:
         if output_type == 'pt':
             return torch.from_numpy(values)
@@ -303,11 +306,11 @@ def _collect(found: list[Prediction], output_type: str) -> DiffIMLPipelineOutput
         return values
 
     return DiffIMLPipelineOutput(
-        probabilities=[as_output(one.probability) for one in found],
-        masks=[as_output(one.mask) for one in found],
-        edges=[as_output(one.edge) for one in found],
-        uncertainties=[as_output(one.uncertainty) for one in found],
-        scores=[one.score for one in found],
+        probabilities=[as_output(one.probability) for one in predictions],
+        masks=[as_output(one.mask) for one in predictions],
+        edges=[as_output(one.edge) for one in predictions],
+        uncertainties=[as_output(one.uncertainty) for one in predictions],
+        scores=[one.score for one in predictions],
     )
 
 
@@ -353,46 +356,3 @@ def _self_contained(config: dict) -> dict:
     if vae is not None:
         vae['weights'] = None
     return config
-
-
-_CARD = """# DiffIML
-
-Localizes manipulated regions of photographs. Load it with
-`diffiml_plugin.pipelines.DiffIMLPipeline.from_pretrained`, or give this folder to `diffiml predict
---model`. What it finds is a hint for people who look further, not evidence by itself.
-"""
-
-
-def _card(text: str, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
-    metrics = {
-        data: {name: round(value, 4) for name, value in values.items()}
-        for data, values in metrics.items()
-    }
-    results = [
-        EvalResult(
-            task_type='image-segmentation',
-            dataset_type=data,
-            dataset_name=data,
-            metric_type=name,
-            metric_value=value,
-        )
-        for data, values in metrics.items()
-        for name, value in values.items()
-    ]
-    meta = ModelCardData(
-        license='apache-2.0',
-        library_name='diffusers',
-        pipeline_tag='image-segmentation',
-        tags=['image-forensics', 'image-manipulation-localization'],
-        model_name='DiffIML' if results else None,
-        eval_results=results or None,
-    )
-    lines = [text.rstrip(), '']
-    if results:
-        rows = {name: None for values in metrics.values() for name in values}
-        lines += ['## Metrics', '', f'| metric | {" | ".join(metrics)} |']
-        lines += [f'| --- |{" --- |" * len(metrics)}']
-        for row in rows:
-            values = (str(known.get(row, '')) for known in metrics.values())
-            lines.append(f'| {row} | {" | ".join(values)} |')
-    return ModelCard(f'---\n{meta.to_yaml()}\n---\n\n' + '\n'.join(lines).rstrip() + '\n')

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from diffiml_plugin.apis.photos import find_photos, read_photo
+from diffiml_plugin.apis.photo_search import find_photos
+from diffiml_plugin.apis.photos import read_photo
 from diffiml_plugin.errors import UserError
 
 

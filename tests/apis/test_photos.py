@@ -22,7 +22,8 @@ from PIL import Image, ImageOps
 from diffiml_plugin.apis import files
 from diffiml_plugin.apis.decoder_process import Decoder
 from diffiml_plugin.apis.decoding import DecodingError
-from diffiml_plugin.apis.photos import find_photos, read_photo, reduced
+from diffiml_plugin.apis.photo_search import find_photos
+from diffiml_plugin.apis.photos import read_photo, reduced
 from diffiml_plugin.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
@@ -371,7 +372,7 @@ def test_what_cannot_be_read_is_listed(tmp_path, rgb, monkeypatch):
     def closed(path: Path):
         # The tests may be run by one whom no permission stops.
         if Path(path).name == 'closed':
-            raise PermissionError(errno.EACCES, 'Permission denied')
+            raise PermissionError(errno.EACCES, 'Permission denied', str(path))
         return scan(path)
 
     monkeypatch.setattr(os, 'scandir', closed)
