@@ -16,7 +16,7 @@ from ..escaping import valid_text
 from ..evaluation.functional import non_finite_fault, tampering_probability
 from .photos import Photo, PhotoSource, reduced
 from .prediction import Failure
-from .tiling import Tile, tiles_of
+from .tiling import Tile, make_tiles
 
 # With `tile='auto'`, what the network sees of an image may have so many pixels in one piece.
 MAX_WHOLE = 2 * 1024 * 1024
@@ -50,7 +50,7 @@ class Cutting:
         if isinstance(self.tile, int):
             if self.overlap is None:
                 object.__setattr__(self, 'overlap', self.tile // 4)
-            next(tiles_of((1, 1), self.tile, self.overlap))  # its errors, before the first image
+            next(make_tiles((1, 1), self.tile, self.overlap))  # its errors, before the first image
         elif self.overlap is not None:
             raise UserError('overlap is that of tiles: give their size')
 
@@ -93,7 +93,7 @@ class Job:
                 return
             self.cutting = replace(self.cutting, tile=AUTO_TILE)
         size, overlap = self.cutting.tile, self.cutting.overlap
-        for tile in tiles_of(self.canvas.shape[:2], size, overlap):
+        for tile in make_tiles(self.canvas.shape[:2], size, overlap):
             pixels = np.ascontiguousarray(self.canvas[tile.rows, tile.columns])
             yield View(self, tile, prepare(pixels))
 
@@ -132,7 +132,7 @@ class View(NamedTuple):
     data: dict
 
 
-def batches_of(
+def make_batches(
     sources: Iterable[PhotoSource],
     read: Callable[[PhotoSource], Photo],
     prepare: Callable[[np.ndarray], dict],

@@ -305,7 +305,7 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     values = np.asarray(image)
     if image.mode == 'I' and tags.get(_BITS) == (32,) and not _is_signed(tags):
         values = values.view(np.uint32)
-    low, high = _range_of(image, values, tags)
+    low, high = _value_range(image, values, tags)
     if (low, high) == (0, 65535):
         # As OpenCV does it.
         grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
@@ -326,7 +326,7 @@ def _check_range(image: Image.Image) -> None:
         raise DecodingError(f'holds samples that do not fill their bit depth: {_TO_EIGHT}')
 
 
-def _range_of(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple[float, float]:
+def _value_range(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple[float, float]:
     """Find the values of black and white of more than 8 bits."""
     least, most = float(values.min()), float(values.max())
     if not np.isfinite(least + most):

@@ -16,7 +16,7 @@ from ..escaping import valid_text
 from ..models.diffiml.sampler import SolverSettings
 from . import files
 from .inferencer import DiffIMLInferencer
-from .photo_search import find_photos, place_of
+from .photo_search import find_photos, real_place
 from .prediction import Failure, Prediction
 
 # Suffixes of the outputs.
@@ -98,7 +98,13 @@ class FolderExport:
         self.tables = tables
         self.settings = settings
         self.solver = {k: v for k, v in settings.items() if k in vars(SolverSettings())}
-        self.suffixes = [*_ALWAYS, *_OVERLAY * overlay, *_TRAJECTORY * trajectory]
+        self.suffixes = [
+            *_ALWAYS,
+            *(_OVERLAY if overlay else ()),
+            *(_TRAJECTORY if trajectory else ()),
+        ]
+        if set(tables) - {'json', 'csv'}:
+            raise UserError(f"tables must be a list of 'json' and 'csv', got {tables!r}")
         # Wrong settings show here, before anything is written.
         inferencer.stream([], batch_size, **settings)
         if trajectory and inferencer.solver_settings is None:
@@ -125,11 +131,11 @@ class FolderExport:
                 self.failures.append(Failure(valid_text(str(one)), valid_text(str(error))))
                 continue
             for source, name in photos:
-                image = _Image(Path(source), name, _stem_of(name))
+                image = _Image(Path(source), name, _shortened(name))
                 # By two inputs, under two names.
-                if place_of(image.source) in places:
+                if real_place(image.source) in places:
                     continue
-                places.add(place_of(image.source))
+                places.add(real_place(image.source))
                 other = taken.setdefault(image.stem, image.source)
                 if other is not image.source:
                     raise UserError(
@@ -137,7 +143,7 @@ class FolderExport:
                         'give the folder above them, or run twice with another folder for outputs'
                     )
                 self.images.append(image)
-        self.left_out = list({place_of(path): path for path in left_out}.values())
+        self.left_out = list({real_place(path): path for path in left_out}.values())
 
     def run(self, report: Callable[[str, Prediction | Failure], None] | None = None) -> None:
         """Predict and write all images that are not skipped, and then the tables.
@@ -258,7 +264,7 @@ class FolderExport:
             files.write_atomically(self.out / 'results.csv', content)
 
 
-def _stem_of(name: str) -> str:
+def _shortened(name: str) -> str:
     """Shorten a name that leaves no room for suffixes; a hash keeps it from becoming another's."""
     folder, name = os.path.split(name)
     if len(os.fsencode(name)) > _LONGEST_NAME:

@@ -23,7 +23,7 @@ from ..engine.acceleration_hook import fuse_attention
 from ..errors import UserError
 from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import SolverSettings
-from .batching import Cutting, Job, View, batches_of, predict_views
+from .batching import Cutting, Job, View, make_batches, predict_views
 from .model import config_sha256, find_model, get_test_set, load_model, weights_sha256
 from .photo_search import find_photos
 from .photos import MAX_PIXELS, PhotoSource, read_photo, reduced
@@ -199,7 +199,7 @@ class DiffIMLInferencer:
         with self._solving(settings):
             pass
         read = partial(read_photo, channel_order=channel_order, max_pixels=max_pixels)
-        batches = batches_of(sources, read, self._prepare, cutting, batch_size)
+        batches = make_batches(sources, read, self._prepare, cutting, batch_size)
         return (
             outcome
             for batch in batches

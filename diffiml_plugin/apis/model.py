@@ -52,7 +52,7 @@ def find_model(
     if isinstance(model, dict):
         model = Config(model)
     if isinstance(model, Config):
-        return ModelSource(model, _given(weights, 'the config'))
+        return ModelSource(model, _local(weights, 'the config'))
     path = Path(model)
     if path.is_file():
         if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
@@ -61,7 +61,7 @@ def find_model(
                 '(`--weights`), or the work dir of a training'
             )
         read = read_config if path.suffix == '.py' else read_data_config
-        return ModelSource(read(path), _given(weights, repr(str(model))))
+        return ModelSource(read(path), _local(weights, repr(str(model))))
     if not path.is_dir():
         raise UserError(f'the model {str(model)!r} is neither a config file nor a folder')
     if (path / INDEX).is_file():
@@ -76,7 +76,7 @@ def find_model(
     return ModelSource(read_config(configs[0]), local_file(weights or latest_checkpoint(path)))
 
 
-def _given(weights: str | Path | None, config: str) -> Path:
+def _local(weights: str | Path | None, config: str) -> Path:
     if weights is None:
         raise UserError(f'{config} needs weights: give a checkpoint')
     return local_file(weights)
@@ -133,8 +133,17 @@ def load_model(
 
 
 def get_test_set(cfg: Config) -> dict:
-    """Return the config of the test set, of the first one where there are several."""
-    loader = cfg.test_dataloader
+    """Return the config of the test set, of the first one where there are several.
+
+    Raises:
+        UserError: If there is none.
+    """
+    loader = cfg.get('test_dataloader')
+    if not loader:
+        raise UserError(
+            f'the config {cfg.filename!r} has no test_dataloader: without its pipeline, nobody '
+            'knows how the model wants its images'
+        )
     return dict((loader[0] if isinstance(loader, list) else loader)['dataset'])
 
 

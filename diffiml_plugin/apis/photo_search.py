@@ -79,7 +79,7 @@ def find_photos(
             raise UserError(missing)
 
 
-def place_of(path: Path) -> str:
+def real_place(path: Path) -> str:
     """Tell where a file lies, whatever links and detours lead to its folder.
 
     Two links to one file are two images: whoever made them wants both names.
@@ -89,7 +89,7 @@ def place_of(path: Path) -> str:
 
 def _is_new(path: Path, seen: set[str]) -> bool:
     count = len(seen)
-    seen.add(place_of(path))
+    seen.add(real_place(path))
     return len(seen) > count
 
 

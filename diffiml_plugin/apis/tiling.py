@@ -23,7 +23,7 @@ class Tile(NamedTuple):
         total[self.rows, self.columns] += weighted
 
 
-def tiles_of(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
+def make_tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
     """Cover an image with tiles of one size, row by row.
 
     Tiles lie evenly and overlap by at least ``overlap``, over which their weights run linearly

@@ -22,7 +22,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='checkpoint; a config file needs one. An https:// address is downloaded',
     )
     add_trust_argument(parser)
-    parser.add_argument('--device', help="such as 'cuda:0' (default: a GPU if there is one)")
+    parser.add_argument('--device', help="device such as 'cuda:0' (default: a GPU if there is one)")
 
 
 def add_solver_arguments(parser: argparse.ArgumentParser) -> None:

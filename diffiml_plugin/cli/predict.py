@@ -51,7 +51,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add('--overlap', type=int, metavar='PIXELS', help='overlap of tiles (default: 1/4)')
     add('--max-size', type=whole_number, metavar='PIXELS', help='reduce larger images to this side')
-    add('--batch-size', type=whole_number, default=1, help='number of images or tiles at once')
+    add(
+        '--batch-size',
+        type=whole_number,
+        default=1,
+        metavar='N',
+        help='largest number of images or tiles at once (default: %(default)s)',
+    )
     add_solver_arguments(parser)
     add(
         '--threshold',

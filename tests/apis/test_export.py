@@ -2,39 +2,21 @@
 
 import csv
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 from mmengine.config import Config
-from mmengine.structures import PixelData
 from PIL import Image
-from torch import nn
 
 from diffiml_plugin.apis import DiffIMLInferencer, Failure, FolderExport, Prediction
 from diffiml_plugin.errors import UserError
 
 
-class Brightness(nn.Module):
-    """Says of each pixel by itself that it is as tampered as it is bright."""
-
-    def __init__(self, gain: float = 1.0) -> None:
-        super().__init__()
-        self.gain = nn.Parameter(torch.tensor([gain]))
-        pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-        dataset = dict(pipeline=pipeline)
-        self.cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dataset)))
-
-    def test_step(self, data: dict) -> list:
-        for sample, image in zip(data['data_samples'], data['inputs'], strict=True):
-            prob = self.gain * image.float().mean(0, keepdim=True) / 255
-            sample.seg_logits = PixelData(data=prob)
-        return data['data_samples']
-
-
-def inferencer(gain: float = 1.0) -> DiffIMLInferencer:
-    return DiffIMLInferencer(Brightness(gain), show_progress=False)
+@pytest.fixture
+def inferencer(brightness) -> Callable[..., DiffIMLInferencer]:
+    return lambda gain=1.0: DiffIMLInferencer(brightness(gain), show_progress=False)
 
 
 @pytest.fixture
@@ -46,7 +28,7 @@ def folder(tmp_path) -> Path:
     return tmp_path
 
 
-def test_files_records_and_tables(folder, tmp_path):
+def test_files_records_and_tables(inferencer, folder, tmp_path):
     out, outcomes = tmp_path / 'out', {}
     export = FolderExport(inferencer(), folder, out, tables=('csv', 'json'), threshold=0.3)
     export.run(outcomes.__setitem__)
@@ -69,7 +51,7 @@ def test_files_records_and_tables(folder, tmp_path):
         assert [row['name'] for row in csv.DictReader(file)] == [*names, 'text.png']
 
 
-def test_an_interrupted_run_is_resumed(folder, tmp_path):
+def test_an_interrupted_run_is_resumed(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
 
     def interrupted(name: str, _: Prediction) -> None:
@@ -92,12 +74,13 @@ def test_an_interrupted_run_is_resumed(folder, tmp_path):
     assert FolderExport(inferencer(), folder, out, skip_existing=True).existing == 3
 
 
-def test_nothing_is_written_with_wrong_settings(folder, tmp_path):
+def test_nothing_is_written_with_wrong_settings(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
     for words, options in {
         'threshold': dict(threshold=2),
         'has no diffusion solver': dict(num_inference_steps=2),
         'no trajectory': dict(trajectory=True),
+        'tables must': dict(tables='csv'),
     }.items():
         with pytest.raises(UserError, match=words):
             FolderExport(inferencer(), folder, out, **options)
@@ -110,13 +93,16 @@ def test_nothing_is_written_with_wrong_settings(folder, tmp_path):
     assert len(export.failures) == 2 and not export.records
 
 
-def test_a_module_needs_its_config():
-    module = Brightness()
+def test_a_module_needs_its_config(brightness):
+    module = brightness()
     assert DiffIMLInferencer(module, device='cpu').hashes.keys() == {
         'model_sha256', 'config_sha256'
     }  # fmt: skip
     with pytest.raises(UserError, match='has its weights'):
         DiffIMLInferencer(module, 'weights.pth')
+    module.cfg = Config(dict(model=dict()))
+    with pytest.raises(UserError, match='has no test_dataloader'):
+        DiffIMLInferencer(module)
     del module.cfg
     with pytest.raises(UserError, match='set `cfg`'):
         DiffIMLInferencer(module)

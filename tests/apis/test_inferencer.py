@@ -19,9 +19,7 @@ from mmengine.dataset import pseudo_collate
 from mmengine.runner import load_checkpoint
 from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
-from mmseg.structures import SegDataSample
 from PIL import Image
-from torch import nn
 
 from diffiml_plugin.apis import batching
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
@@ -45,12 +43,6 @@ def photo(demo_data) -> Path:
 def one(inferencer: DiffIMLInferencer, source: object, **kwargs: object) -> Prediction:
     (found,) = inferencer(source, **kwargs)['predictions']
     return found
-
-
-def with_config(model: nn.Module, cfg: Config) -> nn.Module:
-    """Give a module its config, as mmseg's ``init_model`` does."""
-    model.cfg = cfg
-    return model
 
 
 def assert_same(first: Prediction, second: Prediction, tolerance: float = 0) -> None:
@@ -170,29 +162,9 @@ def test_what_a_viewer_turns_is_turned(shipped, photo, tmp_path):
 # Tiles ------------------------------------------------------------------------------------------
 
 
-class Brightness(nn.Module):
-    """Says of each pixel by itself that it is as tampered as it is bright."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.ones(1))
-        self.seen: list[tuple[int, ...]] = []
-
-    def test_step(self, data: dict) -> list[SegDataSample]:
-        self.seen.append((len(data['inputs']), *data['inputs'][0].shape))
-        for sample, image in zip(data['data_samples'], data['inputs'], strict=True):
-            if image.shape[-1] == 13:
-                raise RuntimeError('kernel size cannot be greater than 13')
-            prob = image.float().mean(0, keepdim=True) / 255
-            sample.seg_logits = PixelData(data=prob)
-        return data['data_samples']
-
-
 @pytest.fixture
-def bright() -> DiffIMLInferencer:
-    pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
-    cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dict(pipeline=pipeline))))
-    return DiffIMLInferencer(with_config(Brightness(), cfg), show_progress=False)
+def bright(brightness) -> DiffIMLInferencer:
+    return DiffIMLInferencer(brightness(), show_progress=False)
 
 
 @pytest.mark.parametrize('size', [(50, 70), (64, 64), (131, 200)])
@@ -335,8 +307,9 @@ def test_a_two_channel_model_that_resizes(photo):
         dict(type='LoadAnnotations'),
         dict(type='PackSegInputs'),
     ]
-    model = MODELS.build(cfg.model).eval()
-    found = one(DiffIMLInferencer(with_config(model, cfg), show_progress=False), photo)
+    model = MODELS.build(cfg.model)
+    model.cfg = cfg
+    found = one(DiffIMLInferencer(model, show_progress=False), photo)
     assert found.probability.shape == read_photo(photo).pixels.shape[:2]
     assert found.probability.min() > 0 and found.probability.max() < 1
 

@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from diffiml_plugin.apis.tiling import tiles_of
+from diffiml_plugin.apis.tiling import make_tiles
 from diffiml_plugin.errors import UserError
 
 
@@ -12,7 +12,7 @@ from diffiml_plugin.errors import UserError
 def test_tiles_of_a_picture_add_up_to_it(shape, size, overlap):
     picture = np.random.default_rng(0).random(shape, np.float32)
     total = np.zeros(shape, np.float32)
-    tiles = list(tiles_of(shape, size, overlap))
+    tiles = list(make_tiles(shape, size, overlap))
     for tile in tiles:
         part = picture[tile.rows, tile.columns]
         assert part.shape == tuple(min(side, size) for side in shape)
@@ -25,7 +25,7 @@ def test_tiles_of_a_picture_add_up_to_it(shape, size, overlap):
 
 def test_between_tiles_that_differ_there_is_no_step():
     total = np.zeros((1, 200))
-    for number, tile in enumerate(tiles_of((1, 200), 80, 40)):
+    for number, tile in enumerate(make_tiles((1, 200), 80, 40)):
         tile.add(total, np.full((1, 80), float(number)))
     steps = np.abs(np.diff(total[0]))
     # From 0 to 3 over three overlaps of 40 pixels: a fortieth a pixel.
@@ -35,4 +35,4 @@ def test_between_tiles_that_differ_there_is_no_step():
 @pytest.mark.parametrize(('size', 'overlap'), [(7, 0), (64, 33), (64, -1)])
 def test_sizes_out_of_range_are_refused(size, overlap):
     with pytest.raises(UserError, match='tile|overlap'):
-        list(tiles_of((100, 100), size, overlap))
+        list(make_tiles((100, 100), size, overlap))

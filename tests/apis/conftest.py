@@ -1,0 +1,33 @@
+import pytest
+import torch
+from mmengine.config import Config
+from mmengine.structures import PixelData
+from mmseg.structures import SegDataSample
+from torch import nn
+
+
+class Brightness(nn.Module):
+    """Says of each pixel by itself that it is as tampered as it is bright."""
+
+    def __init__(self, gain: float = 1.0) -> None:
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor([gain]))
+        self.seen: list[tuple[int, ...]] = []
+        pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
+        dataset = dict(pipeline=pipeline)
+        self.cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dataset)))
+
+    def test_step(self, data: dict) -> list[SegDataSample]:
+        self.seen.append((len(data['inputs']), *data['inputs'][0].shape))
+        for sample, image in zip(data['data_samples'], data['inputs'], strict=True):
+            if image.shape[-1] == 13:
+                raise RuntimeError('kernel size cannot be greater than 13')
+            prob = self.gain * image.float().mean(0, keepdim=True) / 255
+            sample.seg_logits = PixelData(data=prob)
+        return data['data_samples']
+
+
+@pytest.fixture
+def brightness() -> type[nn.Module]:
+    """A module that knows its answer, with its config, as mmseg's ``init_model`` gives it."""
+    return Brightness
