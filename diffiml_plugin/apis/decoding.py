@@ -100,9 +100,9 @@ def too_large(size: tuple[int, int], max_pixels: int) -> str:
     )
 
 
-def decode(
-    data: bytes, max_pixels: int, announce: Callable[[int], None] = lambda pixels: None
-) -> tuple[np.ndarray, int]:
+def decode_file(
+    file: BinaryIO, max_pixels: int, announce: Callable[[int], None] = lambda pixels: None
+) -> tuple[np.ndarray, int, str]:
     """Decode an image that is whole.
 
     By OpenCV, as for training and testing, but only after Pillow has found the file whole: OpenCV
@@ -110,33 +110,27 @@ def decode(
     not matter.
 
     Args:
-        data (bytes): The file.
+        file (BinaryIO): The file.
         max_pixels (int): Largest number of pixels that are decoded.
         announce (Callable): Called with the number of pixels before they are decoded.
 
     Returns:
-        tuple: (H, W, 3) uint8 BGR as stored, and EXIF's orientation, 1..8.
+        tuple: (H, W, 3) uint8 BGR as stored, EXIF's orientation, 1..8, and the file's SHA-256.
 
     Raises:
         DecodingError: If it is of an unknown format, damaged or too large.
     """
+    data = file.read()
+    if not data:
+        raise DecodingError('is empty')
     try:
-        return _decode(data, max_pixels, announce)
+        decoded = _decode(data, max_pixels, announce)
     except DecodingError:
         bare = _without_metadata(data)
         if len(bare) == len(data):
             raise
-        return _decode(bare, max_pixels, announce)
-
-
-def decode_file(
-    file: BinaryIO, max_pixels: int, announce: Callable[[int], None] = lambda pixels: None
-) -> tuple[np.ndarray, int, str]:
-    """Decode a file as :func:`decode` does; return its SHA-256 too."""
-    data = file.read()
-    if not data:
-        raise DecodingError('is empty')
-    return *decode(data, max_pixels, announce), hashlib.sha256(data).hexdigest()
+        decoded = _decode(bare, max_pixels, announce)
+    return *decoded, hashlib.sha256(data).hexdigest()
 
 
 def _decode(

@@ -107,26 +107,24 @@ def png(array: np.ndarray, provenance: Mapping) -> bytes:
 def strip(prediction: Prediction) -> bytes:
     """Draw image, overlay, probability, mask and what else there is, labelled, as a PNG."""
     panels = {title: reduced(panel, _STRIP) for title, panel in prediction.panels().items()}
-    score = f'score {prediction.score:.2f}\n{printable(prediction.name)[-28:]}'
-    buffer = io.BytesIO()
-    text = {PROVENANCE: json.dumps(prediction.provenance)}
-    draw_grid([list(panels.values())], list(panels), [score], buffer, text, _DPI)
-    return buffer.getvalue()
+    label = f'score {prediction.score:.2f}\n{printable(prediction.name)[-28:]}'
+    return _grid(list(panels.values()), list(panels), label, prediction.provenance)
 
 
 def trajectory_strip(
     image: np.ndarray, frames: Sequence[np.ndarray], name: str, provenance: Mapping
 ) -> bytes:
     """Draw image and frames of :meth:`DiffIMLInferencer.trajectory` side by side, as a PNG."""
-    titles = ['image', *_frame_titles(len(frames))]
+    evaluations = [f'evaluation {number}' for number in range(1, len(frames) - 1)]
+    titles = ['image', 'noise', *evaluations, 'result']
+    return _grid([image, *frames], titles, printable(name)[-28:], provenance)
+
+
+def _grid(panels: list[np.ndarray], titles: list[str], label: str, provenance: Mapping) -> bytes:
     buffer = io.BytesIO()
     text = {PROVENANCE: json.dumps(provenance)}
-    draw_grid([[image, *frames]], titles, [printable(name)[-28:]], buffer, text, _DPI)
+    draw_grid([panels], titles, [label], buffer, text, _DPI)
     return buffer.getvalue()
-
-
-def _frame_titles(count: int) -> list[str]:
-    return ['noise', *(f'evaluation {i}' for i in range(1, count - 1)), 'result']
 
 
 def trajectory_gif(

@@ -11,13 +11,13 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from diffiml_plugin.apis import files
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.cli import INTERRUPTED, main
 
@@ -129,32 +129,31 @@ def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images
     assert not (out / f'{path.name}.overlay.png').exists()
 
 
-def test_an_interrupted_run_goes_on(images, demo_data, tmp_path, run_env, run):
-    out = tmp_path / 'out'
-    folder = demo_data / 'test_unseen/Tp'
-    command = ['-m', 'diffiml_plugin', 'predict', str(folder), '--out', str(out), '--csv']
-    # Slow enough to be interrupted in between.
-    slow = [*command, '--steps', '20', '--ensemble-size', '9']
-    process = subprocess.Popen(
-        [sys.executable, *slow], env=run_env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
-        text=True,
-    )  # fmt: skip
-    deadline = time.monotonic() + 120
-    while not list(out.glob('*.json')) and time.monotonic() < deadline:
-        time.sleep(0.02)
-    process.send_signal(signal.SIGTERM)
-    printed, _ = process.communicate(timeout=60)
-    total = len(list(folder.iterdir()))
-    done = len(list(out.glob('*.json')))
-    assert 0 < done < total and process.returncode == INTERRUPTED, printed
-    assert f'interrupted: {done} of {total} images are done; --skip-existing resumes' in printed
-    assert 'Traceback' not in printed
-    # Nothing half-written, and the table tells of all that is.
-    assert not [p for p in out.iterdir() if p.name.endswith('.tmp')]
-    assert len((out / 'results.csv').read_text().splitlines()) == done + 1
-    status, printed = run('predict', *slow[3:], '--skip-existing')
-    assert status == 0 and f'skipped {done} image{"s" * (done != 1)}:' in printed
-    assert len(list(out.glob('*.json'))) == total
+def test_an_interrupted_run_is_resumed(demo_data, tmp_path, run, monkeypatch):
+    out, folder = tmp_path / 'out', demo_data / 'test_unseen/Tp'
+    names = sorted(path.name for path in folder.iterdir())
+    command = ('predict', folder, '--out', out, '--csv')
+    write = files.write_atomically
+
+    def killed(path: Path, data: bytes) -> str:
+        if path.name == f'{names[2]}.probability.png':
+            os.kill(os.getpid(), signal.SIGTERM)
+        return write(path, data)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(files, 'write_atomically', killed)
+        status, printed = run(*command)
+    assert status == INTERRUPTED
+    words = f'interrupted: 2 of {len(names)} images are done; --skip-existing resumes'
+    assert words in printed and 'Traceback' not in printed
+    assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
+    # Nothing half-written, and the table tells of all that is done.
+    assert sorted(path.name for path in out.glob('*.json')) == [f'{n}.json' for n in names[:2]]
+    assert not [path for path in out.iterdir() if path.name.endswith('.tmp')]
+    assert len((out / 'results.csv').read_text().splitlines()) == 3
+    status, printed = run(*command, '--skip-existing')
+    assert status == 0 and 'skipped 2 images: outputs already exist' in printed
+    assert len(list(out.glob('*.json'))) == len(names)
 
 
 def test_what_is_printed_goes_where_it_is_meant_to(images, tmp_path, run_env):
