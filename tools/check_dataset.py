@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from pathlib import Path
 
+from mmengine.config import Config
 from mmengine.dataset import BaseDataset
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS
@@ -25,8 +26,9 @@ from diffiml_plugin.datasets.checking import (
     find_leaks,
 )
 from diffiml_plugin.datasets.iml_dataset import pair_folder
+from diffiml_plugin.engine.conditions import get_test_sets
 from diffiml_plugin.engine.config import read_config
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.escaping import printable
 
 
@@ -88,18 +90,20 @@ def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
     return counts, found + find_duplicates(prints), prints
 
 
-def data_sets_of(loader: dict | list | None) -> list[dict]:
-    """List the data sets of a loader's config, wrappers resolved."""
+def data_sets_of(cfg: Config, role: str) -> list[dict]:
+    """List the data sets of 'train', 'val' or 'test', wrappers resolved."""
+    loader = cfg.get(f'{role}_dataloader')
+    if not loader:
+        return []
     found = []
-    for one in loader if isinstance(loader, list) else [loader] if loader else []:
-        waiting = [one['dataset']]
-        while waiting:
-            cfg = waiting.pop(0)
-            inner = cfg.get('datasets') or ([cfg['dataset']] if 'dataset' in cfg else None)
-            if inner:
-                waiting = list(inner) + waiting
-            else:
-                found.append(cfg)
+    waiting = list(get_test_sets(cfg).values()) if role == 'test' else [loader['dataset']]
+    while waiting:
+        one = waiting.pop(0)
+        inner = one.get('datasets') or ([one['dataset']] if 'dataset' in one else None)
+        if inner:
+            waiting = list(inner) + waiting
+        else:
+            found.append(one)
     return found
 
 
@@ -108,7 +112,7 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     sets, results, train = {}, {}, []
     for role in ('train', 'val', 'test'):
-        for one in data_sets_of(cfg.get(f'{role}_dataloader')):
+        for one in data_sets_of(cfg, role):
             # Validation and test often share a set.
             same = {k: v for k, v in one.items() if k not in ('pipeline', 'test_mode')}
             sets.setdefault(repr(sorted(same.items(), key=str)), (role, one))
@@ -158,19 +162,17 @@ def report(results: dict[str, tuple[dict, list[Finding]]], show: int) -> int:
     return errors
 
 
+@program
 def main() -> None:
     args = parse_args()
     results = {}
-    try:
-        train = check_folder(args.train, False)[2] if args.train else []
-        for source in args.source:
-            if source.suffix == '.py' and source.is_file():
-                results |= check_config(source)
-            else:
-                counts, found, prints = check_folder(source, args.inverted)
-                results[str(source)] = (counts, found + find_leaks(train, prints))
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    train = check_folder(args.train, False)[2] if args.train else []
+    for source in args.source:
+        if source.suffix == '.py' and source.is_file():
+            results |= check_config(source)
+        else:
+            counts, found, prints = check_folder(source, args.inverted)
+            results[str(source)] = (counts, found + find_leaks(train, prints))
     errors = report(results, args.show)
     if args.json:
         rows = {

@@ -1,58 +1,7 @@
-"""Train a segmentor: ``python tools/train.py configs/diffiml_casia.py``."""
+"""Train a segmentor: ``python tools/train.py configs/diffiml_casia.py``, or ``diffiml train``."""
 
-import argparse
-
-import torch
-
-from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
-from diffiml_plugin.engine.launch import add_common_arguments, check_checkpoint, load_config, run
-from diffiml_plugin.engine.resuming import is_trained_in
-
-
-def parse_args() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__)
-    add_common_arguments(parser)
-    parser.add_argument(
-        '--resume',
-        nargs='?',
-        const='auto',
-        help="'auto' (or nothing): the latest checkpoint of the work dir; or a checkpoint's path",
-    )
-    parser.add_argument(
-        '--amp',
-        nargs='?',
-        const='fp16',
-        choices=list(AMP_TYPES),
-        help='automatic mixed precision, on a GPU; fp16 unless told otherwise',
-    )
-    return parser.parse_args()
-
-
-def main() -> None:
-    args = parse_args()
-    cfg = load_config(args)
-    if args.amp:
-        if not torch.cuda.is_available():
-            raise SystemExit('--amp needs a GPU, and PyTorch sees none: leave it out')
-        # bf16 has the range of fp32, and so needs no scaling of the loss.
-        scale = 'dynamic' if args.amp == 'fp16' else dict(enabled=False)
-        dtype = str(AMP_TYPES[args.amp]).removeprefix('torch.')
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=scale, dtype=dtype)
-    if args.resume:
-        if args.resume.endswith('.safetensors'):
-            raise SystemExit(
-                '--resume needs a checkpoint of a training; to start from the weights alone, '
-                f'add --cfg-options load_from={args.resume}'
-            )
-        if args.resume != 'auto':
-            cfg.resume, cfg.load_from = True, check_checkpoint(args.resume)
-        elif is_trained_in(
-            cfg.work_dir, cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
-        ):
-            cfg.resume, cfg.load_from = True, None
-        # Else this is the start, maybe from the weights in the config's `load_from`.
-    run(cfg, 'train', args.trust_checkpoint)
-
+from diffiml_plugin.engine.train import main
+from diffiml_plugin.errors import program
 
 if __name__ == '__main__':
-    main()
+    program(main)()

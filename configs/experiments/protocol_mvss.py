@@ -1,5 +1,5 @@
 # Protocol-MVSS: trained on CASIAv2, tested on the sets of configs/_base_/datasets/test_sets.py.
-# docs/datasets.md says what comes from where; test sets that you lack are taken out here.
+# docs/datasets.md says what comes from where; `test_sets = {NAME: FOLDER}` here replaces that list.
 title = 'Protocol-MVSS'
 models = {
     'DiffIML': dict(config='configs/diffiml_casia.py'),
@@ -18,11 +18,6 @@ models = {
 }
 reference = 'DiffIML'
 seeds = [0, 1, 2]
-test_sets = {
-    name: f'data/{name}'
-    for name in ('CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1',
-                 'Korus', 'AutoSplice', 'CocoGlide', 'OpenSDID')
-}
 # The field's grid, on the set that it is published for.
 perturbations = dict(
     jpeg=[100, 90, 80, 70, 60, 50],

@@ -26,16 +26,4 @@ test_pipeline = [
 ]
 train_dataloader = dict(dataset=dict(pipeline=train_pipeline))
 val_dataloader = dict(batch_size=1, dataset=dict(pipeline=test_pipeline))
-test_sets = [
-    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1', 'Korus',
-    'AutoSplice', 'CocoGlide', 'OpenSDID'
-]
-test_dataloader = [
-    dict(
-        batch_size=1,
-        num_workers=4,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(
-            type='IMLDataset', data_root='data/' + name, pipeline=test_pipeline,
-            test_mode=True)) for name in test_sets
-]
+test_dataloader = dict(batch_size=1, dataset=dict(pipeline=test_pipeline))

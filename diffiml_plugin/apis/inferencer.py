@@ -20,11 +20,12 @@ from torch import nn
 
 from .. import __version__
 from ..engine.acceleration_hook import fuse_attention
+from ..engine.conditions import get_test_set
 from ..errors import UserError
 from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import SolverSettings
 from .batching import Cutting, Job, View, make_batches, predict_views
-from .model import config_sha256, find_model, get_test_set, load_model, weights_sha256
+from .model import config_sha256, find_model, load_model, weights_sha256
 from .photo_search import find_photos
 from .photos import MAX_PIXELS, PhotoSource, read_photo, reduced
 from .prediction import Failure, Prediction

@@ -14,6 +14,7 @@ from mmseg.registry import MODELS
 from torch import nn
 
 from ..engine.checkpoint import load_weights, loading, local_file, sha256_of, weight_files
+from ..engine.conditions import get_test_set
 from ..engine.config import read_config
 from ..errors import UserError
 from .model_data import INDEX, read_data_config, read_pretrained
@@ -130,21 +131,6 @@ def load_model(
     # Where mmseg's `init_model` puts it.
     model.cfg = cfg
     return model.to(device).eval(), cfg
-
-
-def get_test_set(cfg: Config) -> dict:
-    """Return the config of the test set, of the first one where there are several.
-
-    Raises:
-        UserError: If there is none.
-    """
-    loader = cfg.get('test_dataloader')
-    if not loader:
-        raise UserError(
-            f'the config {cfg.filename!r} has no test_dataloader: without its pipeline, nobody '
-            'knows how the model wants its images'
-        )
-    return dict((loader[0] if isinstance(loader, list) else loader)['dataset'])
 
 
 def config_sha256(cfg: Config) -> str:

@@ -69,6 +69,8 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
         if len(content) > _MAX_BYTES:
             raise UserError(f'{str(path)!r} has more than {_MAX_BYTES / 1e6:.0f} MB: no config has')
         return parse(content.decode())
+    except UserError:
+        raise
     except OSError as error:
         raise UserError(f'{str(path)!r} cannot be read: {error.strerror}') from None
     except (ValueError, RecursionError, yaml.YAMLError) as error:

@@ -2,14 +2,12 @@
 
 from collections.abc import Mapping, Sequence
 
-import torch
 from mmengine.config import Config
 from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
-from mmseg.structures import SegDataSample
-from torch.utils.flop_counter import FlopCounterMode
 
-from ..apis import get_test_set
+from ..engine.conditions import get_test_set
+from ..engine.cost import blank_batch, count_gflops
 
 # These may well differ: they are what the rows are about, or follow from it.
 FREE = ('model', 'parameters', 'GFLOPs', 'images/s')
@@ -59,18 +57,12 @@ def _pretrained(node: object) -> list[str]:
     return []
 
 
-@torch.inference_mode()
 def cost(cfg: Config, shape: tuple[int, int]) -> tuple[float, float]:
     """Return millions of parameters, and GFLOPs of predicting one image of (H, W) ``shape``."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model).eval()
-    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape, img_path='a.png')
-    image = torch.zeros(3, *shape, dtype=torch.uint8)
-    batch = dict(inputs=[image], data_samples=[SegDataSample(metainfo=meta)])
-    with FlopCounterMode(display=False) as counter:
-        model.test_step(batch)
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
-    return parameters, counter.get_total_flops() / 1e9
+    return parameters, count_gflops(lambda: model.test_step(blank_batch(shape)))['Global']
 
 
 def _training(cfg: Config) -> dict[str, str]:
@@ -100,7 +92,7 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
 
     Args:
         cfg (Config): What it was trained with.
-        seeds (Sequence[int]): For which it has been measured.
+        seeds (Sequence[int]): Seeds for which it has been measured.
         given (bool): Whether the user gave its checkpoints; how those were trained is unknown.
     """
     known = dict.fromkeys(TRAINING, 'given checkpoint: not known') if given else _training(cfg)

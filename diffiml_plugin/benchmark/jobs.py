@@ -3,16 +3,18 @@
 import os
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor, as_completed
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from queue import Queue
 
 import torch
 from mmengine.config import Config
 
-from ..apis import fingerprint, latest_checkpoint, read_figures
+from ..engine.multi_test_loop import find_tested
+from ..engine.resuming import newest_checkpoint
 from ..errors import UserError
 from .spec import Benchmark, ModelEntry
 
@@ -23,32 +25,48 @@ def visible_devices() -> list[str]:
     return [f'cuda:{i}' for i in range(count)] or ['cpu']
 
 
-def _run(command: Sequence[object], log: Path, device: str) -> None:
-    """Run in a process of its own.
+def run_command(words: Sequence[object], log: Path, device: str) -> None:
+    """Run a command of ``diffiml`` in a process of its own, on one device.
 
     Raises:
         UserError: With the last line that it printed, if it fails.
     """
     environment = dict(os.environ)
-    if device.startswith('cuda'):
-        visible = environment.get('CUDA_VISIBLE_DEVICES')
-        index = int(device.partition(':')[2])
-        environment['CUDA_VISIBLE_DEVICES'] = visible.split(',')[index] if visible else str(index)
+    visible = environment.get('CUDA_VISIBLE_DEVICES')
+    index = device.partition(':')[2]
+    environment['CUDA_VISIBLE_DEVICES'] = (
+        visible.split(',')[int(index)] if visible and index else index
+    )
     with log.open('w') as file:
-        words = [sys.executable, *map(str, command)]
         code = subprocess.run(
-            words, stdout=file, stderr=subprocess.STDOUT, env=environment
-        ).returncode
+            [sys.executable, '-m', 'diffiml_plugin', *map(str, words)],
+            stdout=file, stderr=subprocess.STDOUT, env=environment,
+        ).returncode  # fmt: skip
     if code:
         lines = [line for line in log.read_text(errors='replace').splitlines() if line.strip()]
         last = lines[-1].strip() if lines else f'exit status {code}'
         raise UserError(f'{last} (see {log})')
 
 
-def run_model(
-    bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device: str, tools: Path
-) -> list[str]:
-    """Train one model with one seed, unless it is trained, and test it on all conditions.
+def weights_of(bench: Benchmark, entry: ModelEntry, seed: int, out: Path) -> str | Path:
+    """Return the checkpoint that a row is tested with: given, or trained by itself or another row.
+
+    Raises:
+        UserError: If it has not been trained.
+    """
+    if entry.weights_of:
+        entry = next(other for other in bench.models if other.name == entry.weights_of)
+    folder = out / entry.name / f'seed{seed}'
+    checkpoint = entry.checkpoints.get(seed)
+    if checkpoint is None and (folder / 'done').is_file():
+        checkpoint = newest_checkpoint(folder / 'train')
+    if checkpoint is None:
+        raise UserError(f'{entry.name!r} has no weights of seed {seed}')
+    return checkpoint
+
+
+def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device: str) -> list[str]:
+    """Train one model with one seed, unless it is trained, and test it under all conditions.
 
     Returns:
         list[str]: What was done, in words.
@@ -60,44 +78,33 @@ def run_model(
     folder.mkdir(parents=True, exist_ok=True)
     cfg, done = bench.config_of(entry, seed), []
     # Training dumps what it runs with into its own folder; this one stays as it is.
-    dumped, work_dir = folder / 'config.py', folder / 'train'
-    checkpoint = entry.checkpoints.get(seed)
-    if (
-        checkpoint is None
-        and dumped.is_file()
-        and Config.fromfile(dumped).to_dict() != cfg.to_dict()
-    ):
+    dumped = folder / 'config.py'
+    trains = not (entry.weights_of or seed in entry.checkpoints)
+    if trains and dumped.is_file() and _training(Config.fromfile(dumped)) != _training(cfg):
         raise UserError(
             f'{folder} was trained with another config than it has now: remove the folder, or give '
             'the model another name'
         )
     cfg.dump(dumped)
-    if checkpoint is None:
-        if not (folder / 'done').is_file():
-            start = time.time()
-            command = [tools / 'train.py', dumped, '--work-dir', work_dir, '--resume']
-            _run(command, folder / 'train.log', device)
-            (folder / 'done').touch()
-            done.append(f'trained in {_spell(time.time() - start)}')
-        checkpoint = latest_checkpoint(work_dir)
-    identity = fingerprint(dumped, checkpoint)
-    wanted = [
-        c
-        for c in bench.conditions()
-        if not read_figures(folder / 'test' / c.folder, bench.test_sets[c.test_set], identity)
-    ]
-    if wanted:
+    if trains and not (folder / 'done').is_file():
         start = time.time()
-        command = [tools / 'test_robustness.py', dumped, checkpoint, '--out', folder / 'test']
-        command += ['--device', 'cuda' if device.startswith('cuda') else 'cpu', '--test-set']
-        command += [f'{name}={root}' for name, root in bench.test_sets.items()]
-        command += ['--perturbed', *bench.perturbed, '--grid']
-        command += [
-            f'{kind}={",".join(map(str, levels))}' for kind, levels in bench.perturbations.items()
-        ]
-        _run(command, folder / 'test.log', device)
-        done.append(f'{len(wanted)} conditions tested in {_spell(time.time() - start)}')
-    return done or ['there already']
+        words = ['train', dumped, '--work-dir', folder / 'train', '--resume']
+        run_command(words, folder / 'train.log', device)
+        (folder / 'done').touch()
+        done.append(f'trained in {_spell(time.time() - start)}')
+    checkpoint, tests = weights_of(bench, entry, seed, out), folder / 'test'
+    left = len(bench.conditions) - len(find_tested(cfg, checkpoint, tests))
+    if left:
+        start = time.time()
+        words = ['test', dumped, checkpoint, '--work-dir', folder / 'log', '--results', tests]
+        run_command([*words, '--resume'], folder / 'test.log', device)
+        done.append(f'{left} conditions tested in {_spell(time.time() - start)}')
+    return done or ['already done']
+
+
+def _training(cfg: Config) -> dict:
+    """Return what training depends on: test sets and perturbations can be added afterwards."""
+    return {key: value for key, value in cfg.to_dict().items() if not key.startswith('test_')}
 
 
 def _spell(seconds: float) -> str:
@@ -109,7 +116,6 @@ def run_all(
     bench: Benchmark,
     out: Path,
     devices: Sequence[str],
-    tools: Path,
     report: Callable[[int, int, str, int, str], None],
 ) -> dict[tuple[str, int], str]:
     """Run every model with every seed, one at a time on each device.
@@ -117,8 +123,7 @@ def run_all(
     Args:
         bench (Benchmark): What to run.
         out (Path): A folder for each model and seed is made in it.
-        devices (Sequence[str]): Of :func:`visible_devices`.
-        tools (Path): Folder of train.py and test_robustness.py.
+        devices (Sequence[str]): Devices, as of :func:`visible_devices`.
         report (Callable): Called with the number done, the number in all, model, seed, and what
             was done or why it failed.
 
@@ -128,24 +133,31 @@ def run_all(
     free: Queue[str] = Queue()
     for device in devices:
         free.put(device)
-    jobs = [(entry, seed) for seed in bench.seeds for entry in bench.models]
+    # Rows that share weights follow each other on one device.
+    owners = [entry for entry in bench.models if not entry.weights_of]
+    groups = [
+        (seed, [owner, *(e for e in bench.models if e.weights_of == owner.name)])
+        for seed in bench.seeds
+        for owner in owners
+    ]
+    total, count, lock = len(bench.seeds) * len(bench.models), 0, threading.Lock()
     failed: dict[tuple[str, int], str] = {}
 
-    def work(job: tuple[ModelEntry, int]) -> tuple[ModelEntry, int, str]:
-        entry, seed = job
+    def work(group: tuple[int, list[ModelEntry]]) -> None:
+        nonlocal count
+        seed, entries = group
         device = free.get()
-        try:
-            said = ', '.join(run_model(bench, entry, seed, out, device, tools))
-        except Exception as error:  # one model must not stop the others, whatever it is
-            kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
-            failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
-        finally:
-            free.put(device)
-        return entry, seed, said
+        for entry in entries:
+            try:
+                said = ', '.join(run_model(bench, entry, seed, out, device))
+            except Exception as error:  # one model must not stop the others, whatever it is
+                kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
+                failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
+            with lock:
+                count += 1
+                report(count, total, entry.name, seed, said)
+        free.put(device)
 
     with ThreadPoolExecutor(len(devices)) as pool:
-        running = [pool.submit(work, job) for job in jobs]
-        for number, finished in enumerate(as_completed(running), 1):
-            entry, seed, said = finished.result()
-            report(number, len(jobs), entry.name, seed, said)
+        list(pool.map(work, groups))
     return failed

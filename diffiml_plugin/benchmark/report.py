@@ -1,32 +1,38 @@
-"""The report: one HTML page, one Markdown file, a LaTeX table, all from the same figures."""
+"""The report: one HTML page, one Markdown file, a LaTeX table, all from the same records."""
 
 import base64
 import html
 import json
-import platform
 import subprocess
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from urllib.parse import quote
 
-import cv2
 import jinja2
 import numpy as np
-import torch
-from mmengine.config import Config
+from mmengine.utils.dl_utils import collect_env
+from mmseg.registry import DATASETS
 
 from .. import __version__
-from ..apis import Condition, latest_checkpoint
+from ..apis import load_model
+from ..engine.conditions import Condition, get_test_sets
 from ..escaping import latex_cell, markdown_cell, printable
-from ..evaluation.results import read_results
-from ..visualization import draw_calibration, draw_cost, draw_distributions, draw_levels
+from ..tables import print_table, write_csv
+from ..visualization import (
+    draw_calibration,
+    draw_cost,
+    draw_distributions,
+    draw_grid,
+    draw_levels,
+    predict_panels,
+)
 from .fairness import cost, differences, record
-from .predictions import draw_models
+from .jobs import weights_of
 from .results import BenchmarkResults
 
-# Key of figures.json, title, whether more is better.
-FIGURES = (
+# Name of a metric, title, whether more is better.
+METRICS = (
     ('pixel_f1', 'F1', True),
     ('pixel_iou', 'IoU', True),
     ('pixel_auc', 'AUC', True),
@@ -34,8 +40,7 @@ FIGURES = (
     ('false_alarm_area', 'false alarm', False),
     ('pixel_ece', 'calibration error', False),
 )
-SHOWN = 4  # images of a set in the grid
-PACKAGES = ('torch', 'mmengine', 'mmcv', 'mmseg', 'diffusers', 'numpy')
+SHOWN = 10  # images of a picture, of all test sets together
 
 
 def _spread(values: np.ndarray) -> str:
@@ -47,7 +52,7 @@ def _spread(values: np.ndarray) -> str:
 
 def _main_table(results: BenchmarkResults) -> dict:
     """Cells of the main table: F1 on every set, average, difference of the reference."""
-    bench, models = results.bench, results.models()
+    bench, models = results.bench, results.models
     sets = list(bench.test_sets)
     means = {m: [results.values(m, Condition(s), 'pixel_f1').mean() for s in sets] for m in models}
     averages = {m: results.average(m) for m in models}
@@ -82,25 +87,25 @@ def _main_table(results: BenchmarkResults) -> dict:
     return dict(sets=sets, rows=rows, failed=broken)
 
 
-def _figure_tables(results: BenchmarkResults) -> list[dict]:
-    """All figures of each set."""
+def _metric_tables(results: BenchmarkResults) -> list[dict]:
+    """All metrics of each set."""
     tables = []
     for name in results.bench.test_sets:
         values = {
-            model: [results.values(model, Condition(name), key) for key, _, _ in FIGURES]
-            for model in results.models()
+            model: [results.values(model, Condition(name), key) for key, _, _ in METRICS]
+            for model in results.models
         }
         rows = []
         for model, found in values.items():
             cells = []
-            for i, (_, _, more) in enumerate(FIGURES):
+            for i, (_, _, more) in enumerate(METRICS):
                 column = {
                     m: np.nanmean(v[i]) for m, v in values.items() if not np.isnan(v[i]).all()
                 }
                 top = (max if more else min)(column.values()) if column else None
                 cells.append(dict(text=_spread(found[i]), best=bool(column.get(model) == top)))
             rows.append(dict(model=model, cells=cells))
-        tables.append(dict(name=name, titles=[title for _, title, _ in FIGURES], rows=rows))
+        tables.append(dict(name=name, titles=[title for _, title, _ in METRICS], rows=rows))
     return tables
 
 
@@ -108,19 +113,18 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
     """Describe every row and what differs between them; measure what each costs."""
     bench, rows, costs = results.bench, {}, {}
     for entry in bench.models:
-        if entry.name not in results.models():
+        seeds = results.seeds.get(entry.name)
+        if not seeds:
             continue
-        seeds = results.seeds_of(entry.name)
-        cfg = Config.fromfile(results.out / entry.name / f'seed{seeds[0]}' / 'config.py')
+        cfg = bench.config_of(entry, seeds[0])
         parameters, gflops = cost(cfg, shape)
-        times = [results.values(entry.name, Condition(name), 'ms') for name in bench.test_sets]
         given = any(seed in entry.checkpoints for seed in seeds)
-        costs[entry.name] = gflops
+        costs[entry.name] = (parameters, gflops)
         rows[entry.name] = {
             'model': entry.config,
             'parameters': f'{parameters:.2f} M',
             'GFLOPs': f'{gflops:.2f} at {shape[0]}x{shape[1]}',
-            'images/s': f'{1000 / np.mean(times):.1f}',
+            'images/s': f'{1000 / results.average(entry.name, "ms").mean():.1f}',
         } | record(cfg, seeds, given)
     reference = results.reference
     fields = [dict(name=f, cells=[row[f] for row in rows.values()]) for f in rows[reference]]
@@ -136,82 +140,133 @@ def _environment(command: str) -> dict[str, str]:
         ['git', 'describe', '--always', '--dirty'],
         cwd=Path(__file__).parent, capture_output=True, text=True,
     )  # fmt: skip
-    processor = platform.processor() or platform.machine()
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else processor
-    versions = []
-    for name in PACKAGES:
-        module = __import__(name)
-        versions.append(f'{name} {module.__version__}')
+    # Pages of compiler flags, and a number that changes with every run.
+    left_out = ('PyTorch compiling details', 'numpy_random_seed')
     return {
         'command': command,
         'date': datetime.now(UTC).strftime('%Y-%m-%d'),
         'plugin': f'{__version__}, commit {done.stdout.strip()}',
-        'packages': ', '.join(versions),
-        'device': f'{device}, {torch.get_num_threads()} threads',
-        'Python': platform.python_version(),
-    }
+    } | {key: str(value) for key, value in collect_env().items() if key not in left_out}
 
 
-def _chosen(results: BenchmarkResults, name: str) -> tuple[list[str], list[str]]:
-    """Paths of the images of a set to draw: evenly spaced ones, and the worst ones."""
-    model = results.reference
-    seed = results.seeds_of(model)[0]
-    rows = read_results(results.folder(model, seed, Condition(name)) / 'results.csv')
-    names = sorted(row['img_path'] for row in rows if row['tampered'])
-    places = np.linspace(0, len(names) - 1, min(SHOWN, len(names))).round().astype(int)
-    order = results.images(model, Condition(name)).mean(0).argsort(kind='stable')
-    return [names[i] for i in places], [names[i] for i in order[:SHOWN]]
+def _screen_table(
+    results: BenchmarkResults, costs: Mapping[str, tuple[float, float]]
+) -> list[dict]:
+    """A row per model. A screen has room for several metrics of two sets, else for F1 alone."""
+    sets = list(results.bench.test_sets)
+    shown = METRICS[:4] if len(sets) <= 2 else METRICS[:1]
+    return [
+        {'model': model, 'M params': costs[model][0]}
+        | {
+            f'{name} {title}': _spread(results.values(model, Condition(name), key))
+            for name in sets
+            for key, title, _ in shown
+        }
+        | {'ms/image': f'{results.average(model, "ms").mean():.1f}'}
+        for model in results.models
+    ]
 
 
-def _draw(results: BenchmarkResults, costs: Mapping[str, float], out: Path) -> dict[str, Path]:
+def _write_records(results: BenchmarkResults, path: Path) -> None:
+    write_csv(
+        [
+            dict(
+                model=one.model, seed=one.seed, test_set=one.condition.test_set,
+                perturbation=one.condition.kind, level=one.condition.level, **one.metrics,
+            )
+            for one in results.records
+        ],
+        path,
+    )  # fmt: skip
+
+
+def _chosen(results: BenchmarkResults) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
+    """Paths of the images of each set to draw: evenly spaced ones, and the worst ones."""
+    even, worst = {}, {}
+    sets = list(results.bench.test_sets)
+    for name in sets:
+        condition = Condition(name)
+        names = list(results.select(results.reference, condition)[0].f1)
+        count = min(max(SHOWN // len(sets), 1), len(names))
+        even[name] = [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)]
+        order = results.images(results.reference, condition).mean(0).argsort(kind='stable')
+        worst[name] = [names[i] for i in order[:count]]
+    return even, worst
+
+
+def _draw_models(
+    results: BenchmarkResults, pictures: Mapping[Path, Mapping[str, list[str]]]
+) -> None:
+    """Draw images, ground truth, all models' probabilities, edges and uncertainties.
+
+    Args:
+        results (BenchmarkResults): Whose models predict the images again.
+        pictures (Mapping[Path, Mapping[str, list[str]]]): JPEG -> test set -> paths of images.
+    """
+    bench = results.bench
+    columns: dict[Path, dict[str, list]] = {path: {} for path in pictures}
+    for entry in (entry for entry in bench.models if entry.name in results.seeds):
+        seed = results.seeds[entry.name][0]
+        cfg = bench.config_of(entry, seed)
+        model, _ = load_model(cfg, weights_of(bench, entry, seed, results.out))
+        data = {name: DATASETS.build(dataset) for name, dataset in get_test_sets(cfg).items()}
+        for path, chosen in pictures.items():
+            panels = [
+                one
+                for name, names in chosen.items()
+                for one in predict_panels(model, data[name], names)
+            ]
+            for title in panels[0]:
+                shared = title in ('image', 'ground truth')
+                column = title if shared else f'{entry.name} {title}'
+                columns[path][column] = [one[title] for one in panels]
+    kinds = ('image', 'ground truth', 'probability', 'edge', 'uncertainty')
+    for path, chosen in pictures.items():
+        titles = sorted(
+            columns[path], key=lambda t: next(i for i, k in enumerate(kinds) if t.endswith(k))
+        )
+        labels = [f'{name}: {Path(n).stem}'[:40] for name, names in chosen.items() for n in names]
+        rows = list(zip(*(columns[path][title] for title in titles), strict=True))
+        draw_grid(rows, titles, labels, path)
+
+
+def _draw(
+    results: BenchmarkResults, costs: Mapping[str, tuple[float, float]], out: Path
+) -> dict[str, Path]:
     """Draw all pictures; return them by name."""
-    bench, models = results.bench, results.models()
+    bench, models = results.bench, results.models
     sets = list(bench.test_sets)
-    found = {'F1 against cost': out / 'cost.svg', 'spread over images': out / 'distributions.svg'}
+    pictures = {
+        'F1 against cost': out / 'cost.svg',
+        'spread over images': out / 'distributions.svg',
+        'calibration': out / 'calibration.svg',
+    }
     averages = {m: results.average(m) for m in models}
     points = {
-        m: (costs[m], averages[m].mean(), averages[m].std(ddof=len(averages[m]) > 1))
+        m: (costs[m][1], averages[m].mean(), averages[m].std(ddof=len(averages[m]) > 1))
         for m in models
     }
-    draw_cost(points, found['F1 against cost'])
+    draw_cost(points, pictures['F1 against cost'])
     spread = {s: {m: results.images(m, Condition(s)).mean(0) for m in models} for s in sets}
-    draw_distributions(spread, found['spread over images'])
-    found['calibration'] = out / 'calibration.svg'
+    draw_distributions(spread, pictures['spread over images'])
     counts = {s: {m: results.calibration(m, Condition(s)) for m in models} for s in sets}
-    draw_calibration(counts, found['calibration'])
+    draw_calibration(counts, pictures['calibration'])
     for name in bench.perturbed:
-        curves, ticks = {}, {}
-        for kind, levels in bench.perturbations.items():
-            ticks[kind] = ['none', *(f'{level:g}' for level in levels)]
-            places = [Condition(name), *(Condition(name, kind, level) for level in levels)]
-            for m in models:
-                line = [results.values(m, place, 'pixel_f1').mean() for place in places]
-                curves.setdefault(m, {})[kind] = line
-        found[f'robustness on {name}'] = out / f'robustness-{name}.svg'
-        draw_levels(curves, ticks, found[f'robustness on {name}'])
-    entries = {entry.name: entry for entry in bench.models}
-    weights = {}
-    for m in models:
-        seed = results.seeds_of(m)[0]
-        folder = results.out / m / f'seed{seed}'
-        given = entries[m].checkpoints.get(seed)
-        weights[m] = (
-            folder / 'config.py',
-            Path(given) if given else latest_checkpoint(folder / 'train'),
-        )
-    words = dict(examples='examples', worst=f'worst of {results.reference}')
-    for name in sets:
-        for title, chosen in zip(('examples', 'worst'), _chosen(results, name), strict=True):
-            path = out / f'{title}-{name}.jpg'
-            drawn = path.with_suffix('.png')
-            draw_models(
-                weights, bench.test_sets[name], chosen, [Path(n).stem for n in chosen], drawn
-            )
-            # A tenth of the size.
-            cv2.imwrite(str(path), cv2.imread(str(drawn)), [cv2.IMWRITE_JPEG_QUALITY, 85])
-            drawn.unlink()
-            found[f'{words[title]}: {name}'] = path
-    return found
+        curves = {
+            m: {
+                kind: [
+                    results.values(m, Condition(name, *place), 'pixel_f1').mean()
+                    for place in (('', 0), *((kind, level) for level in levels))
+                ]
+                for kind, levels in bench.perturbations.items()
+            }
+            for m in models
+        }
+        pictures[f'robustness on {name}'] = path = out / f'robustness-{name}.svg'
+        draw_levels(curves, bench.perturbations, path)
+    grid, worst = out / 'grid.jpg', out / 'worst.jpg'
+    _draw_models(results, dict(zip((grid, worst), _chosen(results), strict=True)))
+    return pictures | {'examples': grid, f'worst of {results.reference}': worst}
 
 
 def _inline(path: Path) -> str:
@@ -233,11 +288,11 @@ def _templates() -> jinja2.Environment:
 
 
 def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]) -> Path:
-    """Write ``report.html``, ``report.md``, ``table.tex``, ``results.json`` and pictures.
+    """Write ``report.html``, ``report.md``, ``table.tex``, ``results.*`` and pictures.
 
     Args:
-        results (BenchmarkResults): Of at least one model.
-        command (str): With which they came about.
+        results (BenchmarkResults): Results of at least one model.
+        command (str): Command with which they came about.
         shape (tuple[int, int]): (height, width) for which FLOPs are counted.
 
     Returns:
@@ -246,13 +301,16 @@ def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]
     out = results.out / 'report'
     out.mkdir(parents=True, exist_ok=True)
     fairness = _fairness(results, shape)
-    pictures = _draw(results, fairness['costs'], out)
+    costs = fairness.pop('costs')
+    print_table(_screen_table(results, costs), results.bench.title, digits=3)
+    _write_records(results, out / 'results.csv')
+    pictures = _draw(results, costs, out)
     context = dict(
         title=results.bench.title,
         reference=results.reference,
         seeds=results.bench.seeds,
         main=_main_table(results),
-        tables=_figure_tables(results),
+        tables=_metric_tables(results),
         fairness=fairness,
         environment=_environment(command),
         pictures=pictures,

@@ -1,98 +1,146 @@
 """What a benchmark has measured."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 
-from ..apis import Condition
+from ..engine.conditions import Condition
+from ..engine.multi_test_loop import find_tested
 from ..errors import UserError
 from ..evaluation.bootstrap import Interval, seeded_difference
 from ..evaluation.results import read_results
+from .jobs import weights_of
 from .spec import Benchmark
 
 
 @dataclass(frozen=True)
+class Record:
+    """A model with a seed under one condition.
+
+    Attributes:
+        model (str): Name of the model.
+        seed (int): Seed of its training.
+        condition (Condition): Under which it was tested.
+        metrics (Mapping[str, float]): Metrics of the data set.
+        f1 (Mapping[str, float]): F1 of each tampered image by its path, sorted.
+        calibration (np.ndarray): (3, bins): number of pixels, sum of probabilities, tampered ones.
+    """
+
+    model: str
+    seed: int
+    condition: Condition
+    metrics: Mapping[str, float]
+    f1: Mapping[str, float]
+    calibration: np.ndarray
+
+
+@dataclass(frozen=True)
 class BenchmarkResults:
-    """Figures of all models that have finished, read from their folders.
+    """All that the models that have finished were measured to have, each file read once.
 
     Args:
         bench (Benchmark): What was run.
         out (Path): Its folder.
         failed (Mapping[tuple[str, int], str]): Why a model with a seed failed.
+        records (tuple[Record, ...]): Rows of the one table from which all else is made.
     """
 
     bench: Benchmark
     out: Path
     failed: Mapping[tuple[str, int], str]
+    records: tuple[Record, ...]
 
-    def folder(self, model: str, seed: int, condition: Condition) -> Path:
-        """Where one test's files lie."""
-        return self.out / model / f'seed{seed}' / 'test' / condition.folder
+    @classmethod
+    def read(
+        cls, bench: Benchmark, out: Path, failed: Mapping[tuple[str, int], str]
+    ) -> 'BenchmarkResults':
+        """Read the folders of all models and seeds."""
+        records: list[Record] = []
+        for entry in bench.models:
+            for seed in bench.seeds:
+                folder = out / entry.name / f'seed{seed}'
+                try:
+                    cfg = bench.config_of(entry, seed)
+                    tested = find_tested(cfg, weights_of(bench, entry, seed, out), folder / 'test')
+                except UserError:  # it has not been trained
+                    continue
+                wanted = {c: tested[c] for c in bench.conditions if c in tested}
+                # A seed counts if it was tested on every set as it is.
+                if all(Condition(name) in wanted for name in bench.test_sets):
+                    records += [
+                        _record(entry.name, seed, condition, metrics, folder / 'test')
+                        for condition, metrics in wanted.items()
+                    ]
+        return cls(bench, out, failed, tuple(records))
 
-    def seeds_of(self, model: str) -> list[int]:
-        """Seeds for which the model has been tested on every set as it is."""
-        plain = [Condition(name) for name in self.bench.test_sets]
-        return [
-            seed
-            for seed in self.bench.seeds
-            if all((self.folder(model, seed, c) / 'figures.json').is_file() for c in plain)
-        ]
+    @cached_property
+    def seeds(self) -> dict[str, list[int]]:
+        """Seeds of each model that has some, in the benchmark's order."""
+        found: dict[str, list[int]] = {}
+        for record in self.records:
+            seeds = found.setdefault(record.model, [])
+            if record.seed not in seeds:
+                seeds.append(record.seed)
+        return found
 
+    @property
     def models(self) -> list[str]:
         """Names of the models that have a seed, in the benchmark's order."""
-        return [entry.name for entry in self.bench.models if self.seeds_of(entry.name)]
+        return list(self.seeds)
 
     @property
     def reference(self) -> str:
         """The benchmark's reference, or the first model if that has not finished."""
-        models = self.models()
-        return self.bench.reference if self.bench.reference in models else models[0]
+        return self.bench.reference if self.bench.reference in self.seeds else self.models[0]
 
-    def values(self, model: str, condition: Condition, figure: str) -> np.ndarray:
-        """A figure, one a seed; ``nan`` where it is not known."""
-        found = []
-        for seed in self.seeds_of(model):
-            path = self.folder(model, seed, condition) / 'figures.json'
-            figures = json.loads(path.read_text()) if path.is_file() else {}
-            found.append(figures.get(figure, np.nan))
-        return np.array(found, float)
+    def select(self, model: str, condition: Condition) -> list[Record]:
+        """Return the records of a model under a condition, one per seed."""
+        return [r for r in self.records if (r.model, r.condition) == (model, condition)]
 
-    def images(self, model: str, condition: Condition, figure: str = 'f1') -> np.ndarray:
-        """A figure of every tampered image, (seeds, images), the images sorted by path.
+    def values(self, model: str, condition: Condition, metric: str) -> np.ndarray:
+        """Return a metric, one per seed; nan where it is not known."""
+        by_seed = {r.seed: r.metrics.get(metric, math.nan) for r in self.select(model, condition)}
+        return np.array([by_seed.get(seed, math.nan) for seed in self.seeds[model]])
+
+    def images(self, model: str, condition: Condition) -> np.ndarray:
+        """Return F1 of every tampered image, (seeds, images), the images sorted by path.
 
         Raises:
             UserError: If the seeds were tested on different images.
         """
-        rows, paths = [], set()
-        for seed in self.seeds_of(model):
-            found = read_results(self.folder(model, seed, condition) / 'results.csv')
-            found = sorted((row['img_path'], row[figure]) for row in found if row['tampered'])
-            rows.append([value for _, value in found])
-            paths.add(tuple(path for path, _ in found))
-        if len(paths) > 1:
+        records = self.select(model, condition)
+        if len({tuple(record.f1) for record in records}) > 1:
             raise UserError(
-                f'the seeds of {model!r} were tested on different images of {condition.folder!r}: '
+                f'the seeds of {model!r} were tested on different images of {condition.name!r}: '
                 'remove their test folders, so that they are tested again'
             )
-        return np.array(rows, float)
+        return np.array([list(record.f1.values()) for record in records])
 
     def calibration(self, model: str, condition: Condition) -> np.ndarray:
-        """Pixels, sum of probabilities and tampered pixels in (3, bins), summed over seeds."""
-        found = [
-            json.loads((self.folder(model, seed, condition) / 'summary.json').read_text())
-            for seed in self.seeds_of(model)
-        ]
-        return np.sum([one['calibration'] for one in found], axis=0)
+        """Sum the calibration counts over seeds, (3, bins)."""
+        return np.sum([record.calibration for record in self.select(model, condition)], axis=0)
 
-    def average(self, model: str) -> np.ndarray:
-        """F1 averaged over the test sets as they are, one a seed."""
+    def average(self, model: str, metric: str = 'pixel_f1') -> np.ndarray:
+        """Return a metric averaged over the test sets as they are, one per seed."""
         sets = [Condition(name) for name in self.bench.test_sets]
-        return np.mean([self.values(model, c, 'pixel_f1') for c in sets], axis=0)
+        return np.mean([self.values(model, condition, metric) for condition in sets], axis=0)
 
     def difference(self, model: str, condition: Condition) -> Interval:
-        """F1 of the reference less the model's, images and seeds resampled."""
+        """Return F1 of the reference less the model's, images and seeds resampled."""
         ours, theirs = (self.images(name, condition) for name in (self.reference, model))
         return seeded_difference(ours, theirs)
+
+
+def _record(
+    model: str, seed: int, condition: Condition, metrics: Mapping[str, float], tests: Path
+) -> Record:
+    folder = tests / condition.name
+    rows = read_results(folder / 'results.csv')
+    f1 = dict(sorted((row['img_path'], row['f1']) for row in rows if row['tampered']))
+    counts = json.loads((folder / 'summary.json').read_text())['calibration']
+    return Record(model, seed, condition, metrics, f1, np.array(counts))

@@ -1,135 +1,183 @@
 """What is compared."""
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from mmengine.config import Config
 
-from ..apis import GRID, Condition, conditions
+from ..engine.conditions import Condition, get_test_sets, list_conditions
 from ..engine.config import read_config
 from ..errors import UserError
 from ..names import check_name
 
+_KEYS = (
+    'changes', 'config', 'data', 'models', 'perturbations', 'perturbed', 'published', 'reference',
+    'seeds', 'test_sets', 'title',
+)  # fmt: skip
+_ROW_KEYS = ('changes', 'checkpoint', 'config', 'weights_of')
+_EVALUATOR = dict(type='IMLMetric', pixel=['f1', 'iou', 'auc', 'ece'], image=['f1', 'auc', 'acc'])
+
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A row: a config to train, or with trained checkpoints.
+    """A row: a config to train, or with trained checkpoints, or with another row's weights.
 
     Args:
-        name (str): Of the row, and of its folder.
+        name (str): Name of the row, and of its folder.
         config (str): Config file.
-        checkpoints (Mapping[int, str]): By seed; a seed without one is trained.
-        changes (Mapping[str, object]): Of the config, by dotted keys.
+        changes (Mapping[str, object]): Changes of the config, by dotted keys.
+        checkpoints (Mapping[int, str]): Checkpoint by seed; a seed without one is trained.
+        weights_of (str, optional): Name of the row whose weights it is tested with.
     """
 
     name: str
     config: str
-    checkpoints: Mapping[int, str] = field(default_factory=dict)
     changes: Mapping[str, object] = field(default_factory=dict)
+    checkpoints: Mapping[int, str] = field(default_factory=dict)
+    weights_of: str | None = None
 
 
 @dataclass(frozen=True)
 class Benchmark:
     """Models, seeds, test sets and perturbations, read from a config.
 
-    Its keys: ``models`` (name -> ``config``, and where wanted ``checkpoint``: a path, or paths by
-    seed, and ``changes``), ``test_sets`` (name -> folder), ``seeds``, ``reference`` (the model that
-    the others are compared with), ``perturbations`` (kind -> levels), ``perturbed`` (the test sets
-    that they apply to), ``data`` (a data set's base config that replaces every model's),
-    ``changes`` (of every model's config), ``published`` (name -> test set -> F1 of others, shown
-    as such) and ``title``.
+    Its keys: ``models`` (name -> ``config``, and where wanted ``changes``, ``checkpoint``: a path,
+    or paths by seed, or ``weights_of``: another row, whose trained weights are tested with these
+    ``changes`` beside its own), ``config`` (of rows that have none), ``seeds``, ``reference`` (the
+    row that the others are compared with; default: the first), ``test_sets`` (name -> folder, or
+    changes of the data set; default: those of the reference's config), ``perturbations`` (kind ->
+    levels), ``perturbed`` (the test sets that they apply to), ``data`` (a data set's base config
+    that replaces every model's), ``changes`` (of every model's config), ``published`` (name ->
+    test set -> F1 of others, shown as such) and ``title``.
     """
 
     title: str
     models: tuple[ModelEntry, ...]
     seeds: tuple[int, ...]
-    test_sets: Mapping[str, str]
+    test_sets: Mapping[str, object]
     reference: str
     perturbations: Mapping[str, Sequence[float]]
     perturbed: tuple[str, ...]
     data: str | None
     changes: Mapping[str, object]
     published: Mapping[str, Mapping[str, float]]
+    conditions: tuple[Condition, ...]
 
     @classmethod
-    def fromfile(cls, path: str | Path, seeds: Sequence[int] | None = None) -> 'Benchmark':
-        """Read and check a benchmark; ``seeds`` replace its own.
+    def fromfile(
+        cls,
+        path: str | Path,
+        seeds: Sequence[int] | None = None,
+        only: Sequence[str] | None = None,
+    ) -> 'Benchmark':
+        """Read and check a benchmark.
+
+        Args:
+            path (str | Path): Config file.
+            seeds (Sequence[int], optional): Seeds in place of its own.
+            only (Sequence[str], optional): Names of the rows to keep beside the reference.
 
         Raises:
             UserError: If the file does not exist, or lacks a key or holds a wrong one.
         """
-        if not Path(path).is_file():
-            raise UserError(f'benchmark {str(path)!r} does not exist')
         spec = read_config(path).to_dict()
-        for key in ('models', 'test_sets'):
-            if not spec.get(key):
-                raise UserError(f'benchmark {str(path)!r} needs {key}')
-        for key in ('models', 'test_sets'):
-            for name in spec[key]:
-                check_name(str(name), f'benchmark {str(path)!r}: {key}')
-        known = {
-            'changes', 'data', 'models', 'perturbations', 'perturbed', 'published', 'reference',
-            'seeds', 'test_sets', 'title',
-        }  # fmt: skip
-        unknown = sorted(set(spec) - known)
-        if unknown:
-            raise UserError(
-                f'benchmark {str(path)!r}: {", ".join(unknown)} is none of its keys '
-                f'{", ".join(sorted(known))}'
-            )
+        try:
+            return cls._from_spec(spec, Path(path).stem, seeds, only)
+        except UserError as error:
+            raise UserError(f'benchmark {str(path)!r}: {error}') from None
+
+    @classmethod
+    def _from_spec(
+        cls, spec: dict, title: str, seeds: Sequence[int] | None, only: Sequence[str] | None
+    ) -> 'Benchmark':
+        if not spec.get('models'):
+            raise UserError('it needs models')
+        _check_keys(spec, _KEYS, 'it')
         seeds = tuple(seeds or spec.get('seeds', (0, 1, 2)))
-        reference = spec.get('reference', next(iter(spec['models'])))
-        if reference not in spec['models']:
-            raise UserError(f'benchmark {str(path)!r}: reference {reference!r} is no model of it')
-        for kind in spec.get('perturbations', {}):
-            if kind not in GRID:
-                raise UserError(
-                    f'benchmark {str(path)!r}: perturbation {kind!r} is none of {", ".join(GRID)}'
-                )
-        perturbed = tuple(spec.get('perturbed', spec['test_sets']))
-        strangers = sorted(set(perturbed) - set(spec['test_sets']))
-        if strangers:
-            raise UserError(f'benchmark {str(path)!r}: perturbed {strangers[0]!r} is no test set')
+        rows = {name: _entry(name, spec, seeds) for name in spec['models']}
+        reference = spec.get('reference', next(iter(rows)))
+        for name in (reference, *(only or ())):
+            if name not in rows:
+                raise UserError(f'{name!r} is not one of its models {", ".join(rows)}')
+        if only:
+            owners = [rows[name].weights_of for name in only]
+            rows = {k: row for k, row in rows.items() if k in (reference, *only, *owners)}
+        changes, data = spec.get('changes', {}), spec.get('data')
+        test_sets = spec.get('test_sets') or _test_sets_of(rows[reference], data)
+        perturbations = spec.get('perturbations', {})
+        conditions = list_conditions(list(test_sets), perturbations, spec.get('perturbed'))
+        for name in test_sets:
+            check_name(str(name), 'test set')
         return cls(
-            title=spec.get('title', Path(path).stem),
-            models=tuple(_entry(name, row, seeds, path) for name, row in spec['models'].items()),
+            title=spec.get('title', title),
+            models=tuple(rows.values()),
             seeds=seeds,
-            test_sets=spec['test_sets'],
+            test_sets=test_sets,
             reference=reference,
-            perturbations=spec.get('perturbations', {}),
-            perturbed=perturbed if spec.get('perturbations') else (),
-            data=spec.get('data'),
-            changes=spec.get('changes', {}),
+            perturbations=perturbations,
+            perturbed=tuple(dict.fromkeys(c.test_set for c in conditions if c.kind)),
+            data=data,
+            changes=changes,
             published=spec.get('published', {}),
+            conditions=tuple(conditions),
         )
 
-    def conditions(self) -> list[Condition]:
-        """List all test sets as they are and under each perturbation."""
-        return conditions(list(self.test_sets), self.perturbations, self.perturbed)
-
     def config_of(self, entry: ModelEntry, seed: int) -> Config:
-        """Return a model's own config with this benchmark's data, changes and seed.
+        """Return a model's own config with this benchmark's data, changes, tests and seed.
 
         Raises:
             UserError: If a file does not exist.
         """
-        for path in filter(None, (entry.config, self.data)):
-            if not Path(path).is_file():
-                raise UserError(f'{entry.name}: config {path!r} does not exist')
-        cfg = read_config(entry.config)
-        if self.data:
-            for key, value in read_config(self.data).to_dict().items():
-                cfg[key] = value
+        cfg = _with_data(entry, self.data)
         cfg.merge_from_dict(dict(self.changes) | dict(entry.changes) | {'randomness.seed': seed})
+        cfg.test_cfg = dict(
+            type='MultiTestLoop',
+            test_sets=dict(self.test_sets),
+            perturbations=dict(self.perturbations),
+            perturbed=list(self.perturbed),
+        )
+        cfg.test_evaluator = copy.deepcopy(_EVALUATOR)
         return cfg
 
 
-def _entry(name: str, row: Mapping, seeds: Sequence[int], path: str | Path) -> ModelEntry:
-    unknown = sorted(set(row) - {'config', 'checkpoint', 'changes'})
-    if unknown or 'config' not in row:
-        wrong = f'has {unknown[0]!r}' if unknown else 'needs `config`'
-        raise UserError(f'benchmark {str(path)!r}: model {name!r} {wrong}')
+def _with_data(entry: ModelEntry, data: str | None) -> Config:
+    cfg = read_config(entry.config)
+    for key, value in read_config(data).to_dict().items() if data else ():
+        cfg[key] = value
+    return cfg
+
+
+def _test_sets_of(entry: ModelEntry, data: str | None) -> dict[str, dict]:
+    cfg = _with_data(entry, data)
+    return {
+        name: dict(data_root=dataset['data_root']) for name, dataset in get_test_sets(cfg).items()
+    }
+
+
+def _check_keys(given: Mapping, known: Sequence[str], what: str) -> None:
+    if unknown := sorted(set(given) - set(known)):
+        raise UserError(
+            f'{what} has {unknown[0]!r}, which is not one of the keys {", ".join(known)}'
+        )
+
+
+def _entry(name: str, spec: Mapping, seeds: Sequence[int]) -> ModelEntry:
+    row = spec['models'][name]
+    check_name(str(name), 'model')
+    _check_keys(row, _ROW_KEYS, f'model {name!r}')
+    changes, config, owner = row.get('changes', {}), row.get('config'), row.get('weights_of')
+    if owner is not None:
+        other = spec['models'].get(owner, dict(weights_of=None))
+        if 'weights_of' in other:
+            raise UserError(f'model {name!r}: weights_of {owner!r} is not a row of own weights')
+        if {'config', 'checkpoint'} & set(row):
+            raise UserError(f'model {name!r}: beside weights_of there may be changes alone')
+        config, changes = other.get('config'), dict(other.get('changes', {})) | dict(changes)
+    config = config or spec.get('config')
+    if not config:
+        raise UserError(f'model {name!r} needs `config`')
     given = row.get('checkpoint') or {}
     checkpoints = dict(given) if isinstance(given, Mapping) else dict.fromkeys(seeds, given)
-    return ModelEntry(name, row['config'], checkpoints, row.get('changes', {}))
+    return ModelEntry(name, config, changes, checkpoints, owner)

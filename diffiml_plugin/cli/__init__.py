@@ -1,16 +1,22 @@
-"""The command ``diffiml``: predict, demo-data, serve."""
+"""The command ``diffiml``: predict, demo-data, serve, train, test, compare."""
 
 import argparse
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from importlib import import_module
 
 from .. import __version__
 from ..engine.checkpoint import loading
 from ..errors import UserError
-from ..escaping import printable
 from . import demo_data, predict, serve
 
+# Programs with arguments of their own, imported when they are run.
+PROGRAMS = dict(
+    train='diffiml_plugin.engine.train',
+    test='diffiml_plugin.engine.test',
+    compare='diffiml_plugin.benchmark.compare',
+)
 # What a shell reports of a program that Ctrl-C ended.
 INTERRUPTED = 130
 
@@ -35,22 +41,29 @@ def main(argv: Sequence[str] | None = None) -> int:
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+    for name in PROGRAMS:
+        commands.add_parser(name, help=f'{name} models; see `diffiml {name} --help`')
     # A terminal's or file's encoding may lack what names of files hold.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+    argv = sys.argv[1:] if argv is None else list(argv)
+    if argv and argv[0] in PROGRAMS:
+        command, prog = argv[0], f'diffiml {argv[0]}'
+        main_of = import_module(PROGRAMS[command]).main
+        return _run(command, lambda: main_of(argv[1:], prog) or 0)
     args = parser.parse_args(argv)
     # They speak to developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
+    with loading(getattr(args, 'trust_checkpoint', False)):
+        return _run(args.command, lambda: args.run(args))
+
+
+def _run(command: str, call: Callable[[], int]) -> int:
     try:
-        with loading(getattr(args, 'trust_checkpoint', False)):
-            return args.run(args)
+        return call()
     except UserError as error:
-        print(f'diffiml {args.command}: {_lines(error)}', file=sys.stderr)
+        print(f'diffiml {command}: {error.sentence}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         return INTERRUPTED
-
-
-def _lines(error: UserError) -> str:
-    return '\n'.join(map(printable, str(error).split('\n')))

@@ -12,7 +12,7 @@ import mmcv
 import numpy as np
 from PIL import ExifTags, Image
 
-from ..errors import UserError
+from ..errors import UserError, program
 from ..escaping import printable
 from .image_files import is_image
 from .mask_size import size_fault
@@ -155,6 +155,7 @@ def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> Writte
     return Written(counts['Tp'], counts['Au'], turned, faults)
 
 
+@program
 def convert(
     description: str,
     collect: Callable[..., Iterator[Item]],
@@ -168,8 +169,8 @@ def convert(
         *options (tuple[str, dict]): Further arguments: flag and argparse's keywords.
 
     Raises:
-        SystemExit: If the folder does not exist or holds nothing of that data set, or what is
-            written would lie in it or among the files of another run.
+        UserError: If the folder does not exist or holds nothing of that data set, or what is
+            written would lie in it or among the files of another run. The script ends with it.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -182,22 +183,22 @@ def convert(
     args = vars(parser.parse_args())
     source, out, link = args.pop('source'), args.pop('out'), args.pop('link')
     if not source.is_dir():
-        raise SystemExit(f'{str(source)!r} is not a folder')
+        raise UserError(f'{str(source)!r} is not a folder')
     if out.resolve().is_relative_to(source.resolve()):
         # Images would be overwritten by themselves, or be found again by the next run.
-        raise SystemExit(f'{str(out)!r} lies in the download: write to another folder')
+        raise UserError(f'{str(out)!r} lies in the download: write to another folder')
     if any((out / kind).exists() for kind in ('Tp', 'Gt', 'Au')):
         # The files of two runs would mix, and some replace others.
-        raise SystemExit(f'{str(out)!r} holds a data set: write to another folder, or remove it')
+        raise UserError(f'{str(out)!r} holds a data set: write to another folder, or remove it')
     try:
         pairs, authentic, turned, faults = write_folder(collect(source, **args), out, link)
-    except (UserError, OSError) as error:
-        raise SystemExit(str(error)) from None
+    except OSError as error:
+        raise UserError(str(error)) from None
     for path in turned:
         print(f'mask turned as EXIF says: {printable(str(path))}')
     for line in faults:
         print(f'left out: {printable(line)}')
     if not pairs + authentic:
         expected = description.strip().splitlines()[0]
-        raise SystemExit(f'nothing found in {str(source)!r}: {expected}')
+        raise UserError(f'nothing found in {str(source)!r}: {expected}')
     print(f'{pairs} tampered, {authentic} authentic, {len(faults)} left out: {out}')

@@ -5,6 +5,8 @@ import os.path as osp
 from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
+import cv2
+import numpy as np
 from mmcv.transforms import BaseTransform, Compose
 from mmengine import fileio
 from mmengine.logging import print_log
@@ -173,6 +175,21 @@ class IMLDataset(BaseSegDataset):
             )
             for image, mask in pairs
         ]
+
+    def prepare_data(self, idx: int) -> dict:
+        """Load and transform one image; one that cannot be decoded is named."""
+        try:
+            return super().prepare_data(idx)
+        except (AssertionError, cv2.error) as error:
+            # What mmcv and OpenCV make of a file that is not an image, or is empty.
+            path = self.get_data_info(idx)['img_path']
+            data = np.frombuffer(fileio.get(path, self.backend_args), np.uint8)
+            if data.size and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None:
+                raise
+            raise UserError(
+                f'failed to load image: {path}: tools/check_dataset.py finds the files that cannot '
+                'be read'
+            ) from error
 
     def _read_folder(self) -> list[tuple[str, str | None]]:
         found = pair_folder(self.data_root, self.backend_args)

@@ -6,6 +6,8 @@ from mmengine.config import Config
 
 from ..errors import UserError
 
+_PACKAGED = Path(__file__).parents[1] / '.mim'
+
 
 def named_config(content: dict, name: str | Path | None) -> Config:
     """Make a config that messages call ``name``, which may be a folder."""
@@ -19,12 +21,17 @@ def read_config(path: str | Path) -> Config:
     JSON and YAML are refused: they look like data, but MMEngine runs the ``_base_``,
     ``custom_imports`` and tags in them. ``diffiml predict --model`` reads them as data.
 
+    A path that does not exist is looked for among the configs that come with the package, whose
+    names begin with or without ``configs/``.
+
     Raises:
         UserError: If it does not exist or is not a Python file.
     """
     path = Path(path)
-    if not path.is_file():
+    places = (path, _PACKAGED / path, _PACKAGED / 'configs' / path)
+    found = next((place for place in places if place.is_file()), None)
+    if found is None:
         raise UserError(f'config {str(path)!r} does not exist')
-    if path.suffix != '.py':
+    if found.suffix != '.py':
         raise UserError(f'config {str(path)!r} must be a Python file (.py)')
-    return Config.fromfile(path)
+    return Config.fromfile(found)

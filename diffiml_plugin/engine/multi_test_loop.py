@@ -1,143 +1,224 @@
-"""Several test sets in one run."""
+"""Several test sets in one run, as they are and perturbed."""
 
 import copy
+import hashlib
 import json
 import math
-import os.path as osp
-from collections.abc import Sequence
-from pathlib import Path, PurePath
+from collections.abc import Mapping, Sequence
+from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.config import Config
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.logging import print_log
 from mmengine.registry import LOOPS
 from mmengine.runner import BaseLoop, Runner
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from ..errors import UserError
-from ..escaping import markdown_cell
-from ..names import check_name
+from ..tables import markdown_table, print_table
+from .checkpoint import sha256_of
+from .conditions import Condition, condition_datasets
 from .size_grouped_loops import SizeGroupedTestLoop
+
+METRICS_FILE = 'metrics.json'
 
 
 @LOOPS.register_module()
 class MultiTestLoop(BaseLoop):
-    """Tests on one data set after the other and prints a row each, and their average.
+    """Tests under one condition after the other and prints a row for each, and the sets' average.
 
-    A metric's name starts with the data set's, which is its metainfo ``dataset_name``, else the
-    last folder of its ``data_root``: ``Columbia/pixel_f1``, ``average/pixel_f1``.
+    A condition is a test set, as it is or with a ``Perturb`` step after the loading of its images.
+    A metric's name starts with the condition's: ``Columbia/pixel_f1``, ``Columbia/jpeg_90/ms``,
+    ``average/pixel_f1``. ``ms`` is the time that predicting an image took, in milliseconds.
 
     Args:
         runner (Runner): The runner.
-        dataloader (Sequence[dict]): Config of a loader for each test set.
-        evaluator (dict | list): Config of the evaluators that each of them gets.
-        out_dir (str, optional): Where the table is written as ``summary.md`` and ``summary.json``.
-            Defaults to None.
+        dataloader (dict): Config of the loader; its data set is what all test sets have in common.
+        evaluator (dict | list): Config of the evaluators of each condition.
+        test_sets (Mapping, optional): Name -> ``data_root``, or changes of the data set; None
+            leaves a set out. Defaults to the loader's data set, called after its folder.
+        perturbations (Mapping[str, Sequence[float]]): Kind -> levels of ``Perturb``. Defaults to
+            none.
+        perturbed (Sequence[str], optional): Names of the test sets that they apply to. Defaults
+            to all.
+        out_dir (str, optional): Folder of ``summary.md``, ``summary.json`` and, for each
+            condition, ``metrics.json``. Defaults to None.
+        resume (bool): Whether conditions whose metrics are in ``out_dir``, of the same weights,
+            settings and data, are not tested again. Defaults to False.
         skip_missing (bool): Whether a test set that is not there is left out, with a warning,
             instead of stopping the run. Defaults to False.
         fp16 (bool): Passed to :class:`SizeGroupedTestLoop`. Defaults to False.
 
+    Attributes:
+        metrics (dict[Condition, dict[str, float]]): What has been measured so far.
+
     Raises:
-        UserError: If two test sets have the same name, or none is there.
+        UserError: If no test set is there, or a name, kind or level is not allowed.
     """
 
     def __init__(
         self,
         runner: Runner,
-        dataloader: Sequence[dict],
+        dataloader: dict,
         evaluator: dict | list,
+        test_sets: Mapping | None = None,
+        perturbations: Mapping[str, Sequence[float]] | None = None,
+        perturbed: Sequence[str] | None = None,
         out_dir: str | None = None,
+        resume: bool = False,
         skip_missing: bool = False,
         fp16: bool = False,
     ) -> None:
         # The base class would build one loader.
         self._runner = runner
-        self._out_dir = out_dir
-        self._loops: dict[str, SizeGroupedTestLoop] = {}
-        for settings in dataloader:
+        self._out_dir = None if out_dir is None else Path(out_dir)
+        if not isinstance(dataloader, Mapping):
+            raise UserError(
+                'test_dataloader must be the config of one loader: name the test sets in '
+                'test_cfg.test_sets'
+            )
+        datasets = condition_datasets(dataloader['dataset'], test_sets, perturbations, perturbed)
+        self._fingerprints = fingerprints(runner.cfg, runner._load_from, datasets, evaluator)
+        self._loops: dict[Condition, SizeGroupedTestLoop] = {}
+        self.metrics: dict[Condition, dict[str, float]] = {}
+        if resume and self._out_dir:
+            # The main process decides for all ranks.
+            answer = [_read_all(self._out_dir, self._fingerprints)]
+            broadcast_object_list(answer)
+            self.metrics = answer[0]
+        missing: set[str] = set()
+        for condition, dataset in datasets.items():
+            if condition in self.metrics:
+                print_log(f'{condition.name}: already tested', 'current')
+                continue
+            if condition.test_set in missing:
+                continue
             try:
-                loader = runner.build_dataloader(settings)
+                loader = runner.build_dataloader(dict(dataloader, dataset=dataset))
             except UserError as error:
-                if not skip_missing:
+                if not skip_missing or condition.kind:
                     raise
                 print_log(f'left out: {error}', 'current', level=30)
+                missing.add(condition.test_set)
                 continue
-            name = name_of_set(loader.dataset)
-            if name == 'average':
-                raise UserError(
-                    "a test set cannot be called 'average', as their means are: give it another "
-                    'metainfo dataset_name'
-                )
-            if name in self._loops:
-                raise UserError(
-                    f'two test sets are called {name!r}: give one another metainfo dataset_name'
-                )
             named = copy.deepcopy(evaluator)
             for metric in named if isinstance(named, Sequence) else [named]:
-                metric['prefix'] = '/'.join(filter(None, (name, metric.get('prefix'))))
-            self._loops[name] = SizeGroupedTestLoop(runner, loader, named, fp16)
-        if not self._loops:
+                metric['prefix'] = '/'.join(filter(None, (condition.name, metric.get('prefix'))))
+            self._loops[condition] = SizeGroupedTestLoop(runner, loader, named, fp16)
+        if not (self._loops or self.metrics):
             raise UserError('none of the test sets is there')
-        self._current = next(iter(self._loops.values()))
+        self._current = next(iter(self._loops.values()), None)
 
     @property
-    def dataloader(self) -> DataLoader:
-        """The loader of the test set that is being run, which hooks ask for."""
-        return self._current.dataloader
+    def dataloader(self) -> DataLoader | None:
+        """The loader of the condition that is being tested, which hooks ask for."""
+        return self._current and self._current.dataloader
 
     @property
     def dataloaders(self) -> dict[str, DataLoader]:
-        """The loader of each test set by name."""
-        return {name: loop.dataloader for name, loop in self._loops.items()}
+        """The loader of each condition that is or was to be tested, by name."""
+        return {condition.name: loop.dataloader for condition, loop in self._loops.items()}
+
+    @property
+    def name(self) -> str:
+        """Name of the condition that is being tested."""
+        return next(c.name for c, loop in self._loops.items() if loop is self._current)
 
     def run(self) -> dict[str, float]:
-        """Test on each set; return all metrics and their averages."""
-        by_set = {}
-        for name, loop in self._loops.items():
-            self._current = loop
-            found = loop.run()
-            by_set[name] = {key.removeprefix(f'{name}/'): v for key, v in found.items()}
-        by_set['average'] = _average(list(by_set.values()))
+        """Test under each condition; return all metrics and the averages over the test sets."""
+        self.runner.call_hook('before_test')
+        for condition in self._loops:
+            self.metrics[condition] = self._test(condition)
+        self.runner.call_hook('after_test')
+        listed = [c for c in self._fingerprints if c in self.metrics]
+        rows = {c.name: self.metrics[c] for c in listed}
+        rows['average'] = _average([rows[c.name] for c in listed if not c.kind])
         if is_main_process():
-            self._report(by_set)
-        return {f'{name}/{key}': v for name, row in by_set.items() for key, v in row.items()}
+            self._report(rows)
+        return {f'{name}/{key}': v for name, row in rows.items() for key, v in row.items()}
 
-    def _report(self, by_set: dict[str, dict[str, float]]) -> None:
-        keys = list(by_set['average'])
-        rows = [
-            [name, *(f'{row[key]:.4f}' if key in row else '' for key in keys)]
-            for name, row in by_set.items()
-        ]
-        table = Table('test set', *keys)
-        for row in rows:
-            table.add_row(*map(Text, row), end_section=row is rows[-2])
-        Console(width=max(160, 20 * len(keys))).print(table)
+    def _test(self, condition: Condition) -> dict[str, float]:
+        self._current = loop = self._loops[condition]
+        self.runner.call_hook('before_test_epoch')
+        self.runner.model.eval()
+        for index, batch in enumerate(loop.dataloader):
+            loop.run_iter(index, batch)
+        metrics = loop.evaluator.evaluate(len(loop.dataloader.dataset))
+        metrics[f'{condition.name}/ms'] = 1000 * loop.seconds / max(loop.images, 1)
+        self.runner.call_hook('after_test_epoch', metrics=metrics)
+        row = {key.removeprefix(f'{condition.name}/'): v for key, v in metrics.items()}
+        if self._out_dir and is_main_process():
+            # Written at last: it says that all the other files are there.
+            content = dict(fingerprint=self._fingerprints[condition], metrics=_without_nan(row))
+            path = self._out_dir / condition.name / METRICS_FILE
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(json.dumps(content, indent=2) + '\n')
+        return row
+
+    def _report(self, rows: dict[str, dict[str, float]]) -> None:
+        table = [dict({'test set': name}, **row) for name, row in rows.items()]
+        print_table(table)
         if self._out_dir is None:
             return
-        folder = Path(self._out_dir)
-        folder.mkdir(parents=True, exist_ok=True)
-        lines = [['test set', *keys], ['---'] * (len(keys) + 1)]
-        lines += [[markdown_cell(cell) for cell in row] for row in rows]
-        (folder / 'summary.md').write_text(''.join(f'| {" | ".join(x)} |\n' for x in lines))
-        # JSON knows no nan.
-        known = {
-            name: {k: None if math.isnan(v) else v for k, v in row.items()}
-            for name, row in by_set.items()
-        }
-        (folder / 'summary.json').write_text(json.dumps(known, indent=2) + '\n')
+        self._out_dir.mkdir(parents=True, exist_ok=True)
+        (self._out_dir / 'summary.md').write_text(markdown_table(table))
+        known = {name: _without_nan(row) for name, row in rows.items()}
+        (self._out_dir / 'summary.json').write_text(json.dumps(known, indent=2) + '\n')
 
 
-def name_of_set(dataset: Dataset) -> str:
-    """Return a test set's metainfo ``dataset_name``, else the last folder of its ``data_root``.
+def fingerprints(
+    cfg: Config,
+    checkpoint: str | Path,
+    datasets: Mapping[Condition, dict],
+    evaluator: dict | list,
+) -> dict[Condition, str]:
+    """Hash what each condition's metrics depend on: weights, settings and data."""
+    weights = Path(str(checkpoint))
+    # An address stands for itself.
+    identity = sha256_of(weights) if weights.is_file() else str(checkpoint)
+    metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
+    metrics = [{k: v for k, v in one.items() if k != 'out_dir'} for one in metrics]
+    shared = (identity, cfg.model, cfg.get('custom_hooks'), metrics)
+    return {
+        condition: hashlib.sha256(
+            json.dumps((*shared, dataset), sort_keys=True, default=str).encode()
+        ).hexdigest()
+        for condition, dataset in datasets.items()
+    }
 
-    Raises:
-        UserError: If the name cannot name a folder, which results and masks get.
+
+def find_tested(cfg: Config, checkpoint: str | Path, out_dir: Path) -> dict[Condition, dict]:
+    """Read the metrics in ``out_dir`` that are those of a config with a checkpoint.
+
+    Args:
+        cfg (Config): Config whose ``test_cfg`` is a :class:`MultiTestLoop`.
+        checkpoint (str | Path): File, or address.
+        out_dir (Path): The loop's ``out_dir``.
     """
-    root = osp.abspath(str(getattr(dataset, 'data_root', None) or 'test'))
-    name = getattr(dataset, 'metainfo', {}).get('dataset_name')
-    return check_name(str(name or PurePath(root).name or 'test'), 'test set')
+    keys = ('test_sets', 'perturbations', 'perturbed')
+    settings = {key: cfg.test_cfg.get(key) for key in keys}
+    datasets = condition_datasets(cfg.test_dataloader['dataset'], **settings)
+    return _read_all(out_dir, fingerprints(cfg, checkpoint, datasets, cfg.test_evaluator))
+
+
+def _read_all(out_dir: Path, wanted: Mapping[Condition, str]) -> dict[Condition, dict]:
+    found = {}
+    for condition, identity in wanted.items():
+        try:
+            content = json.loads((out_dir / condition.name / METRICS_FILE).read_text())
+            if content['fingerprint'] == identity:
+                found[condition] = {
+                    k: math.nan if v is None else float(v) for k, v in content['metrics'].items()
+                }
+        except (OSError, ValueError, TypeError, KeyError, AttributeError):
+            # Missing or cut short: it is tested again.
+            continue
+    return found
+
+
+def _without_nan(row: Mapping[str, float]) -> dict[str, float | None]:
+    # JSON has no nan.
+    return {key: None if math.isnan(value) else value for key, value in row.items()}
 
 
 def _average(rows: list[dict[str, float]]) -> dict[str, float]:

@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
 from ..errors import UserError
-from .multi_test_loop import name_of_set
+from .conditions import name_of_set
 
 
 @HOOKS.register_module()
@@ -21,8 +21,8 @@ class SaveMasksHook(Hook):
     """Writes each tested image's predicted mask as a PNG of 0 and 255.
 
     A mask keeps the place that its image has below the root of its test set:
-    ``OUT_DIR/SET/Tp/NAME.png``. An image outside of the root keeps its whole path:
-    ``OUT_DIR/SET/home/me/NAME.png``.
+    ``OUT_DIR/SET/Tp/NAME.png``, or ``OUT_DIR/SET/jpeg_90/Tp/NAME.png`` if it is perturbed. An
+    image outside of the root keeps its whole path: ``OUT_DIR/SET/home/me/NAME.png``.
 
     Args:
         out_dir (str): Folder to write to.
@@ -39,9 +39,10 @@ class SaveMasksHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Find out where all masks of all test sets will be written."""
         loop = runner.test_loop
-        for loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).values():
+        for name, loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).items():
             for part in _parts(loader.dataset):
-                root, folder = _root(part).resolve(), self._folder(part).resolve()
+                root = _root(part).resolve()
+                folder = self._folder(name, loader.dataset, part).resolve()
                 if folder.is_relative_to(root) or root.is_relative_to(folder):
                     raise UserError(
                         f'masks would be written to {str(folder)!r}, among the images of '
@@ -50,7 +51,7 @@ class SaveMasksHook(Hook):
                 # Of a data set that does not list its images, they show as they come.
                 count = len(part) if hasattr(part, 'get_data_info') else 0
                 for index in range(count):
-                    self._target(loader.dataset, part.get_data_info(index)['img_path'])
+                    self._target(name, loader.dataset, part.get_data_info(index)['img_path'])
 
     def after_test_iter(
         self,
@@ -60,24 +61,28 @@ class SaveMasksHook(Hook):
         outputs: Sequence[SegDataSample] | None = None,
     ) -> None:
         """Write the masks of one batch."""
-        dataset = runner.test_loop.dataloader.dataset
+        loop = runner.test_loop
         for sample in outputs:
-            target = self._target(dataset, sample.img_path)
+            target = self._target(
+                getattr(loop, 'name', ''), loop.dataloader.dataset, sample.img_path
+            )
             mask = sample.pred_sem_seg.data[0].cpu().numpy().astype(np.uint8) * 255
             try:
                 mmcv.imwrite(mask, str(target))
             except OSError as error:
                 raise UserError(f'mask {str(target)!r} cannot be written: {error}') from None
 
-    def _folder(self, dataset: Dataset) -> Path:
-        return self.out_dir / name_of_set(dataset)
+    def _folder(self, name: str, dataset: Dataset, part: Dataset) -> Path:
+        """Name a test set's folder; one that is made of several has a folder for each of them."""
+        alone = name and len(_parts(dataset)) == 1
+        return self.out_dir / name / ('' if alone else name_of_set(part))
 
-    def _target(self, dataset: Dataset, image: str) -> Path:
+    def _target(self, name: str, dataset: Dataset, image: str) -> Path:
         """Return where an image's mask belongs, and remember it as taken."""
         path = PurePath(osp.abspath(image))
         parts = [part for part in _parts(dataset) if path.is_relative_to(_root(part))]
         place = path.relative_to(_root(parts[0]) if parts else path.anchor)
-        folder = self._folder(parts[0] if parts else _parts(dataset)[0])
+        folder = self._folder(name, dataset, parts[0] if parts else _parts(dataset)[0])
         target = (folder / place).with_suffix('.png')
         other = self._images.setdefault(target, str(path))
         if other != str(path):

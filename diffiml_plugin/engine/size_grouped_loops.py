@@ -1,5 +1,6 @@
 """Validation and testing in batches of images of different sizes."""
 
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -65,15 +66,32 @@ class SizeGroupedValLoop(ValLoop):
 
 @LOOPS.register_module()
 class SizeGroupedTestLoop(TestLoop):
-    """MMEngine's ``TestLoop`` for batches of images of any sizes, see :func:`predict_by_size`."""
+    """MMEngine's ``TestLoop`` for batches of images of any sizes, see :func:`predict_by_size`.
+
+    Attributes:
+        seconds (float): Time that predictions took so far, loading and scoring excluded.
+        images (int): Number of images predicted so far.
+    """
+
+    seconds = 0.0
+    images = 0
 
     @torch.no_grad()
     def run_iter(self, idx: int, data_batch: dict) -> None:
         """Predict and score one batch."""
         self.runner.call_hook('before_test_iter', batch_idx=idx, data_batch=data_batch)
+        start = _now()
         with autocast(enabled=self.fp16):
             outputs = predict_by_size(self.runner.model.test_step, data_batch)
+        self.seconds += _now() - start
+        self.images += len(outputs)
         self.evaluator.process(data_samples=outputs, data_batch=data_batch)
         self.runner.call_hook(
             'after_test_iter', batch_idx=idx, data_batch=data_batch, outputs=outputs
         )
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()

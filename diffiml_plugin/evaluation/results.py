@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from ..errors import UserError
-from ..escaping import markdown_cell, path_cell
+from ..tables import markdown_table, write_csv
 
 # Of every row, beside the metrics.
 _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
@@ -37,24 +37,26 @@ def write_results(
         out_dir (Path): Made if it does not exist.
         calibration (np.ndarray, optional): Of ``calibration_counts``, for the JSON file alone.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
-    with (out_dir / 'results.csv').open('w', newline='', encoding='utf-8') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(row | dict(img_path=path_cell(row['img_path'])) for row in rows)
+    write_csv(rows, out_dir / 'results.csv')
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
     # JSON knows no nan.
     known = {k: None if math.isnan(v) else v for k, v in summary.items()}
     kept = {} if calibration is None else dict(calibration=calibration.tolist())
     text = json.dumps(dict(metrics=known, intervals_95=intervals) | about | kept, indent=2)
     (out_dir / 'summary.json').write_text(text + '\n')
-    lines = ['| metric | value | 95 % interval |', '| --- | --- | --- |']
-    for name, value in summary.items():
-        spread = '[{:.4f}, {:.4f}]'.format(*intervals[name]) if name in intervals else ''
-        lines.append(f'| {markdown_cell(name)} | {value:.4f} | {spread} |')
+    table = [
+        {
+            'metric': name,
+            'value': value,
+            '95 % interval': '[{:.4f}, {:.4f}]'.format(*intervals[name])
+            if name in intervals
+            else '',
+        }
+        for name, value in summary.items()
+    ]
     said = ', '.join(f'{key} {value}' for key, value in about.items())
-    lines += ['', f'{said}. Intervals: bootstrap over images.', '']
-    (out_dir / 'summary.md').write_text('\n'.join(lines))
+    text = f'{markdown_table(table)}\n{said}. Intervals: bootstrap over images.\n'
+    (out_dir / 'summary.md').write_text(text)
 
 
 def read_results(path: Path) -> list[dict]:

@@ -19,10 +19,11 @@ from safetensors import SafetensorError
 from torch import Tensor
 
 from ..apis.inferencer import DiffIMLInferencer
-from ..apis.model import find_model, get_test_set, load_model
+from ..apis.model import find_model, load_model
 from ..apis.model_data import as_pipeline, check_model, find_weights, read_model, read_pretrained
 from ..apis.prediction import Prediction
 from ..engine.checkpoint import check_tensors
+from ..engine.conditions import get_test_set
 from ..engine.config import named_config
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config

@@ -1,5 +1,6 @@
 """Pictures."""
 
+from .cases import draw_cases, predict_panels
 from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels
 from .curves import draw_curves, draw_pareto
 from .grid import draw_grid
@@ -10,6 +11,7 @@ __all__ = [
     'blend',
     'color',
     'draw_calibration',
+    'draw_cases',
     'draw_cost',
     'draw_curves',
     'draw_distributions',
@@ -17,4 +19,5 @@ __all__ = [
     'draw_levels',
     'draw_pareto',
     'panels_of',
+    'predict_panels',
 ]

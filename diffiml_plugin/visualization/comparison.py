@@ -75,19 +75,21 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
 
 def draw_levels(
     curves: Mapping[str, Mapping[str, Sequence[float]]],
-    ticks: Mapping[str, Sequence[str]],
+    grid: Mapping[str, Sequence[float]],
     path: Path,
 ) -> None:
     """Draw F1 under each kind of perturbation.
 
     Args:
-        curves (Mapping[str, Mapping[str, Sequence[float]]]): Model -> kind -> F1 a level.
-        ticks (Mapping[str, Sequence[str]]): Kind -> names of its levels.
+        curves (Mapping[str, Mapping[str, Sequence[float]]]): Model -> kind -> F1 without the
+            perturbation, then at each level.
+        grid (Mapping[str, Sequence[float]]): Kind -> levels.
         path (Path): SVG or PNG to write.
     """
     with matplotlib.rc_context(_STYLE):
-        figure, axes = _panels(len(ticks), 3.1, 3.2)
-        for axis, (kind, names) in zip(axes, ticks.items(), strict=True):
+        figure, axes = _panels(len(grid), 3.1, 3.2)
+        for axis, (kind, levels) in zip(axes, grid.items(), strict=True):
+            names = ['none', *(f'{level:g}' for level in levels)]
             for model, color, mark in _styles(list(curves)):
                 values = curves[model][kind]
                 axis.plot(range(len(names)), values, marker=mark, color=color, label=model)

@@ -23,9 +23,10 @@ from PIL import Image
 
 from diffiml_plugin.apis import batching
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
-from diffiml_plugin.apis.model import RELEASE, find_model, get_test_set, load_model
+from diffiml_plugin.apis.model import RELEASE, find_model, load_model
 from diffiml_plugin.apis.photos import read_photo
 from diffiml_plugin.apis.prediction import Failure, Prediction
+from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.errors import UserError
 
 

@@ -1,22 +1,29 @@
 """Comparison of models, from the config to the page."""
 
+import csv
+import io
 import json
 import math
 import re
+from contextlib import redirect_stderr, redirect_stdout
+from pathlib import Path
 
 import numpy as np
 import pytest
 from mmengine.config import Config
 
-from diffiml_plugin.apis import Condition
-from diffiml_plugin.benchmark import Benchmark, BenchmarkResults, differences, record
+from diffiml_plugin import cli
+from diffiml_plugin.benchmark import Benchmark, BenchmarkResults, compare, differences, jobs, record
 from diffiml_plugin.benchmark.fairness import cost
 from diffiml_plugin.benchmark.jobs import run_all
+from diffiml_plugin.engine.conditions import Condition
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference, seeded_difference
+from diffiml_plugin.evaluation.results import read_results
 
 DEMO = 'configs/diffiml/diffiml_demo.py'
 TWIN = 'configs/twin/twin_demo.py'
+ROOT = Path(__file__).parents[2]
 
 
 def write(path, **keys):
@@ -27,7 +34,7 @@ def write(path, **keys):
 
 @pytest.fixture(scope='module')
 def comparison(tmp_path_factory, demo_data, random_checkpoint):
-    """A benchmark of two given models, one to train and one that fails, run from scratch."""
+    """A benchmark of a given model, one to train, one with its weights and one that fails."""
     folder = tmp_path_factory.mktemp('comparison')
     sets = {name: str(demo_data / f'test_{name}') for name in ('seen', 'unseen')}
     short = {
@@ -40,11 +47,16 @@ def comparison(tmp_path_factory, demo_data, random_checkpoint):
     }  # fmt: skip
     config = write(
         folder / 'bench.py',
+        config=DEMO,
         models={
-            'DiffIML': dict(config=DEMO, checkpoint=str(random_checkpoint(DEMO))),
-            'trained': dict(config=TWIN, changes=short),
+            'twin': dict(config=TWIN, checkpoint=str(random_checkpoint(TWIN))),
+            'trained': dict(changes=short),
+            'four steps': dict(
+                weights_of='trained', changes={'model.decode_head.sampler.num_inference_steps': 4}
+            ),
             'broken': dict(config=TWIN, checkpoint='none.pth'),
         },
+        changes={'test_dataloader.dataset.indices': 8},
         seeds=[0],
         test_sets=sets,
         perturbations=dict(jpeg=[70]),
@@ -54,69 +66,115 @@ def comparison(tmp_path_factory, demo_data, random_checkpoint):
     return folder, config
 
 
+def run_in_process(words, log, device):
+    """Run a job without the seconds that a new process imports."""
+    with log.open('w') as file, redirect_stdout(file), redirect_stderr(file):
+        code = cli.main([str(word) for word in words])
+    if code:
+        raise UserError(log.read_text().splitlines()[-1])
+
+
 @pytest.fixture(scope='module')
 def finished(comparison):
+    """What the command printed, its training in a process of its own, and its status."""
     folder, config = comparison
-    import subprocess
-    import sys
+    printed, status, real = io.StringIO(), 0, jobs.run_command
 
-    command = [sys.executable, 'tools/compare.py', str(config), '--out', str(folder / 'out')]
-    command += ['--shape', '64', '64']
-    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
-    return folder / 'out', done
+    def run(words, log, device):
+        (real if words[0] == 'train' else run_in_process)(words, log, device)
+
+    with pytest.MonkeyPatch.context() as patch, redirect_stdout(printed):
+        patch.chdir(ROOT)
+        patch.setattr(jobs, 'run_command', run)
+        patch.setattr('diffiml_plugin.benchmark.report.SHOWN', 2)
+        try:
+            compare.main([str(config), '--out', str(folder / 'out'), '--shape', '64', '64'])
+        except SystemExit as end:
+            status = end.code
+    return folder / 'out', printed.getvalue(), status
+
+
+@pytest.fixture
+def asked(finished, monkeypatch):
+    """Run jobs in this process and write no report; return what was asked for."""
+    words = []
+    monkeypatch.setattr(compare, 'write_report', lambda results, *_: results.out)
+    monkeypatch.setattr(jobs, 'run_command', lambda *a: (words.append(a[0]), run_in_process(*a)))
+    return words
 
 
 def test_a_failing_model_does_not_stop_the_others(finished):
-    out, done = finished
-    assert done.returncode == 1
-    assert re.search(r'\[1/3\] DiffIML, seed 0: 3 conditions tested', done.stdout), done.stderr
-    assert re.search(r'\[2/3\] trained, seed 0: trained in .*, 3 conditions tested', done.stdout)
-    assert "[3/3] broken, seed 0: FAILED: checkpoint 'none.pth' does not exist" in done.stdout
+    out, printed, status = finished
+    assert status == 1
+    assert '[1/4] twin, seed 0: 3 conditions tested' in printed
+    assert re.search(r'\[2/4\] trained, seed 0: trained in .*, 3 conditions tested', printed)
+    assert '[3/4] four steps, seed 0: 3 conditions tested' in printed
+    assert re.search(
+        r"\[4/4\] broken, seed 0: FAILED: .*checkpoint 'none.pth' does not exist", printed
+    )
     page = (out / 'report' / 'report.html').read_text()
     assert 'none.pth&#39; does not exist' in page
     # One file is all: nothing is loaded from elsewhere.
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    assert page.count('<svg') == 4 and page.count('data:image/jpeg') == 4
+    assert page.count('<svg') == 4 and page.count('data:image/jpeg') == 2
 
 
 def test_the_report_shows_what_was_measured(finished):
-    out, _ = finished
-    figures = json.loads((out / 'DiffIML/seed0/test/seen/figures.json').read_text())
-    report = out / 'report'
+    out, printed, _ = finished
+    metrics = json.loads((out / 'twin/seed0/test/seen/metrics.json').read_text())['metrics']
+    folder = out / 'report'
     for name in ('report.html', 'report.md', 'table.tex'):
-        text = (report / name).read_text()
-        assert f'{figures["pixel_f1"]:.3f}' in text
+        text = (folder / name).read_text()
+        assert f'{metrics["pixel_f1"]:.3f}' in text
         assert 'Nobody (published)' in text and '0.500' in text
-    kept = json.loads((report / 'results.json').read_text())
+    assert f'{metrics["pixel_auc"]:.3f}' in printed
+    kept = json.loads((folder / 'results.json').read_text())
     models = [row['model'] for row in kept['main']['rows']]
-    assert models == ['DiffIML', 'trained', 'Nobody (published)']
-    assert kept['fairness']['models'] == ['DiffIML', 'trained']
+    assert models == ['twin', 'trained', 'four steps', 'Nobody (published)']
+    assert kept['fairness']['models'] == models[:3]
     flagged = {field for field, _ in kept['fairness']['flags']}
     # Of a given checkpoint nothing is known, and so nothing agrees.
     assert {'training data', 'iterations', 'batch'} <= flagged
     assert not flagged & {'threshold', 'test input', 'seeds'}
-    for path in re.findall(r'\]\((\S+\.(?:svg|jpg))\)', (report / 'report.md').read_text()):
-        assert (report / path).is_file()
+    for path in re.findall(r'\]\((\S+\.(?:svg|jpg))\)', (folder / 'report.md').read_text()):
+        assert (folder / path).is_file()
+    with (folder / 'results.csv').open(newline='') as file:
+        rows = list(csv.DictReader(file))
+    assert len(rows) == 9 and {row['perturbation'] for row in rows} == {'', 'jpeg'}
+    row = next(r for r in rows if (r['model'], r['test_set'], r['level']) == ('twin', 'seen', '0'))
+    assert float(row['pixel_f1']) == metrics['pixel_f1']
 
 
-def test_nothing_is_measured_twice(comparison, finished, run_tool):
+def test_a_row_may_solve_another_row_s_weights(finished):
+    out, *_ = finished
+    assert not (out / 'four steps/seed0/train').exists()
+    tests = [out / name / 'seed0/test/seen/results.csv' for name in ('trained', 'four steps')]
+    scores = [[row['score'] for row in read_results(path)] for path in tests]
+    assert scores[0] != scores[1]
+
+
+def test_nothing_is_measured_twice(comparison, asked, run_tool):
     folder, config = comparison
-    times = {p: p.stat().st_mtime_ns for p in (folder / 'out').rglob('figures.json')}
-    assert len(times) == 6
-    printed = run_tool('tools/compare.py', config, '--out', folder / 'out', '--shape', 64, 64,
-                       status=1)  # fmt: skip
-    assert '[2/3] trained, seed 0: there already' in printed
-    assert times == {p: p.stat().st_mtime_ns for p in (folder / 'out').rglob('figures.json')}
+    args = ('tools/compare.py', config, '--out', folder / 'out', '--shape', 64, 64)
+    printed = run_tool(*args, status=1)
+    assert '[2/4] trained, seed 0: already done' in printed
+    assert [words[0] for words in asked] == ['test']  # of what failed
+    # A perturbation may be added: what is there stays.
+    more = folder / 'more.py'
+    more.write_text(config.read_text().replace("'jpeg': [70]", "'blur': [3], 'jpeg': [70]"))
+    printed = run_tool('tools/compare.py', more, *args[2:], '--only', 'twin')
+    assert '1 models' in printed and 'twin, seed 0: 1 conditions tested' in printed
+    assert 'broken' not in printed
 
 
-def test_a_changed_config_is_not_passed_off_as_the_trained_one(comparison, finished, run_tool):
+def test_a_changed_config_is_not_passed_off_as_the_trained_one(comparison, asked, run_tool):
     folder, config = comparison
     changed = folder / 'changed.py'
     changed.write_text(config.read_text().replace("max_iters': 1", "max_iters': 2"))
     printed = run_tool('tools/compare.py', changed, '--out', folder / 'out', '--shape', 64, 64,
                        status=1)  # fmt: skip
     assert 'trained, seed 0: FAILED' in printed and 'trained with another config' in printed
-    assert 'DiffIML, seed 0: there already' in printed
+    assert 'twin, seed 0: already done' in printed
 
 
 def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
@@ -124,7 +182,7 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
     path = write(tmp_path / 'bench.py', models=entries, test_sets=dict(x='y'), seeds=[0, 1])
     bench, busy, used = Benchmark.fromfile(path), set(), []
 
-    def work(bench, entry, seed, out, device, tools):
+    def work(bench, entry, seed, out, device):
         assert device not in busy
         busy.add(device)
         used.append(device)
@@ -137,7 +195,7 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
 
     monkeypatch.setattr('diffiml_plugin.benchmark.jobs.run_model', work)
     said = []
-    failed = run_all(bench, tmp_path, ['cuda:0', 'cuda:1'], tmp_path, lambda *a: said.append(a))
+    failed = run_all(bench, tmp_path, ['cuda:0', 'cuda:1'], lambda *a: said.append(a))
     assert set(used) <= {'cuda:0', 'cuda:1'} and len(used) == 8
     assert set(failed) == {(name, seed) for name in 'bc' for seed in (0, 1)} and len(said) == 8
     assert [row[0] for row in said] == list(range(1, 9))
@@ -149,14 +207,19 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
     'changes, words',
     [
         (dict(models={}), 'needs models'),
-        (dict(model=1), 'model is none of its keys'),
-        (dict(reference='z'), "reference 'z'"),
-        (dict(models={'../a': dict(config=TWIN)}), "models '../a' cannot name a folder"),
-        (dict(test_sets={'x/y': 'z'}), "test_sets 'x/y' cannot name a folder"),
+        (dict(model=1), "has 'model', which is not one of the keys changes, "),
+        (dict(reference='z'), "'z' is not one of its models a"),
+        (dict(models={'../a': dict(config=TWIN)}), "model '../a' cannot name a folder"),
+        (dict(test_sets={'x/y': 'z'}), "test set 'x/y' cannot name a folder"),
         (dict(perturbations=dict(fog=[1])), "perturbation 'fog'"),
         (dict(perturbed=['z'], perturbations=dict(jpeg=[90])), "perturbed 'z'"),
         (dict(models=dict(a=dict(cfg='x'))), "model 'a' has 'cfg'"),
         (dict(models=dict(a=dict(checkpoint='x'))), "model 'a' needs `config`"),
+        (dict(models=dict(a=dict(config=TWIN), b=dict(weights_of='c'))), "weights_of 'c'"),
+        (
+            dict(models=dict(a=dict(config=TWIN), b=dict(weights_of='a', config=TWIN))),
+            'changes alone',
+        ),
     ],
     ids=str,
 )
@@ -171,7 +234,7 @@ def test_missing_files_are_named(tmp_path, run_tool):
     models = dict(a=dict(config='none.py'))
     path = write(tmp_path / 'bench.py', models=models, test_sets=dict(x='y'), seeds=[0])
     printed = run_tool('tools/compare.py', path, '--out', tmp_path / 'out', status=1)
-    assert "FAILED: a: config 'none.py' does not exist" in printed
+    assert "FAILED: config 'none.py' does not exist" in printed
     assert 'there is nothing to report' in printed
 
 
@@ -186,7 +249,7 @@ def test_one_data_set_for_all(tmp_path):
     assert cfg.model.backbone.type == 'ResNetV1c'
 
 
-@pytest.mark.parametrize('name', ['demo', 'protocol_mvss', 'protocol_cat'])
+@pytest.mark.parametrize('name', ['demo', 'demo_baselines', 'protocol_mvss', 'protocol_cat'])
 def test_shipped_benchmarks(name):
     bench = Benchmark.fromfile(f'configs/experiments/{name}.py')
     rows = {
@@ -195,7 +258,23 @@ def test_shipped_benchmarks(name):
     flags = differences(rows, bench.reference)
     # What the rows start from is part of the model; all else agrees.
     assert {field for field, _ in flags} <= {'pretrained'}
-    assert len(rows) >= 4 and len(bench.test_sets) >= 2
+    assert len(rows) >= 2 and len(bench.test_sets) >= 2
+
+
+def test_the_shipped_ablation_changes_one_config():
+    bench = Benchmark.fromfile('configs/experiments/ablation.py')
+    configs = {entry.name: bench.config_of(entry, 3) for entry in bench.models}
+    assert len(configs) == 15 and bench.reference == 'base'
+    solver = configs['base, 4 steps'].model.decode_head.sampler
+    assert solver.num_inference_steps == 4 and solver.ensemble_size == 3
+    assert all(cfg.train_cfg.max_iters == 400 for cfg in configs.values())
+    assert configs['twin'].model.decode_head.type == 'EdgeFCNHead'
+
+
+def test_test_sets_are_those_of_the_reference_unless_given():
+    sets = {n: Benchmark.fromfile(f'configs/experiments/protocol_{n}.py').test_sets
+            for n in ('mvss', 'cat')}  # fmt: skip
+    assert set(sets['mvss']) - set(sets['cat']) == {'IMD2020'} and len(sets['cat']) == 10
 
 
 def test_differences_are_flagged():
@@ -245,9 +324,9 @@ def test_seeded_difference_covers_images_and_seeds():
 
 
 def test_seeds_that_are_not_finished_are_left_out(finished, comparison):
-    out, _ = finished
+    out, *_ = finished
     bench = Benchmark.fromfile(comparison[1], seeds=[0, 1])
-    results = BenchmarkResults(bench, out, {})
-    assert results.seeds_of('DiffIML') == [0] and results.seeds_of('broken') == []
-    assert results.models() == ['DiffIML', 'trained']
+    results = BenchmarkResults.read(bench, out, {})
+    assert results.seeds == {'twin': [0], 'trained': [0], 'four steps': [0]}
+    assert results.models == ['twin', 'trained', 'four steps']
     assert math.isnan(results.values('trained', Condition('unseen', 'jpeg', 70), 'pixel_f1')[0])

@@ -13,6 +13,7 @@ from mmseg.registry import DATASETS
 from torch.utils.data import DataLoader
 
 from diffiml_plugin.datasets import BalancedConcatDataset, BalancedSampler
+from diffiml_plugin.engine.conditions import get_test_sets
 from diffiml_plugin.errors import UserError
 
 CASIA = Path('configs/diffiml_casia.py').resolve()
@@ -129,9 +130,10 @@ def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
     assert len(data.datasets) == 7 and len(sampler) == 7 * 1840
     sample = data[len(data) - 2]
     assert sample['inputs'].shape == (3, 512, 512)
-    assert len(cfg.test_dataloader) == 10
-    names = [one.dataset.data_root for one in Config.fromfile(CASIA).test_dataloader]
-    assert len(set(names)) == 11 and 'data/OpenSDID' in names
+    names = list(get_test_sets(cfg))
+    assert len(names) == 10 and 'IMD2020' not in names
+    roots = {one['data_root'] for one in get_test_sets(Config.fromfile(CASIA)).values()}
+    assert len(roots) == 11 and 'data/OpenSDID' in roots
 
 
 def test_it_is_built_by_config_and_names_wrong_ones(demo_data):

@@ -13,7 +13,7 @@ from mmseg.structures import SegDataSample
 
 from diffiml_plugin.datasets import IMLDataset
 from diffiml_plugin.engine import SaveMasksHook
-from diffiml_plugin.engine.multi_test_loop import name_of_set
+from diffiml_plugin.engine.conditions import name_of_set
 from diffiml_plugin.errors import UserError
 
 
@@ -31,12 +31,16 @@ def make_set(root: Path, *names: str, index: bool = False, **kwargs) -> IMLDatas
 def predict(out: Path, *sets: IMLDataset) -> list[str]:
     """Let the hook see a run over test sets; return the files that it wrote."""
     hook, loop = SaveMasksHook(str(out)), SimpleNamespace()
-    loaders = {number: SimpleNamespace(dataset=one) for number, one in enumerate(sets)}
-    loop.dataloader, loop.dataloaders = loaders[0], loaders
+    loaders = {name_of_set(one): SimpleNamespace(dataset=one) for one in sets}
+    loop.dataloader = SimpleNamespace(dataset=sets[0])
+    if len(sets) > 1:
+        loop.dataloaders = loaders
     runner = SimpleNamespace(test_loop=loop)
     hook.before_test(runner)
-    for loader in loaders.values():
+    for name, loader in loaders.items():
         loop.dataloader = loader
+        if len(sets) > 1:
+            loop.name = name
         infos = map(loader.dataset.get_data_info, range(len(loader.dataset)))
         for number, info in enumerate(infos):
             sample = SegDataSample(metainfo=dict(img_path=info['img_path']))
@@ -76,9 +80,8 @@ def test_images_outside_of_the_root_keep_their_whole_path(tmp_path):
 def test_sets_of_one_root_or_one_name(tmp_path):
     first = make_set(tmp_path / 'x/SET', 'a.jpg', index=True)
     second = make_set(tmp_path / 'y/SET', 'a.jpg', index=True)
-    for sets in ((first, second), (ConcatDataset([first, second]),)):
-        with pytest.raises(UserError, match="x/SET/a.jpg' and '.*y/SET/a.jpg' would both be"):
-            predict(tmp_path / 'none', *sets)
+    with pytest.raises(UserError, match="x/SET/a.jpg' and '.*y/SET/a.jpg' would both be"):
+        predict(tmp_path / 'none', ConcatDataset([first, second]))
     assert not (tmp_path / 'none').exists()
     named = make_set(tmp_path / 'y/SET', 'a.jpg', index=True, metainfo=dict(dataset_name='other'))
     expected = ['SET/a.png', 'other/a.png']

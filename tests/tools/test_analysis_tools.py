@@ -8,8 +8,12 @@ from pathlib import Path
 import cv2
 import pytest
 import torch
+from mmengine.dataset import pseudo_collate
+from mmseg.registry import DATASETS
 
-from diffiml_plugin.apis import evaluate, load_model
+from diffiml_plugin.apis import load_model
+from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.evaluation import IMLMetric
 
 FOLDER = 'tools/analysis_tools'
 
@@ -67,40 +71,6 @@ def test_sampling_error(demo_data, checkpoint, tmp_path, run_tool):
     assert 'has no DiffusionHead' in run_tool(f'{FOLDER}/sampling_error.py', *args, status=1)
 
 
-def test_ablate(demo_data, tmp_path, run_tool):
-    settings = tmp_path / 'settings.py'
-    settings.write_text(f"""
-config = 'configs/diffiml/diffiml_demo.py'
-base = 'base'
-shared = {{
-    'train_dataloader.dataset.data_root': '{demo_data}/train',
-    'train_dataloader.batch_size': 2, 'train_dataloader.num_workers': 0,
-    'train_dataloader.persistent_workers': False,
-    'train_cfg.max_iters': 1, 'val_dataloader': None, 'val_evaluator': None, 'val_cfg': None,
-    'default_hooks.checkpoint.interval': 1}}
-train = dict(
-    base=dict(solve=['two']),
-    twin=dict(config='configs/twin/twin_demo.py'))
-solve = dict(two={{'model.decode_head.sampler.num_inference_steps': 2}})
-test_sets = dict(seen='{demo_data}/test_seen')
-""")
-    args = (settings, '--seeds', 0, 1, '--out', tmp_path / 'out')
-    run_tool(f'{FOLDER}/ablate.py', *args)
-    table = (tmp_path / 'out' / 'table.md').read_text()
-    names = [line.split('|')[1].strip() for line in table.splitlines() if line.startswith('|')]
-    assert names == ['setting', '---', 'base', 'base, two', 'twin']
-    with (tmp_path / 'out' / 'results.csv').open() as file:
-        rows = list(csv.DictReader(file))
-    assert len(rows) == 6 and {row['seed'] for row in rows} == {'0', '1'}
-    # Nothing that is finished is repeated.
-    times = {p: p.stat().st_mtime for p in (tmp_path / 'out').rglob('*.pth')}
-    run_tool(f'{FOLDER}/ablate.py', *args)
-    assert (tmp_path / 'out' / 'table.md').read_text() == table
-    assert times == {p: p.stat().st_mtime for p in (tmp_path / 'out').rglob('*.pth')}
-    printed = run_tool(f'{FOLDER}/ablate.py', settings, '--only', 'nothing', status=1)
-    assert 'the settings are base, twin' in printed
-
-
 def test_benchmark(tmp_path, run_tool):
     configs = ('configs/twin/twin_demo.py', 'configs/diffiml/diffiml_demo.py')
     printed = run_tool(
@@ -155,6 +125,7 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     assert "other.pth' does not fit" in printed and '1 tensors too many (other' in printed
 
 
+@torch.inference_mode()
 def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, run_tool):
     saved = torch.load(checkpoint, weights_only=False)
     bias = [k for k in saved['state_dict'] if k.startswith('decode_head.vae.decoder')][-1]
@@ -171,7 +142,10 @@ def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, 
         rows = {row['setting']: row for row in csv.DictReader(file)}
     model, cfg = load_model(Path('configs/diffiml/diffiml_demo.py'), checkpoint)
     root = f'{demo_data}/test_seen'
-    dataset = dict(cfg.test_dataloader.dataset, data_root=root, indices=4)
-    figures, _, _ = evaluate(model, dataset)
+    data = DATASETS.build(dict(get_test_set(cfg), data_root=root, indices=4))
+    metric = IMLMetric()
+    for index in range(len(data)):
+        metric.process({}, [model.test_step(pseudo_collate([data[index]]))[0].to_dict()])
+    metrics = metric.compute_metrics(metric.results)
     ours = float(rows['DDIM, 1 x 2, noise 0.25']['seen F1'])
-    assert ours == pytest.approx(figures['pixel_f1'], rel=1e-3) and ours > 0.01
+    assert ours == pytest.approx(metrics['pixel_f1'], rel=1e-3) and ours > 0.01

@@ -165,8 +165,8 @@ def test_an_index_of_files_that_are_not_there(tmp_path, run_tool):
     (root / 'list.txt').write_text('Tp/a.jpg Gt/a.png 1\nTp/gone.jpg Gt/b.png 1\n')
     config = tmp_path / 'config.py'
     config.write_text(
-        f"test_dataloader = [dict(dataset=dict(type='IMLDataset', data_root='{root}', "
-        "ann_file='list.txt'))]\n"
+        f"test_dataloader = dict(dataset=dict(type='IMLDataset', ann_file='list.txt'))\n"
+        f"test_cfg = dict(test_sets=dict(a='{root}'))\n"
     )
     printed = run_tool(TOOL, config, status=1)
     assert '1 x unusable' in printed and '1 of the 4 files' in printed and 'gone.jpg' in printed

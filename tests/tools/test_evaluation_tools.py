@@ -12,16 +12,9 @@ from diffiml_plugin.evaluation.results import read_results
 
 CONFIG = """
 _base_ = '{root}/configs/twin/twin_demo.py'
-test_dataloader = [
-    dict(
-        batch_size=1,
-        num_workers=0,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(
-            type='IMLDataset', data_root='{data}/' + name, test_mode=True,
-            pipeline={pipeline})) for name in {sets}
-]
-test_cfg = dict(type='MultiTestLoop')
+test_dataloader = dict(dataset=dict(pipeline={pipeline}))
+test_cfg = dict(
+    type='MultiTestLoop', test_sets={{name: '{data}/' + name for name in {sets}}})
 test_evaluator = dict(type='IMLMetric', resolution='{resolution}')
 """
 RESIZED = """[
@@ -152,7 +145,7 @@ def test_benchmarks(run_tool):
     printed = run_tool(
         f'{folder}/benchmark_pipeline.py', 'configs/diffiml_casia.py', '--images', 2, '--side', 80
     )
-    assert 'RandomInpainting' in printed and 'images a second' in printed
+    assert 'RandomInpainting' in printed and 'images per second' in printed
 
 
 def test_an_unreadable_image_is_named(demo_data, tmp_path, run_tool, checkpoint):

@@ -10,6 +10,7 @@ image as well, with @plain it runs without the config's AccelerationHook.
 
 import argparse
 import contextlib
+import copy
 import json
 import re
 import resource
@@ -27,14 +28,13 @@ from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
-from mmseg.structures import SegDataSample
-from rich.console import Console
-from rich.table import Table
 from torch import nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
-from diffiml_plugin.engine.launch import config_or_exit
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.cost import blank_batch, count_gflops
+from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.tables import markdown_table, print_table
 
 STAGES = {
     'encoder': 'backbone',
@@ -61,7 +61,11 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('--json', type=Path)
     parser.add_argument('--markdown', type=Path)
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, default={}, help='of all the configs'
+        '--cfg-options',
+        nargs='+',
+        action=DictAction,
+        default={},
+        help='override settings of all configs',
     )
     parser.add_argument('--only-memory', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args()
@@ -72,8 +76,8 @@ def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.M
     path, _, mark = name.partition('@')
     path = Path(path)
     if mark not in ('', 'flip', 'plain'):
-        raise SystemExit(f'{name!r}: only @flip or @plain may follow a config')
-    cfg = config_or_exit(path)
+        raise UserError(f'{name!r}: only @flip or @plain may follow a config')
+    cfg = read_config(path)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope('mmseg')
     cfg.model.backbone.init_cfg = None
@@ -90,16 +94,6 @@ def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.M
     return model
 
 
-def make_batch(args: argparse.Namespace) -> dict:
-    shape = tuple(args.shape)
-    meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
-    generator = torch.Generator().manual_seed(0)
-    images = torch.randint(0, 256, (args.batch_size, 3, *shape), generator=generator)
-    names = [meta | dict(img_path=f'{i}.png') for i in range(args.batch_size)]
-    samples = [SegDataSample(metainfo=name) for name in names]
-    return dict(inputs=list(images.to(torch.uint8)), data_samples=samples)
-
-
 def autocast(args: argparse.Namespace) -> contextlib.AbstractContextManager:
     if not args.amp:
         return contextlib.nullcontext()
@@ -110,18 +104,18 @@ def autocast(args: argparse.Namespace) -> contextlib.AbstractContextManager:
 def predict(model: nn.Module, args: argparse.Namespace) -> None:
     """Predict one batch, from bytes to maps."""
     with autocast(args):
-        batch = make_batch(args)
+        batch = blank_batch(tuple(args.shape), args.batch_size)
         if model.mirrors:
             # One batch, as IMLTTAModel makes of them.
             batch['inputs'] += [image.flip(-1) for image in batch['inputs']]
-            batch['data_samples'] += make_batch(args)['data_samples']
+            batch['data_samples'] += copy.deepcopy(batch['data_samples'])
         model.test_step(batch)
 
 
 def train_step(model: nn.Module, args: argparse.Namespace) -> None:
     """Compute one batch's losses and gradients."""
     model.train()
-    batch = make_batch(args)
+    batch = blank_batch(tuple(args.shape), args.batch_size)
     for sample in batch['data_samples']:
         mask = torch.zeros(1, *args.shape, dtype=torch.long)
         mask[:, : args.shape[0] // 3, : args.shape[1] // 3] = 1
@@ -164,7 +158,6 @@ def stage_times(model: nn.Module, device: str) -> Iterator[dict[str, float]]:
 
 def count(name: str, args: argparse.Namespace) -> dict:
     """Count parameters, FLOPs by stage and denoiser evaluations of one image."""
-    # PyTorch counts neither what is compiled nor, on a CPU, fused attention.
     model = build(name, args, accelerated=False)
     one = argparse.Namespace(**vars(args) | dict(batch_size=1, amp=None))
     evaluations = []
@@ -172,18 +165,16 @@ def count(name: str, args: argparse.Namespace) -> dict:
     handle = denoiser and denoiser.register_forward_hook(
         lambda module, inputs, output: evaluations.append(len(output))
     )
-    with FlopCounterMode(display=False) as counter:
-        predict(model, one)
+    totals = count_gflops(lambda: predict(model, one))
     if handle:
         handle.remove()
-    totals = {name: sum(ops.values()) for name, ops in counter.get_flop_counts().items()}
     prefix = type(model).__name__
     row = dict(parameters=sum(p.numel() for p in model.parameters()))
-    row['gflops'] = counter.get_total_flops() / 1e9
+    row['gflops'] = totals['Global']
     for stage, path in STAGES.items():
         flops = totals.get(f'{prefix}.{path}', 0)
         if flops:
-            row[f'gflops_{stage}'] = flops / 1e9
+            row[f'gflops_{stage}'] = flops
     if evaluations:
         row['denoiser_evaluations'] = sum(evaluations)
         row['gflops_denoiser_step'] = row['gflops_denoiser'] / sum(evaluations)
@@ -259,10 +250,11 @@ def shown(key: str, value: float | str) -> str:
     return f'{value:.2f}' if 'ratio' in key or 'second' in key else f'{value:.1f}'
 
 
+@program
 def main() -> None:
     args = parse_args()
     if args.device.startswith('cuda') and not torch.cuda.is_available():
-        raise SystemExit(f'--device {args.device}: PyTorch sees no GPU')
+        raise UserError(f'--device {args.device}: PyTorch sees no GPU')
     warnings.simplefilter('ignore')
     if args.only_memory:
         before = resident()
@@ -271,15 +263,10 @@ def main() -> None:
         return
     rows = measure(args)
     keys = list(dict.fromkeys(key for row in rows for key in row if key != 'model'))
-    lines = [
-        ['', *(row['model'] for row in rows)],
-        ['---'] * (len(rows) + 1),
-        *([key, *(shown(key, row.get(key, '')) for row in rows)] for key in keys),
+    table = [
+        {'': key} | {row['model']: shown(key, row.get(key, '')) for row in rows} for key in keys
     ]
-    table = Table(*lines[0])
-    for line in lines[2:]:
-        table.add_row(*line)
-    Console(width=40 + 30 * len(rows)).print(table)
+    print_table(table)
     about = dict(
         device=args.device, shape=list(args.shape), batch_size=args.batch_size,
         rounds=args.rounds, amp=args.amp, compile=args.compile,
@@ -289,8 +276,7 @@ def main() -> None:
     if args.json:
         args.json.write_text(json.dumps(about | dict(rows=rows), indent=2) + '\n')
     if args.markdown:
-        text = ''.join(f'| {" | ".join(line)} |\n' for line in lines)
-        args.markdown.write_text(text)
+        args.markdown.write_text(markdown_table(table))
 
 
 if __name__ == '__main__':

@@ -12,12 +12,11 @@ from collections.abc import Callable
 
 import numpy as np
 import torch
-from rich.console import Console
-from rich.table import Table
 from sklearn import metrics
 
 from diffiml_plugin.evaluation import IMLMetric
 from diffiml_plugin.evaluation.settings import PIXEL_METRICS
+from diffiml_plugin.tables import print_table
 
 SETTINGS = {
     'fixed threshold': dict(pixel=['f1', 'iou', 'precision', 'recall', 'acc', 'mcc']),
@@ -31,7 +30,7 @@ SETTINGS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=int, default=40, help='of each setting')
+    parser.add_argument('--images', type=int, default=40, help='images per setting')
     parser.add_argument('--size', type=int, default=1024, help='side of an image in pixels')
     parser.add_argument(
         '--only', choices=list(SETTINGS), nargs='+', default=list(SETTINGS), metavar='SETTING'
@@ -89,12 +88,17 @@ def main() -> None:
         begin = time.perf_counter()
         metric.evaluate(args.images)
         seconds[name] += time.perf_counter() - begin
-    table = Table('metrics', 'images/s', 'ms/image', 'time, ratio')
     first = next(iter(seconds.values()))
-    for name, spent in seconds.items():
-        each = spent / args.images
-        table.add_row(name, f'{1 / each:.1f}', f'{1000 * each:.2f}', f'{spent / first:.2f}')
-    Console(width=110).print(table)
+    rows = [
+        {
+            'metrics': name,
+            'images/s': args.images / spent,
+            'ms/image': 1000 * spent / args.images,
+            'time, ratio': spent / first,
+        }
+        for name, spent in seconds.items()
+    ]
+    print_table(rows, digits=2)
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f'{args.images} images of {args.size} x {args.size}; peak memory {peak / 1024:.0f} MB, '

@@ -16,12 +16,11 @@ import cv2
 import numpy as np
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, TRANSFORMS
-from rich.console import Console
-from rich.table import Table
 
-from diffiml_plugin.engine.launch import config_or_exit
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.errors import program
 from diffiml_plugin.synthesis.demo_data import PHOTOGRAPHS, read_photographs
+from diffiml_plugin.tables import print_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -29,7 +28,7 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', type=Path)
     parser.add_argument('--data-root', type=Path, help='folder with Tp/ and Gt/')
     parser.add_argument('--images', type=int, default=200)
-    parser.add_argument('--side', type=int, default=1024, help='of the made JPEGs, in pixels')
+    parser.add_argument('--side', type=int, default=1024, help='side of the JPEGs in pixels')
     return parser.parse_args()
 
 
@@ -61,25 +60,24 @@ def measure(pipeline: list[dict], root: Path, count: int) -> dict[str, float]:
     return seconds
 
 
+@program
 def main() -> None:
     args = parse_args()
-    cfg = config_or_exit(args.config)
+    cfg = read_config(args.config)
     init_default_scope('mmseg')
     cv2.setNumThreads(1)
     with tempfile.TemporaryDirectory() as folder:
         root = args.data_root or Path(folder)
         if args.data_root is None:
             make_jpegs(root, args.side)
-        try:
-            seconds = measure(cfg.train_pipeline, root, args.images)
-        except UserError as error:
-            raise SystemExit(str(error)) from None
+        seconds = measure(cfg.train_pipeline, root, args.images)
     total = sum(seconds.values())
-    table = Table('transform', 'ms an image', 'share')
-    for name, spent in seconds.items():
-        table.add_row(name, f'{1000 * spent / args.images:.2f}', f'{spent / total:.0%}')
-    Console(width=80).print(table)
-    print(f'{args.images / total:.1f} images a second on one core')
+    rows = [
+        {'transform': k, 'ms/image': 1000 * v / args.images, 'share': v / total}
+        for k, v in seconds.items()
+    ]
+    print_table(rows, digits=2)
+    print(f'{args.images / total:.1f} images per second on one core')
 
 
 if __name__ == '__main__':

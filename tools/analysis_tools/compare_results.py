@@ -10,14 +10,11 @@ import json
 import math
 from pathlib import Path, PurePosixPath
 
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
-
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.escaping import printable
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.results import metrics_in, read_results
+from diffiml_plugin.tables import print_table
 
 
 def parse_args() -> argparse.Namespace:
@@ -77,32 +74,28 @@ def compare(pairs: list[tuple], metrics: list[str], rounds: int, seed: int) -> l
     return rows
 
 
+@program
 def main() -> None:
     args = parse_args()
-    try:
-        tables = [read_results(path) for path in (args.first, args.second)]
-        shared = [name for name in metrics_in(tables[0]) if name in metrics_in(tables[1])]
-        unknown = set(args.metrics or ()) - set(shared)
-        if unknown:
-            raise UserError(
-                f'--metrics {" ".join(sorted(unknown))}: the files share {", ".join(shared)}'
-            )
-        pairs = pair(*tables, names=(str(args.first), str(args.second)))
-        rows = compare(pairs, args.metrics or shared, args.rounds, args.seed)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
-    table = Table('metric', 'images', 'first', 'second', 'first - second', '95 % interval', 'p')
-    for row in rows:
-        table.add_row(
-            Text(printable(row['metric'])),
-            str(row['images']),
-            f'{row["first"]:.4f}',
-            f'{row["second"]:.4f}',
-            f'{row["difference"]:+.4f}',
-            f'[{row["low"]:+.4f}, {row["high"]:+.4f}]',
-            f'{row["p_value"]:.4f}',
+    tables = [read_results(path) for path in (args.first, args.second)]
+    shared = [name for name in metrics_in(tables[0]) if name in metrics_in(tables[1])]
+    unknown = set(args.metrics or ()) - set(shared)
+    if unknown:
+        raise UserError(
+            f'--metrics {" ".join(sorted(unknown))}: the files share {", ".join(shared)}'
         )
-    Console(width=120).print(table)
+    pairs = pair(*tables, names=(str(args.first), str(args.second)))
+    rows = compare(pairs, args.metrics or shared, args.rounds, args.seed)
+    shown = [
+        {key: row[key] for key in ('metric', 'images', 'first', 'second')}
+        | {
+            'first - second': f'{row["difference"]:+.4f}',
+            '95 % interval': f'[{row["low"]:+.4f}, {row["high"]:+.4f}]',
+            'p': row['p_value'],
+        }
+        for row in rows
+    ]
+    print_table(shown)
     if args.json:
         args.json.write_text(json.dumps(rows, indent=2) + '\n')
 

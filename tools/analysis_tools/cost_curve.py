@@ -10,7 +10,6 @@ members and the flip merged by the maximum, by a paired bootstrap over images.
 """
 
 import argparse
-import csv
 from collections import defaultdict
 from itertools import product
 from pathlib import Path
@@ -20,21 +19,23 @@ import numpy as np
 import torch
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.utils.data import Dataset
-from torch.utils.flop_counter import FlopCounterMode
 
-from diffiml_plugin.apis import get_test_set, load_model
+from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
-from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.conditions import expand_test_sets, get_test_set
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.cost import count_gflops
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.test import read_pairs
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.bootstrap import paired_difference
 from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, SolverSettings, pixel_hash
 from diffiml_plugin.models.labels import IGNORED, TAMPERED
+from diffiml_plugin.tables import markdown_table, print_table, write_csv
 from diffiml_plugin.visualization import draw_pareto
 
 SOLVERS = dict(
@@ -178,40 +179,33 @@ def cost_of_parts(model: nn.Module, data: Dataset) -> tuple[float, float, float]
     """GFLOPs of an image's features, of one denoiser evaluation and of decoding a mask."""
     head = model.decode_head
     inputs = model.data_preprocessor(pseudo_collate([data[0]]), False)['inputs']
-    costs = []
-    with FlopCounterMode(display=False) as counter:
-        condition = head.denoiser.project(head.condition(model.extract_feat(inputs)))
-    costs.append(counter.get_total_flops() / 1e9)
+    condition = head.denoiser.project(head.condition(model.extract_feat(inputs)))
     latents = torch.zeros(1, head.denoiser.in_channels, *condition.shape[-2:])
-    with FlopCounterMode(display=False) as counter:
-        head.denoiser(latents, torch.tensor(0), condition, projected=True)
-    costs.append(counter.get_total_flops() / 1e9)
-    with FlopCounterMode(display=False) as counter:
-        head.vae.decode(latents[:, : head.vae.latent_channels])
-    costs.append(counter.get_total_flops() / 1e9)
-    return tuple(costs)
+    calls = (
+        lambda: head.denoiser.project(head.condition(model.extract_feat(inputs))),
+        lambda: head.denoiser(latents, torch.tensor(0), condition, projected=True),
+        lambda: head.vae.decode(latents[:, : head.vae.latent_channels]),
+    )
+    return tuple(count_gflops(call)['Global'] for call in calls)
 
 
+@program
 def main() -> None:
     args = parse_args()
-    if 'sampler' not in config_or_exit(args.config).model.get('decode_head', {}):
-        raise SystemExit(f'{str(args.config)!r} has no DiffusionHead: there is nothing to solve')
+    if 'sampler' not in read_config(args.config).model.get('decode_head', {}):
+        raise UserError(f'{str(args.config)!r} has no DiffusionHead: there is nothing to solve')
     settings = settings_of(args)
     scores: dict = defaultdict(lambda: defaultdict(lambda: dict(f1=[], area=[])))
-    try:
-        for path in args.checkpoint:
-            with loading(args.trust_checkpoint):
-                model, cfg = load_model(args.config, check_checkpoint(path))
-            base = get_test_set(cfg)
-            roots = [item.partition('=')[::2] for item in args.test_set or []]
-            for name, root in roots or [('test', base['data_root'])]:
-                data = DATASETS.build(base | dict(data_root=root))
-                for setting, found in score_set(model, data, settings, args.num).items():
-                    for key, values in found.items():
-                        scores[name][setting][key].append(values)
-                print(f'{path}: {name} done', flush=True)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    for path in args.checkpoint:
+        with loading(args.trust_checkpoint):
+            model, cfg = load_model(args.config, check_checkpoint(path))
+        sets = read_pairs(args.test_set, '--test-set') if args.test_set else dict(test={})
+        for name, dataset in expand_test_sets(get_test_set(cfg), sets).items():
+            data = DATASETS.build(dataset)
+            for setting, found in score_set(model, data, settings, args.num).items():
+                for key, values in found.items():
+                    scores[name][setting][key].append(values)
+            print(f'{path}: {name} done', flush=True)
     features, step, decode = cost_of_parts(model, data)
     rows = []
     for setting in settings:
@@ -227,41 +221,34 @@ def main() -> None:
             row[f'{name} low'], row[f'{name} high'] = change.low, change.high
             row[f'{name} false alarm'] = np.mean(found[setting]['area'])
         rows.append(row)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / 'cost_curve.csv').open('w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
-    write_tables(rows, list(scores), args.out)
+    write_csv(rows, args.out / 'cost_curve.csv')
+    table = shown_rows(rows, list(scores))
+    print_table(table, digits=3)
+    (args.out / 'cost_curve.md').write_text(markdown_table(table, digits=3))
     panels = {
         name: [(row['gflops'], row[f'{name} F1'], row['setting']) for row in rows]
         for name in scores
     }
-    draw_pareto(panels, 'GFLOPs an image', 'pixel F1', args.out / 'cost_curve.png')
+    draw_pareto(panels, 'GFLOPs per image', 'pixel F1', args.out / 'cost_curve.png')
     print(f'{args.out}/cost_curve.csv, {args.out}/cost_curve.md, {args.out}/cost_curve.png')
 
 
-def write_tables(rows: list[dict], names: list[str], out: Path) -> None:
-    header = ['setting', 'evaluations', 'GFLOPs']
-    for name in names:
-        header += [f'{name} F1', f'{name} - published [95 %]', f'{name} false alarm']
-    lines = []
-    for row in sorted(rows, key=lambda row: row['gflops']):
-        line = [row['setting'], str(row['evaluations']), f'{row["gflops"]:.2f}']
-        for name in names:
-            spread = f'[{row[f"{name} low"]:+.3f}, {row[f"{name} high"]:+.3f}]'
-            line += [
-                f'{row[f"{name} F1"]:.3f}',
-                f'{row[f"{name} - published"]:+.3f} {spread}',
-                f'{row[f"{name} false alarm"]:.3f}',
-            ]
-        lines.append(line)
-    table = Table(*header)
-    for line in lines:
-        table.add_row(*line)
-    Console(width=60 + 50 * len(names)).print(table)
-    text = [header, ['---'] * len(header), *lines]
-    (out / 'cost_curve.md').write_text(''.join(f'| {" | ".join(line)} |\n' for line in text))
+def shown_rows(rows: list[dict], names: list[str]) -> list[dict]:
+    """Return the rows of the table, cheapest first."""
+    return [
+        {'setting': row['setting'], 'evaluations': row['evaluations'], 'GFLOPs': row['gflops']}
+        | {
+            column: value
+            for name in names
+            for column, value in {
+                f'{name} F1': row[f'{name} F1'],
+                f'{name} - published [95 %]': f'{row[f"{name} - published"]:+.3f} '
+                f'[{row[f"{name} low"]:+.3f}, {row[f"{name} high"]:+.3f}]',
+                f'{name} false alarm': row[f'{name} false alarm'],
+            }.items()
+        }
+        for row in sorted(rows, key=lambda row: row['gflops'])
+    ]
 
 
 if __name__ == '__main__':

@@ -5,7 +5,6 @@ to that step ("truth", what training sees), once from where the solver is ("traj
 """
 
 import argparse
-import csv
 import math
 from pathlib import Path
 
@@ -13,17 +12,18 @@ import torch
 from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
-from diffiml_plugin.apis import get_test_set, load_model
+from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
-from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.noise_schedule import pred_original_sample
 from diffiml_plugin.models.diffiml.sampler import identity_noise
+from diffiml_plugin.tables import print_table, write_csv
 from diffiml_plugin.visualization import draw_curves
 
 INPUTS = ('truth', 'trajectory')
@@ -64,7 +64,7 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
     channels = head.vae.latent_channels
     steps = []
 
-    def figures(estimate: Tensor) -> tuple[float, float]:
+    def metrics(estimate: Tensor) -> tuple[float, float]:
         error = (estimate - clean)[:, :channels].square().mean()
         logits, _ = head.codec.decode(estimate, tuple(mask.shape[-2:]))
         counts = confusion(logits[0, 0].numpy() > 0, mask[0, 0].numpy() > 0)
@@ -82,7 +82,7 @@ def probe_image(model: nn.Module, batch: dict) -> list[dict]:
         )
         step = dict(timestep=int(timestep.round()))
         for name, estimate in zip(INPUTS, estimates, strict=True):
-            step[f'{name} error'], step[f'{name} F1'] = figures(estimate)
+            step[f'{name} error'], step[f'{name} F1'] = metrics(estimate)
         steps.append(step)
         return output
 
@@ -111,32 +111,20 @@ def probe(model: nn.Module, data: torch.utils.data.Dataset, num: int) -> tuple[l
     return rows, len(images)
 
 
+@program
 def main() -> None:
     args = parse_args()
-    if 'sampler' not in config_or_exit(args.config).model.get('decode_head', {}):
-        raise SystemExit(f'{args.config!r} has no DiffusionHead: there is nothing to probe')
-    try:
-        changes = {
-            'model.decode_head.sampler.num_inference_steps': args.steps,
-            'model.decode_head.sampler.ensemble_size': 1,
-        } | (args.cfg_options or {})
-        with loading(args.trust_checkpoint):
-            model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
-        rows, count = probe(model, DATASETS.build(get_test_set(cfg)), args.num)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
-    print(f'Sampling error over {count} tampered images')
-    table = Table()
-    for title in rows[0]:
-        table.add_column(title, justify='right')
-    for row in rows:
-        table.add_row(*(f'{v:.3f}' if isinstance(v, float) else str(v) for v in row.values()))
-    Console(width=100).print(table)
-    args.out.mkdir(parents=True, exist_ok=True)
-    with (args.out / 'sampling_error.csv').open('w', newline='') as file:
-        writer = csv.DictWriter(file, rows[0])
-        writer.writeheader()
-        writer.writerows(rows)
+    if 'sampler' not in read_config(args.config).model.get('decode_head', {}):
+        raise UserError(f'{args.config!r} has no DiffusionHead: there is nothing to probe')
+    changes = {
+        'model.decode_head.sampler.num_inference_steps': args.steps,
+        'model.decode_head.sampler.ensemble_size': 1,
+    } | (args.cfg_options or {})
+    with loading(args.trust_checkpoint):
+        model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
+    rows, count = probe(model, DATASETS.build(get_test_set(cfg)), args.num)
+    print_table(rows, f'Sampling error over {count} tampered images', digits=3)
+    write_csv(rows, args.out / 'sampling_error.csv')
     panels = {
         title: {f'from the {name}': [row[f'{name} {key}'] for row in rows] for name in INPUTS}
         for title, key in (('MSE of the mask latent', 'error'), ('pixel F1', 'F1'))

@@ -11,24 +11,24 @@ import torch.nn.functional as F
 from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
-from rich.console import Console
-from rich.table import Table
 from torch import Tensor, nn
 
-from diffiml_plugin.apis import get_test_set
 from diffiml_plugin.engine.checkpoint import add_trust_argument, load_weights, loading
-from diffiml_plugin.engine.launch import check_checkpoint, config_or_exit
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import label_edges
 from diffiml_plugin.models.labels import IGNORED, TAMPERED
+from diffiml_plugin.tables import print_table
 
 METRICS = ('F1', 'IoU', 'boundary F1')
 
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='of a mask VAE, or of a model with a DiffusionHead')
+    parser.add_argument('config', help='config of a mask VAE, or of a model with a DiffusionHead')
     parser.add_argument('checkpoint', nargs='?', help="default: the config's own VAE weights")
     parser.add_argument(
         '--data-root', help="folder of Tp/ and Gt/ instead of the test set's; original sizes"
@@ -73,43 +73,39 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
     return dict(means=means, images=len(rows['mask']))
 
 
+@program
 def main() -> None:
     args = parse_args()
-    cfg = config_or_exit(args.config)
+    cfg = read_config(args.config)
     cfg.merge_from_dict(args.cfg_options or {})
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     if 'backbone' in cfg.model:
         cfg.model.backbone.init_cfg = None
-    try:
-        model = MODELS.build(cfg.model)
-        owner = model if hasattr(model, 'vae') else getattr(model, 'decode_head', None)
-        if not hasattr(owner, 'vae'):
-            raise UserError(
-                f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1'
-            )
-        dataset = get_test_set(cfg)
-        if args.data_root:
-            steps = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
-            dataset = dict(
-                type='IMLDataset',
-                data_root=args.data_root,
-                pipeline=[*steps, dict(type='PackSegInputs')],
-                test_mode=True,
-            )
-        data = DATASETS.build(dataset)
-        if args.checkpoint:
-            with loading(args.trust_checkpoint):
-                load_weights(model, check_checkpoint(args.checkpoint), args.config)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    model = MODELS.build(cfg.model)
+    owner = model if hasattr(model, 'vae') else getattr(model, 'decode_head', None)
+    if not hasattr(owner, 'vae'):
+        raise UserError(f'{args.config!r} has no mask VAE: give a config of DiffIML or of stage 1')
+    dataset = get_test_set(cfg)
+    if args.data_root:
+        steps = [dict(type='LoadImageFromFile'), dict(type='LoadTamperingMask')]
+        dataset = dict(
+            type='IMLDataset',
+            data_root=args.data_root,
+            pipeline=[*steps, dict(type='PackSegInputs')],
+            test_mode=True,
+        )
+    data = DATASETS.build(dataset)
+    if args.checkpoint:
+        with loading(args.trust_checkpoint):
+            load_weights(model, check_checkpoint(args.checkpoint), args.config)
     result = upper_bound(owner.vae.eval(), data, getattr(owner, 'codec', owner).edge_width)
     print(f'Encode-decode ceiling over {result["images"]} tampered images')
-    table = Table()
-    for title in ('', *METRICS):
-        table.add_column(title, justify='right' if title else 'left')
-    for name, values in result['means'].items():
-        table.add_row(name, *(f'{value:.4f}' for value in values))
-    Console(width=80).print(table)
+    print_table(
+        [
+            {'of': name} | dict(zip(METRICS, values, strict=True))
+            for name, values in result['means'].items()
+        ]
+    )
 
 
 if __name__ == '__main__':

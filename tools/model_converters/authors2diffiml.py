@@ -15,8 +15,8 @@ from mmseg.registry import MODELS
 from torch import Tensor
 
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
-from diffiml_plugin.engine.launch import config_or_exit
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.errors import UserError, program
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
 
@@ -128,7 +128,7 @@ def convert(
 
 def expected_shapes(config: Path) -> dict[str, torch.Size]:
     """Return the names and shapes of the weights of a config's model."""
-    cfg = config_or_exit(config)
+    cfg = read_config(config)
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     cfg.model.backbone.init_cfg = None
     cfg.model.decode_head.vae.weights = None
@@ -147,20 +147,18 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> None:
     args = parse_args()
     keys = ('model', 'state_dict')
     source, target = keys[::-1] if args.reverse else keys
-    try:
-        with loading(args.trust_checkpoint):
-            weights = read_weights(args.src, source)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    with loading(args.trust_checkpoint):
+        weights = read_weights(args.src, source)
     # The prefix is left by distributed training.
     state = {name.removeprefix('module.'): tensor for name, tensor in weights.items()}
     converted, problems = convert(state, expected_shapes(args.config), args.reverse)
     if problems:
-        raise SystemExit(
+        raise UserError(
             '\n'.join(problems)
             + f'\n{len(problems)} tensors of {str(args.src)!r} do not fit; nothing was written'
         )

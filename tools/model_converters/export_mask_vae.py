@@ -6,7 +6,7 @@ from pathlib import Path
 from safetensors.torch import save_file
 
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.errors import UserError, program
 
 PREFIX = 'vae.'
 
@@ -19,18 +19,16 @@ def parse_args() -> argparse.Namespace:
     return parser.parse_args()
 
 
+@program
 def main() -> None:
     args = parse_args()
-    try:
-        with loading(args.trust_checkpoint):
-            state = read_weights(args.checkpoint)
-    except UserError as error:
-        raise SystemExit(str(error)) from None
+    with loading(args.trust_checkpoint):
+        state = read_weights(args.checkpoint)
     weights = {
         k.removeprefix(PREFIX): v.contiguous() for k, v in state.items() if k.startswith(PREFIX)
     }
     if not weights:
-        raise SystemExit(
+        raise UserError(
             f'{str(args.checkpoint)!r} holds no mask VAE (no key starts with {PREFIX!r})'
         )
     save_file(weights, args.out)

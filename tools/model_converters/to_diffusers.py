@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.pipelines import DiffIMLPipeline
 
 
@@ -41,15 +41,16 @@ def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
     return found
 
 
+@program
 def main() -> None:
     args = parse_args()
     try:
         card = args.card.read_text() if args.card else None
-        metrics = read_metrics(args.results)
-        with loading(args.trust_checkpoint):
-            pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
-    except (UserError, OSError) as error:
-        raise SystemExit(str(error)) from None
+    except OSError as error:
+        raise UserError(f'--card: {error}') from None
+    metrics = read_metrics(args.results)
+    with loading(args.trust_checkpoint):
+        pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
     if args.half:
         pipeline.model.half()
     pipeline.save_pretrained(args.out, card=card, metrics=metrics)

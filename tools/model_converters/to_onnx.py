@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
-from diffiml_plugin.errors import UserError
+from diffiml_plugin.errors import UserError, program
 
 TOLERANCE = 1e-3
 
@@ -135,13 +135,14 @@ def convert(model: nn.Module, out: Path, size: Sequence[int] | None) -> list[tup
     ]
 
 
+@program
 def main() -> None:
     args = parse_args()
     try:
         import onnxruntime  # noqa: F401
         import onnxscript  # noqa: F401
     except ModuleNotFoundError as error:
-        raise SystemExit(
+        raise UserError(
             f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[onnx]"'
         ) from None
     try:
@@ -150,16 +151,14 @@ def main() -> None:
         if not hasattr(getattr(model, 'decode_head', None), 'denoiser'):
             raise UserError(f'{args.config!r} has no DiffusionHead: it is not a DiffIML')
         written = convert(model, args.out, args.size)
-    except (UserError, FileNotFoundError) as error:
-        raise SystemExit(str(error)) from None
     except torch.onnx.errors.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[0]
-        raise SystemExit(f'it cannot be exported for all sizes, try --size: {reason}') from None
+        raise UserError(f'it cannot be exported for all sizes, try --size: {reason}') from None
     for path, difference in written:
         megabytes = path.stat().st_size / 1e6
         print(f'{path}: {megabytes:.1f} MB, largest difference from PyTorch {difference:.1e}')
     if max(difference for _, difference in written) > TOLERANCE:
-        raise SystemExit(f'onnxruntime differs from PyTorch by more than {TOLERANCE:g}')
+        raise UserError(f'onnxruntime differs from PyTorch by more than {TOLERANCE:g}')
 
 
 if __name__ == '__main__':

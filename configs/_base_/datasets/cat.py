@@ -18,19 +18,5 @@ train_dataloader = dict(
             dict(type='IMLDataset', pipeline={{_base_.train_pipeline}}, **source)
             for source in train_sets
         ]))
-# All but IMD2020, which is trained on.
-test_names = [
-    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'DEFACTO-12k', 'DSO-1', 'Korus', 'AutoSplice',
-    'CocoGlide', 'OpenSDID'
-]
-test_dataloader = [
-    dict(
-        batch_size=8,
-        num_workers=4,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(
-            type='IMLDataset',
-            data_root='data/' + name,
-            pipeline={{_base_.test_pipeline}},
-            test_mode=True)) for name in test_names
-]
+# It is trained on.
+test_cfg = dict(test_sets=dict(IMD2020=None))

@@ -34,20 +34,19 @@ val_dataloader = dict(
         data_root=data_root + 'CASIAv1',
         pipeline=test_pipeline,
         test_mode=True))
-test_sets = [
-    'CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k', 'DSO-1', 'Korus',
-    'AutoSplice', 'CocoGlide', 'OpenSDID'
-]
-# A row of the table each; `--cfg-options test_cfg.skip_missing=True` leaves out what you lack.
-test_dataloader = [
-    dict(
-        batch_size=8,
-        num_workers=4,
-        sampler=dict(type='DefaultSampler', shuffle=False),
-        dataset=dict(
-            type='IMLDataset', data_root=data_root + name, pipeline=test_pipeline,
-            test_mode=True)) for name in test_sets
-]
-test_cfg = dict(type='MultiTestLoop')
+test_dataloader = dict(
+    batch_size=8,
+    num_workers=4,
+    sampler=dict(type='DefaultSampler', shuffle=False),
+    dataset=dict(type='IMLDataset', pipeline=test_pipeline, test_mode=True))
+# A row of the table each. None leaves one out: `--cfg-options test_cfg.test_sets.Korus=None`;
+# `test_cfg.skip_missing=True` leaves out all that you lack.
+test_cfg = dict(
+    type='MultiTestLoop',
+    test_sets={
+        name: data_root + name
+        for name in ('CASIAv1', 'Columbia', 'COVERAGE', 'NIST16', 'IMD2020', 'DEFACTO-12k',
+                     'DSO-1', 'Korus', 'AutoSplice', 'CocoGlide', 'OpenSDID')
+    })
 val_evaluator = dict(type='IMLMetric')
 test_evaluator = val_evaluator

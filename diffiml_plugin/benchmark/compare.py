@@ -1,0 +1,68 @@
+"""Train and test several models alike and write a report.
+
+    diffiml compare configs/experiments/demo.py
+
+Whatever is finished is not repeated: an interrupted run goes on, and models, seeds, sets and
+perturbations can be added. A model that fails does not stop the others; its row says why.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from ..errors import UserError
+from .jobs import run_all, visible_devices
+from .report import write_report
+from .results import BenchmarkResults
+from .spec import Benchmark
+
+
+def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(
+        prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('benchmark', type=Path, help='config with models')
+    parser.add_argument('--out', type=Path, help='default: work_dirs/benchmarks/<name>')
+    parser.add_argument('--seeds', type=int, nargs='+', help="default: the benchmark's")
+    parser.add_argument('--only', nargs='+', metavar='MODEL', help='rows beside the reference')
+    parser.add_argument('--devices', nargs='+', help='such as cuda:0; default: all, else the CPU')
+    parser.add_argument(
+        '--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='for the FLOPs'
+    )
+    parser.add_argument('--only-report', action='store_true', help='report what has been measured')
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Compare models as the command line says.
+
+    Args:
+        argv (Sequence[str], optional): Arguments; those of the process by default.
+        prog (str, optional): Name of the program; that of the process by default.
+
+    Raises:
+        UserError: If the benchmark is wrong, or no model has finished.
+        SystemExit: With status 1, if a model has failed.
+    """
+    args = parse_args(argv, prog)
+    bench = Benchmark.fromfile(args.benchmark, args.seeds, args.only)
+    out = args.out or Path('work_dirs/benchmarks') / args.benchmark.stem
+    failed = {}
+    if not args.only_report:
+        devices = args.devices or visible_devices()
+        print(f'{len(bench.models)} models, {len(bench.seeds)} seeds, on {", ".join(devices)}')
+
+        def report(number: int, count: int, model: str, seed: int, said: str) -> None:
+            print(f'[{number}/{count}] {model}, seed {seed}: {said}', flush=True)
+
+        failed = run_all(bench, out, devices, report)
+    results = BenchmarkResults.read(bench, out, failed)
+    if not results.models:
+        raise UserError('no model has finished: there is nothing to report')
+    folder = write_report(results, ' '.join(['python', *sys.argv]), tuple(args.shape))
+    print(f'report: {folder}/report.html, {folder}/report.md, {folder}/table.tex')
+    print(f'table: {folder}/results.csv   picture: {folder}/grid.jpg')
+    if failed:
+        raise SystemExit(1)

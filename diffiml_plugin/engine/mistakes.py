@@ -1,0 +1,71 @@
+"""Users' mistakes that other packages report by errors of their own."""
+
+import errno
+import inspect
+import pickle
+import traceback
+from importlib.util import find_spec
+from pathlib import PurePath
+
+# Full, over the quota, read-only, too large a file, not allowed; a file in a folder's place.
+_DISK_FAULTS = (
+    errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM,
+    errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
+)  # fmt: skip
+
+
+def mistake_in(error: Exception, config: str) -> str | None:
+    """Say in a sentence what a user did, if the error comes from there and nowhere else.
+
+    A setting is told by where the error was raised: in a registry that builds from configs, or in
+    a constructor that passes settings on. The same words from elsewhere are a fault of the program.
+
+    Args:
+        error (Exception): What ended a run.
+        config (str): File name of its config.
+    """
+    if isinstance(error, pickle.UnpicklingError):
+        # Of another package's own torch.load; its advice is not ours.
+        return (
+            f'config {config!r}: a file that a component of it loads holds more than weights '
+            'and plain data; if you trust whoever made it, add --trust-checkpoint'
+        )
+    if isinstance(error, OSError) and error.errno in _DISK_FAULTS:
+        place = repr(str(error.filename)) if error.filename else 'an output of this run'
+        return (
+            f'{place} cannot be used ({error.strerror}): free space on its disk, change the '
+            'permissions, or name another folder'
+        )
+    if isinstance(error, ImportError) and (package := _missing_package(error)):
+        return (
+            f'config {config!r} needs the package {package!r}, which is not installed: run '
+            f'`pip install {package}`, or take out what uses it, such as a backend in '
+            'visualizer.vis_backends'
+        )
+    *_, (frame, _) = traceback.walk_tb(error.__traceback__)
+    code = frame.f_code
+    file = PurePath(code.co_filename).name
+    if isinstance(error, AssertionError) and file == 'data_preprocessor.py':
+        return (
+            f'config {config!r}: the images of a batch differ in size: set '
+            "val_cfg.type='SizeGroupedValLoop' and test_cfg.type='SizeGroupedTestLoop', or "
+            'batch_size=1 in the val_dataloader and the test_dataloader'
+        )
+    built = file == 'build_functions.py'
+    passed_on = code.co_name == '__init__' and code.co_flags & inspect.CO_VARKEYWORDS
+    if isinstance(error, TypeError) and 'unexpected keyword' in str(error) and (built or passed_on):
+        return f'config {config!r}: {error}; rename or remove that key'
+    if isinstance(error, KeyError) and built:
+        sentence = str(error).strip('"').split('. ')[0]
+        return f'config {config!r}: {sentence}; correct its `type`'
+    return None
+
+
+def _missing_package(error: BaseException | None) -> str:
+    """Name the package whose import failed; MMEngine's own error does not hold it."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            package = error.name.split('.')[0]
+            return '' if find_spec(package) else package
+        error = error.__cause__ or error.__context__
+    return ''

@@ -1,0 +1,66 @@
+"""Train a segmentor."""
+
+import argparse
+from collections.abc import Sequence
+
+import torch
+
+from ..errors import UserError
+from .acceleration_hook import AMP_TYPES
+from .launch import add_common_arguments, check_checkpoint, load_config, run
+from .resuming import is_trained_in
+
+
+def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
+    """Read the command line."""
+    parser = argparse.ArgumentParser(prog=prog, description=__doc__)
+    add_common_arguments(parser)
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help="'auto' (or nothing): the latest checkpoint of the work dir; or a checkpoint's path",
+    )
+    parser.add_argument(
+        '--amp',
+        nargs='?',
+        const='fp16',
+        choices=list(AMP_TYPES),
+        help='automatic mixed precision, on a GPU; default: fp16',
+    )
+    return parser.parse_args(argv)
+
+
+def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
+    """Train as the command line says.
+
+    Args:
+        argv (Sequence[str], optional): Arguments; those of the process by default.
+        prog (str, optional): Name of the program; that of the process by default.
+
+    Raises:
+        UserError: For what a user can cause.
+    """
+    args = parse_args(argv, prog)
+    cfg = load_config(args)
+    if args.amp:
+        if not torch.cuda.is_available():
+            raise UserError('--amp needs a GPU, and PyTorch sees none: leave it out')
+        # bf16 has the range of fp32, and so needs no scaling of the loss.
+        scale = 'dynamic' if args.amp == 'fp16' else dict(enabled=False)
+        dtype = str(AMP_TYPES[args.amp]).removeprefix('torch.')
+        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=scale, dtype=dtype)
+    if args.resume:
+        if args.resume.endswith('.safetensors'):
+            raise UserError(
+                '--resume needs a checkpoint of a training; to start from the weights alone, '
+                f'add --cfg-options load_from={args.resume}'
+            )
+        if args.resume != 'auto':
+            cfg.resume, cfg.load_from = True, check_checkpoint(args.resume)
+        elif is_trained_in(
+            cfg.work_dir, cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
+        ):
+            cfg.resume, cfg.load_from = True, None
+        # Else this is the start, maybe from the weights in the config's `load_from`.
+    run(cfg, 'train', args.trust_checkpoint)
