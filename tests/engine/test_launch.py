@@ -10,7 +10,7 @@ import pytest
 from mmengine.config import Config
 from mmengine.runner import Runner
 
-from diffiml_plugin.engine import launch
+from diffiml_plugin.engine import launch, mistakes
 
 _names = itertools.count()
 
@@ -59,7 +59,7 @@ def test_a_missing_package_is_one_sentence(
         return real(name, *args, **kwargs)
 
     monkeypatch.setattr(builtins, '__import__', without)
-    monkeypatch.setattr(launch, 'find_spec', lambda name: None if name == package else 1)
+    monkeypatch.setattr(mistakes, 'find_spec', lambda name: None if name == package else 1)
     config = tmp_path / 'child.py'
     base = Path('configs/diffiml/diffiml_demo.py').resolve()
     config.write_text(f"_base_ = '{base}'\n{hint().replace('Tensorboard', backend)}\n")
