@@ -68,7 +68,7 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
             axis.annotate(name, (cost, mean), (7, 5), textcoords='offset points', color=color)
         axis.set_xscale('log')
         axis.margins(x=0.25, y=0.2)
-        axis.set_xlabel('GFLOPs an image')
+        axis.set_xlabel('GFLOPs per image')
         axis.set_ylabel('pixel F1, average over test sets')
         _save(figure, path)
 
