@@ -34,6 +34,9 @@ test-slow: $(STAMP)
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check diffiml_plugin tools tests
+	$(BIN)/codespell
+	$(BIN)/lint-imports --no-logo
+	$(BIN)/mypy
 
 clean-demo:
 	rm -rf $(DEMO) $(DATA)

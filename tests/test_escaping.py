@@ -6,7 +6,7 @@ from diffiml_plugin.escaping import csv_cell, printable, valid_text
 
 
 @pytest.mark.parametrize(
-    ('name', 'shown'),
+    'name, shown',
     [
         ('ünï 日本.png', 'ünï 日本.png'),
         ('a\nb\t.png', r'a\nb\t.png'),

@@ -175,7 +175,9 @@ class DiffIMLInferencer:
                 model at once. Defaults to 1.
             channel_order (str): Order of an array's channels, 'bgr' or 'rgb'. Defaults to 'bgr'.
             max_pixels (int): Largest number of pixels; larger images are refused.
-            tile, overlap, max_size: Settings of :class:`Cutting`.
+            tile (int | str, optional): Side of the tiles in pixels, see :class:`Cutting`.
+            overlap (int, optional): Overlap of the tiles in pixels.
+            max_size (int, optional): Longest side in pixels; larger images are reduced to it.
             threshold (float, optional): Threshold of the mask, 0..1; the config's by default.
             **solver: Settings of :class:`SolverSettings`.
 
@@ -224,7 +226,8 @@ class DiffIMLInferencer:
         Args:
             source: A file, array or Pillow image.
             max_size (int, optional): Longest side in pixels; larger images are reduced to it.
-            channel_order, max_pixels: As of :meth:`stream`.
+            channel_order (str): 'bgr' or 'rgb', as for :meth:`stream`.
+            max_pixels (int): Larger images are refused.
             **solver: Settings of :class:`SolverSettings`.
 
         Returns:

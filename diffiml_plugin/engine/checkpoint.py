@@ -511,12 +511,14 @@ def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
 
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_file(filename: str, map_location: Any = None) -> dict:
+    """Read a local file."""
     # Whoever asked copies the values to where it needs them.
     return read_checkpoint(Path(filename).expanduser())
 
 
 @CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
 def load_from_address(filename: str, map_location: Any = None) -> dict:
+    """Download a file once and read it."""
     # One process downloads.
     if is_main_process():
         local_file(filename)
@@ -526,12 +528,14 @@ def load_from_address(filename: str, map_location: Any = None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)
 def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
+    """Read weights by torchvision's names."""
     models = mmengine_checkpoint.get_torchvision_models()
     return _load_named(filename, models, map_location)
 
 
 @CheckpointLoader.register_scheme(prefixes=('open-mmlab://', 'openmmlab://'), force=True)
 def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
+    """Read weights by OpenMMLab's names."""
     models = mmengine_checkpoint.get_external_models()
     renamed = mmengine_checkpoint.get_deprecated_model_names()
     models |= {old: models[new] for old, new in renamed.items() if new in models}
@@ -540,6 +544,7 @@ def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes='mmcls://', force=True)
 def load_from_mmcls(filename: str, map_location: Any = None) -> dict:
+    """Read weights by MMClassification's names."""
     models = mmengine_checkpoint.get_mmcls_models()
     checkpoint = _load_named(filename, models, map_location)
     return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
@@ -560,4 +565,5 @@ def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> 
     prefixes=('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), force=True
 )
 def load_from_storage(filename: str, map_location: Any = None) -> dict:
+    """Refuse storages whose clients would read the file in ways of their own."""
     raise UserError(f'checkpoint {filename!r} cannot be read there: copy it and give the file')

@@ -14,17 +14,17 @@ import numpy as np
 
 # Before Gradio is imported, which reads it then.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
-import gradio as gr  # noqa: E402
+import gradio as gr
 
-from ..apis.files import as_json, png, trajectory_gif  # noqa: E402
-from ..apis.inferencer import DiffIMLInferencer  # noqa: E402
-from ..apis.photos import reduced  # noqa: E402
-from ..apis.prediction import Failure, Prediction  # noqa: E402
-from ..errors import UserError  # noqa: E402
-from ..models.diffiml.sampler import SolverSettings  # noqa: E402
-from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_folder  # noqa: E402
-from ..visualization import blend, color  # noqa: E402
-from .store import Store  # noqa: E402
+from ..apis.files import as_json, png, trajectory_gif
+from ..apis.inferencer import DiffIMLInferencer
+from ..apis.photos import reduced
+from ..apis.prediction import Failure, Prediction
+from ..errors import UserError
+from ..models.diffiml.sampler import SolverSettings
+from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_folder
+from ..visualization import blend, color
+from .store import Store
 
 # What the browser gets to see, in pixels a side; downloads are of the image's own size.
 _SHOWN = 1024

@@ -15,7 +15,7 @@ class Brightness(nn.Module):
         self.seen: list[tuple[int, ...]] = []
         pipeline = [dict(type='LoadImageFromFile'), dict(type='PackSegInputs')]
         dataset = dict(pipeline=pipeline)
-        self.cfg = Config(dict(model=dict(), test_dataloader=dict(dataset=dataset)))
+        self.cfg = Config(dict(model={}, test_dataloader=dict(dataset=dataset)))
 
     def test_step(self, data: dict) -> list[SegDataSample]:
         self.seen.append((len(data['inputs']), *data['inputs'][0].shape))

@@ -100,7 +100,7 @@ def test_a_module_needs_its_config(brightness):
     }  # fmt: skip
     with pytest.raises(UserError, match='has its weights'):
         DiffIMLInferencer(module, 'weights.pth')
-    module.cfg = Config(dict(model=dict()))
+    module.cfg = Config(dict(model={}))
     with pytest.raises(UserError, match='has no test_dataloader'):
         DiffIMLInferencer(module)
     del module.cfg

@@ -253,7 +253,7 @@ def test_a_model_that_fails_on_one_of_a_batch_gives_the_others(bright):
 
 
 @pytest.mark.parametrize(
-    ('changes', 'words'),
+    'changes, words',
     [
         (dict(tile=4), 'at least 8 pixels'),
         (dict(tile='large'), "'auto' or None"),

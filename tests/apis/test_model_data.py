@@ -103,7 +103,7 @@ def no_side_effects(monkeypatch, tmp_path):
         raise AssertionError('ran')
 
     for name in ('subprocess.Popen', 'os.system', 'socket.socket.connect'):
-        module, attribute = name.rsplit('.', 1)
+        module, _attribute = name.rsplit('.', 1)
         if module == 'socket.socket':
             monkeypatch.setattr('socket.socket.connect', refuse)
         else:

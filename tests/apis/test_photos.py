@@ -27,8 +27,8 @@ from diffiml_plugin.apis.photos import read_photo, reduced
 from diffiml_plugin.errors import UserError
 
 sys.path.insert(0, str(Path(__file__).parent))
-import fuzz_photos  # noqa: E402
-from fuzz_photos import bombs, chunk, drawn, many_scans  # noqa: E402
+import fuzz_photos
+from fuzz_photos import bombs, chunk, drawn, many_scans
 
 
 @pytest.fixture
@@ -136,7 +136,7 @@ def test_what_claims_too_many_pixels_is_not_decoded(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('array', 'words'),
+    'array, words',
     [
         (np.zeros((4, 4, 3)), 'uint8'),
         (np.zeros((4, 4, 2), np.uint8), r'got uint8 of shape \(4, 4, 2\)'),
@@ -191,7 +191,7 @@ def _range_tags(low: float, high: float) -> list:
 
 
 @pytest.mark.parametrize(
-    ('values', 'options'),
+    'values, options',
     [
         (_SHARE.astype('f4'), {}),
         ((255 * _SHARE).astype('f4'), dict(extratags=_range_tags(0, 255))),
@@ -219,7 +219,7 @@ _NOT_FINITE[3, 3] = np.nan
 
 
 @pytest.mark.parametrize(
-    ('values', 'words'),
+    'values, words',
     [
         ((255 * _SHARE).astype('f4'), 'values from 0 to 255, and not from 0 to 1'),
         ((65535 * _SHARE).astype('f4'), 'values from 0 to 65535'),

@@ -1,5 +1,7 @@
 """Tiles against the whole."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,7 +10,7 @@ from diffiml_plugin.errors import UserError
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (8, 8), (64, 64), (65, 64), (200, 131), (9000, 100)])
-@pytest.mark.parametrize(('size', 'overlap'), [(64, 16), (64, 0), (64, 32), (9, 3)])
+@pytest.mark.parametrize('size, overlap', [(64, 16), (64, 0), (64, 32), (9, 3)])
 def test_tiles_of_a_picture_add_up_to_it(shape, size, overlap):
     picture = np.random.default_rng(0).random(shape, np.float32)
     total = np.zeros(shape, np.float32)
@@ -19,7 +21,7 @@ def test_tiles_of_a_picture_add_up_to_it(shape, size, overlap):
         tile.add(total, part)
     assert np.abs(total - picture).max() < 1e-6
     starts = sorted({tile.rows.start for tile in tiles})
-    shared = [first + size - second for first, second in zip(starts, starts[1:], strict=False)]
+    shared = [first + size - second for first, second in itertools.pairwise(starts)]
     assert all(width >= overlap for width in shared)
 
 
@@ -32,7 +34,7 @@ def test_between_tiles_that_differ_there_is_no_step():
     assert total.min() == 0 and total.max() == 3 and steps.max() < 1.01 / 40
 
 
-@pytest.mark.parametrize(('size', 'overlap'), [(7, 0), (64, 33), (64, -1)])
+@pytest.mark.parametrize('size, overlap', [(7, 0), (64, 33), (64, -1)])
 def test_sizes_out_of_range_are_refused(size, overlap):
     with pytest.raises(UserError, match='tile|overlap'):
         list(make_tiles((100, 100), size, overlap))

@@ -197,7 +197,7 @@ def test_films_of_the_solver(run, images, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ('args', 'status', 'words'),
+    'args, status, words',
     [
         ((), 2, 'required'),
         (('predict',), 2, 'required: images'),

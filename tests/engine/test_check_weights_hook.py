@@ -233,19 +233,20 @@ def test_no_way_of_a_runner_runs_code(way, trained, tmp_path):
     path.parent.mkdir()
     torch.save(saved | dict(extra=Payload(marker)), path)
     (path.parent / 'last_checkpoint').write_text(str(path))
+    file = str(path)
+    config = dict(type='Pretrained', checkpoint=file)
+    ways = dict(
+        load_from=lambda: runner(path.parent, load_from=file).train(),
+        resume=lambda: runner(path.parent, load_from=file, resume=True).train(),
+        auto=lambda: runner(path.parent, resume=True).train(),
+        test=lambda: runner(path.parent).load_checkpoint(file),
+        init_cfg=lambda: runner(path.parent, Tiny(part_cfg=config)).train(),
+        prefix=lambda: runner(
+            path.parent, Tiny(part_cfg=config | dict(prefix='backbone.'))
+        ).train(),
+    )
     with pytest.raises(UserError, match='--trust-checkpoint'):
-        if way == 'load_from':
-            runner(path.parent, load_from=str(path)).train()
-        elif way == 'resume':
-            runner(path.parent, load_from=str(path), resume=True).train()
-        elif way == 'auto':
-            runner(path.parent, resume=True).train()
-        elif way == 'test':
-            runner(path.parent).load_checkpoint(str(path))
-        else:
-            config = dict(type='Pretrained', checkpoint=str(path))
-            config |= dict(prefix='backbone.') if way == 'prefix' else {}
-            runner(path.parent, Tiny(part_cfg=config)).train()
+        ways[way]()
     assert not marker.exists()
 
 

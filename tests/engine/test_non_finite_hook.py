@@ -133,7 +133,7 @@ def spoil_predictions(monkeypatch, which: str) -> None:
 )
 def test_predictions_stop_any_evaluator(stage, field, tiny, train, monkeypatch):
     evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
-    cfg = tiny(iters=1, val_cfg=dict(), val_evaluator=evaluator, test_evaluator=evaluator)
+    cfg = tiny(iters=1, val_cfg={}, val_evaluator=evaluator, test_evaluator=evaluator)
     spoil_predictions(monkeypatch, field)
     with pytest.raises(UserError, match=rf'test_seen/.*: the model predicts nan.*{field}'):
         train(cfg) if stage == 'val' else Runner.from_cfg(cfg).test()
@@ -158,7 +158,7 @@ def test_the_metric_names_the_image(field):
 
 
 def test_a_best_checkpoint_needs_a_number(tiny, train, log_lines):
-    cfg = tiny(iters=1, val_cfg=dict())
+    cfg = tiny(iters=1, val_cfg={})
     train(cfg)
     # The first two test images are tampered.
     assert log_lines == ['the validation set does not define iml/img_auc (nan)']

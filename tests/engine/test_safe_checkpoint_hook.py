@@ -74,7 +74,7 @@ def test_a_crash_at_any_write_leaves_a_checkpoint(tiny, train, monkeypatch):
 
     best = dict(interval=1, max_keep_ckpts=1, save_best='iml/pixel_f1', rule='greater')
     changes = {
-        'val_cfg': dict(),
+        'val_cfg': {},
         'train_cfg.val_interval': 2,
         'val_dataloader.dataset.indices': 1,
     }
@@ -119,7 +119,7 @@ def test_an_interrupted_validation_is_made_up_for(iters, tiny, train):
     """Else the best checkpoint, and what a scheduler of plateaus learns, would be lost."""
 
     def config(name: str):
-        cfg = tiny(name, iters=iters, val_cfg=dict())
+        cfg = tiny(name, iters=iters, val_cfg={})
         cfg.val_dataloader.dataset.indices = 1
         cfg.train_cfg.val_interval = 2
         cfg.default_hooks.checkpoint.update(save_best='iml/pixel_auc', rule='greater')

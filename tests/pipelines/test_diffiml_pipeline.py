@@ -212,7 +212,7 @@ def test_moved_to_another_precision(image, dtype):
 
 
 @pytest.mark.parametrize(
-    ('args', 'words'),
+    'args, words',
     [
         (dict(image=np.full((8, 8, 3), 2.0)), r'must lie in 0\.\.1'),
         (dict(image=torch.zeros(1, 8, 8)), r'\(3, H, W\)'),

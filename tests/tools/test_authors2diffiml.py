@@ -51,7 +51,7 @@ class DepthwiseMlp(nn.Module):
 
     def forward(self, x: Tensor, h: int, w: int) -> Tensor:
         x = self.fc1(x)
-        b, n, c = x.shape
+        b, _n, c = x.shape
         x = self.dwconv.dwconv(x.transpose(1, 2).reshape(b, c, h, w))
         return self.fc2(F.gelu(x.flatten(2).transpose(1, 2)))
 

@@ -14,7 +14,7 @@ from diffiml_plugin.apis import DiffIMLInferencer
 
 pytest.importorskip('gradio', reason='the extra `web` is not installed')
 
-from diffiml_plugin.web import serve  # noqa: E402
+from diffiml_plugin.web import serve
 
 # What Python tells of attempts to reach somebody.
 OUTGOING = {'socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto'}

@@ -135,7 +135,7 @@ def test_tokens_are_no_paths(ask):
 
 
 @pytest.mark.parametrize(
-    ('upload', 'status'),
+    'upload, status',
     [
         (dict(name=''), 400), (dict(name=b'x=y'), 400), (dict(field='name="other"; '), 400),
         (dict(field=''), 400), (dict(kind='multipart/form-data'), 400), (dict(end=b''), 400),
@@ -229,7 +229,7 @@ def test_slow_requests_end(ask, monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ('host', 'status'),
+    'host, status',
     [
         ('evil.example', 400), ('127.0.0.1.evil.example', 400), ('localhost@evil.example', 400),
         ('0.0.0.0', 400), ('x' * 5000, 400), ('localhost:80:80', 400), ('localhost', 200),
@@ -247,7 +247,7 @@ LINK = {'Sec-Fetch-Site': 'cross-site', 'Sec-Fetch-Mode': 'navigate'}
 
 
 @pytest.mark.parametrize(
-    ('headers', 'page', 'rest'),
+    'headers, page, rest',
     [
         ({'Origin': 'http://evil.example'}, 403, 403), ({'Origin': 'null'}, 403, 403),
         ({'Origin': 'http://localhost:3000'}, 403, 403), ({'Origin': 'http://['}, 403, 403),

@@ -172,7 +172,7 @@ def test_an_example_is_at_hand(tab):
 
 
 @pytest.mark.parametrize(
-    ('content', 'words'), [(b'no picture', 'is not an image of a known format'), (None, 'allowed')]
+    'content, words', [(b'no picture', 'is not an image of a known format'), (None, 'allowed')]
 )
 def test_bad_uploads_are_answered_by_a_sentence(tab, tmp_path, content, words):
     path = tmp_path / 'picture.png'

@@ -121,7 +121,7 @@ def test_names_of_hosts_are_checked(host, capsys):
 
 
 @pytest.mark.parametrize(
-    ('number', 'status'),
+    'number, status',
     [
         (signal.SIGTERM, 143),
         pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),

@@ -1,6 +1,6 @@
-"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios to the first.
+r"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios to the first.
 
-    python tools/analysis_tools/benchmark.py configs/segformer/segformer_mit-b3_casia.py \\
+    python tools/analysis_tools/benchmark.py configs/segformer/segformer_mit-b3_casia.py \
         configs/diffiml_casia.py configs/diffiml_casia_published.py@flip
 
 Weights are random, nothing is downloaded. Latencies are taken in turns (A B C A B C ...), so that

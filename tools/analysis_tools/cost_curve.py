@@ -1,6 +1,6 @@
-"""F1 against cost over solvers, steps, ensemble sizes and the flip, of trained checkpoints.
+r"""F1 against cost over solvers, steps, ensemble sizes and the flip, of trained checkpoints.
 
-    python tools/analysis_tools/cost_curve.py configs/diffiml/diffiml_demo.py CKPT [CKPT ...] \\
+    python tools/analysis_tools/cost_curve.py configs/diffiml/diffiml_demo.py CKPT [CKPT ...] \
         --test-set seen=data/demo/test_seen unseen=data/demo/test_unseen
 
 Several checkpoints (seeds) are averaged. The encoder runs once for an image and once for its mirror

@@ -32,6 +32,7 @@ class Encoder(nn.Module):
         self.register_buffer('std', known.std.view(1, 3, 1, 1).clone())
 
     def forward(self, image: Tensor) -> Tensor:
+        """Return the projected condition of (B, 3, H, W) images of 0..255."""
         head = self.model.decode_head
         features = self.model.extract_feat((image - self.mean) / self.std)
         return head.denoiser.project(head.condition(features))
@@ -45,6 +46,7 @@ class Denoiser(nn.Module):
         self.denoiser = model.decode_head.denoiser
 
     def forward(self, latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
+        """Return the denoiser's output."""
         return self.denoiser(latents, timestep, condition, projected=True)
 
 
@@ -56,6 +58,7 @@ class Decoder(nn.Module):
         self.vae = model.decode_head.vae
 
     def forward(self, latents: Tensor) -> Tensor:
+        """Return logits."""
         return self.vae.decode(latents)
 
 
@@ -88,7 +91,7 @@ def export(
 
     # Of timesteps the batch alone varies.
     shapes = {
-        key: {d: torch.export.Dim.DYNAMIC for d in ((0,) if value.ndim == 1 else (0, 2, 3))}
+        key: dict.fromkeys((0,) if value.ndim == 1 else (0, 2, 3), torch.export.Dim.DYNAMIC)
         for key, value in inputs.items()
     }
     path = out / f'{name}.onnx'

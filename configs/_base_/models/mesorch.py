@@ -1,7 +1,7 @@
 # Mesorch (Zhu et al. 2025).
 _base_ = './imagenet_input.py'
-convnext = 'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634.pth'  # noqa
-mit = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b3_20220624-13b1141c.pth'  # noqa
+convnext = 'https://download.openmmlab.com/mmclassification/v0/convnext/downstream/convnext-tiny_3rdparty_32xb128-noema_in1k_20220301-795e9634.pth'
+mit = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b3_20220624-13b1141c.pth'
 high, low = dict(type='DCTPass', band='high'), dict(type='DCTPass', band='low')
 model = dict(
     type='EncoderDecoder',

@@ -1,5 +1,5 @@
 _base_ = './imagenet_input.py'
-checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b3_20220624-13b1141c.pth'  # noqa
+checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b3_20220624-13b1141c.pth'
 model = dict(
     backbone=dict(
         type='MixVisionTransformer',

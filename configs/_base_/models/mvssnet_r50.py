@@ -1,6 +1,6 @@
 # MVSS-Net (Chen et al. 2021) with the generalized mean of MVSS-Net++ as image score.
 _base_ = './imagenet_input.py'
-checkpoint = 'https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'  # noqa
+checkpoint = 'https://download.openmmlab.com/mmclassification/v0/resnet/resnet50_8xb32_in1k_20210831-ea4938fc.pth'
 resnet = dict(
     type='ResNet',
     depth=50,

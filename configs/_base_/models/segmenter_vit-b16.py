@@ -1,6 +1,6 @@
 # mmseg's Segmenter (ViT-B/16). It has one mask per class, so it has two channels.
 _base_ = './imagenet_input.py'
-checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segmenter/vit_base_p16_384_20220308-96dfe169.pth'  # noqa
+checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segmenter/vit_base_p16_384_20220308-96dfe169.pth'
 model = dict(
     type='EncoderDecoder',
     backbone=dict(

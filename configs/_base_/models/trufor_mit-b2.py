@@ -1,7 +1,7 @@
 # TruFor's network (Guillaro et al. 2023). Its noise extractor, Noiseprint++, is trained with the
 # rest: its weights cannot be shipped.
 _base_ = './imagenet_input.py'
-checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b2_20220624-66e8bf70.pth'  # noqa
+checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/segformer/mit_b2_20220624-66e8bf70.pth'
 model = dict(
     type='Localizer',
     backbone=dict(

@@ -1,6 +1,6 @@
 # mmseg's UPerNet (Swin-T).
 _base_ = './imagenet_input.py'
-checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/swin_tiny_patch4_window7_224_20220317-1cdeb081.pth'  # noqa
+checkpoint = 'https://download.openmmlab.com/mmsegmentation/v0.5/pretrain/swin/swin_tiny_patch4_window7_224_20220317-1cdeb081.pth'
 norm_cfg = dict(type='BN')
 loss = dict(type='CrossEntropyLoss', use_sigmoid=True)
 one_channel = dict(

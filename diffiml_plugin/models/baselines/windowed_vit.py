@@ -76,7 +76,7 @@ class WindowedBlock(nn.Module):
         if not self.window:
             return self.attn(tokens)
         side = self.window
-        batch, height, width, _ = tokens.shape
+        _batch, height, width, _ = tokens.shape
         padded = F.pad(tokens, (0, 0, 0, -width % side, 0, -height % side))
         grid = padded.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
         found = self.attn(grid.flatten(0, 2)).unflatten(0, grid.shape[:3])
