@@ -92,7 +92,7 @@ class Job:
                 yield View(self, None, data)
                 return
             self.cutting = replace(self.cutting, tile=AUTO_TILE)
-        size, overlap = self.cutting.tile, self.cutting.overlap
+        size, overlap = int(self.cutting.tile), self.cutting.overlap
         for tile in make_tiles(self.canvas.shape[:2], size, overlap):
             pixels = np.ascontiguousarray(self.canvas[tile.rows, tile.columns])
             yield View(self, tile, prepare(pixels))

@@ -104,7 +104,7 @@ class Decoder:
             self._process = subprocess.Popen(
                 # No module beside the file stands for a package.
                 [sys.executable, '-P', decoding.__file__],
-                stdin=theirs,
+                stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
                 # Ctrl-C and Ctrl-Z are for this process to handle.
                 start_new_session=True,

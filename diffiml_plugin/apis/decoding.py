@@ -19,7 +19,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterator, Mapping
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import cv2
 import numpy as np
@@ -215,7 +215,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None
         )
 
 
-def _pixels_per_byte(image: Image.Image) -> float:
+def _pixels_per_byte(image: Any) -> float:
     """Say how many pixels a byte can become at most."""
     decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
     if decoder in _EXPANSION:
@@ -230,12 +230,14 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
         return None
     kind, head = data[12:16], data[20:30]
     if kind == b'VP8X':
-        return tuple(1 + int.from_bytes(head[i : i + 3], 'little') for i in (4, 7))
+        width, height = (1 + int.from_bytes(head[i : i + 3], 'little') for i in (4, 7))
+        return width, height
     # 14 bits each, the rest is of other things.
     if kind == b'VP8L':
         both = int.from_bytes(head[1:5], 'little')
         return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
-    return tuple(int.from_bytes(head[i : i + 2], 'little') & 0x3FFF for i in (6, 8))
+    width, height = (int.from_bytes(head[i : i + 2], 'little') & 0x3FFF for i in (6, 8))
+    return width, height
 
 
 def orientation(image: Image.Image) -> int:
@@ -355,7 +357,7 @@ def _is_signed(tags: Mapping) -> bool:
     return _first(tags.get(_SAMPLE_FORMAT), 1) == 2
 
 
-def _first(value: object, default: float) -> float:
+def _first(value: Any, default: float) -> float:
     """Take the first channel's value of a TIFF tag."""
     return (value[0] if isinstance(value, tuple) else value) if value else default
 
@@ -363,12 +365,12 @@ def _first(value: object, default: float) -> float:
 def _without_metadata(data: bytes) -> bytes:
     """Leave out of a PNG or JPEG file what neither pixels nor orientation need."""
     if data.startswith(_PNG):
-        needed = [
+        chunks = [
             chunk
             for kind, chunk in _png_chunks(data)
             if _is_of_pixels(kind) or (kind == b'eXIf' and _is_intact(chunk))
         ]
-        return b''.join([_PNG, *needed])
+        return b''.join([_PNG, *chunks])
     if not data.startswith(b'\xff\xd8'):
         return data
     needed, place = [data[:2]], 2
@@ -494,7 +496,7 @@ def _stored(pixels: np.ndarray | None) -> Iterator[list[int]]:
         yield []
         return
     with _nameless_file() as file:
-        file.write(memoryview(pixels).cast('B'))
+        file.write(np.ascontiguousarray(pixels).data.cast('B'))
         file.flush()
         yield [file.fileno()]
 

@@ -131,7 +131,7 @@ class FolderExport:
                 self.failures.append(Failure(valid_text(str(one)), valid_text(str(error))))
                 continue
             for source, name in photos:
-                image = _Image(Path(source), name, _shortened(name))
+                image = _Image(Path(str(source)), name, _shortened(name))
                 # By two inputs, under two names.
                 if real_place(image.source) in places:
                     continue
@@ -224,10 +224,12 @@ class FolderExport:
             'strip.png': lambda: files.strip(prediction),
         }
         if 'trajectory.gif' in self.suffixes:
-            film = self.inferencer.trajectory(image.source, **self.solver)
+            photo, frames = self.inferencer.trajectory(image.source, **self.solver)
             contents |= {
-                'trajectory.gif': lambda: files.trajectory_gif(*film, provenance),
-                'trajectory.png': lambda: files.trajectory_strip(*film, image.name, provenance),
+                'trajectory.gif': lambda: files.trajectory_gif(photo, frames, provenance),
+                'trajectory.png': lambda: files.trajectory_strip(
+                    photo, frames, image.name, provenance
+                ),
             }
         return contents
 
@@ -260,8 +262,8 @@ class FolderExport:
             content = dict(predictions=records, failures=list(map(vars, self.failures)))
             files.write_atomically(self.out / 'results.json', files.as_json(content))
         if 'csv' in self.tables:
-            content = files.as_csv(records, self.failures)
-            files.write_atomically(self.out / 'results.csv', content)
+            table = files.as_csv(records, self.failures)
+            files.write_atomically(self.out / 'results.csv', table)
 
 
 def _shortened(name: str) -> str:

@@ -54,7 +54,7 @@ def find_model(
         model = Config(model)
     if isinstance(model, Config):
         return ModelSource(model, _local(weights, 'the config'))
-    path = Path(model)
+    path = Path(str(model))
     if path.is_file():
         if path.suffix not in ('.py', '.json', '.yaml', '.yml'):
             raise UserError(

@@ -58,7 +58,7 @@ class Photo:
 
 def _sha256_of_pixels(pixels: np.ndarray) -> str:
     digest = hashlib.sha256(str(pixels.shape).encode())
-    digest.update(np.ascontiguousarray(pixels))
+    digest.update(np.ascontiguousarray(pixels).data)
     return digest.hexdigest()
 
 

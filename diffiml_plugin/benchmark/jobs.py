@@ -57,7 +57,7 @@ def weights_of(bench: Benchmark, entry: ModelEntry, seed: int, out: Path) -> str
     if entry.weights_of:
         entry = next(other for other in bench.models if other.name == entry.weights_of)
     folder = out / entry.name / f'seed{seed}'
-    checkpoint = entry.checkpoints.get(seed)
+    checkpoint: str | Path | None = entry.checkpoints.get(seed)
     if checkpoint is None and (folder / 'done').is_file():
         checkpoint = newest_checkpoint(folder / 'train')
     if checkpoint is None:

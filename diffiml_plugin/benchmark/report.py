@@ -56,21 +56,21 @@ def _main_table(results: BenchmarkResults) -> dict:
     sets = list(bench.test_sets)
     means = {m: [results.values(m, Condition(s), 'pixel_f1').mean() for s in sets] for m in models}
     averages = {m: results.average(m) for m in models}
-    best = [max(models, key=lambda m, i=i: means[m][i]) for i in range(len(sets))]
+    scores = np.array([means[model] for model in models])
+    best = [models[at] for at in scores.argmax(axis=0)]
     best_average = max(models, key=lambda m: averages[m].mean())
     rows = []
     for model in models:
-        row = dict(model=model, cells=[], published=False)
+        cells: list[dict] = []
         for i, name in enumerate(sets):
             condition = Condition(name)
             versus = None
             if model != results.reference:
                 versus = results.difference(model, condition)._asdict()
             text = _spread(results.values(model, condition, 'pixel_f1'))
-            row['cells'].append(dict(text=text, best=best[i] == model, versus=versus))
+            cells.append(dict(text=text, best=best[i] == model, versus=versus))
         average = dict(text=_spread(averages[model]), best=best_average == model, versus=None)
-        row['cells'].append(average)
-        rows.append(row)
+        rows.append(dict(model=model, cells=[*cells, average], published=False))
     for name, found in bench.published.items():
         cells = [
             dict(text=f'{found[s]:.3f}' if s in found else '', best=False, versus=None)
@@ -127,9 +127,10 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
             'images/s': f'{1000 / results.average(entry.name, "ms").mean():.1f}',
         } | record(cfg, seeds, given)
     reference = results.reference
-    fields = [dict(name=f, cells=[row[f] for row in rows.values()]) for f in rows[reference]]
-    for field in fields:
-        field['same'] = len(set(field['cells'])) == 1
+    fields = []
+    for name in rows[reference]:
+        cells = [row[name] for row in rows.values()]
+        fields.append(dict(name=name, cells=cells, same=len(set(cells)) == 1))
     flags = differences(rows, reference)
     return dict(models=list(rows), fields=fields, flags=flags, costs=costs)
 

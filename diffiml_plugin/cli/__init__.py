@@ -49,9 +49,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors='backslashreplace')
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in PROGRAMS:
-        command, prog = argv[0], f'diffiml {argv[0]}'
-        main_of = import_module(PROGRAMS[command]).main
-        return _run(command, lambda: main_of(argv[1:], prog) or 0)
+        prog, main_of = f'diffiml {argv[0]}', import_module(PROGRAMS[argv[0]]).main
+        return _run(argv[0], lambda: main_of(argv[1:], prog) or 0)
     args = parser.parse_args(argv)
     # They speak to developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')

@@ -261,11 +261,12 @@ def _restored(value: Any, known: dict[int, Any]) -> Any:
         result = value.value
     elif isinstance(value, dict):
         # Before its content, which may hold it again.
-        result = known[id(value)] = OrderedDict() if isinstance(value, OrderedDict) else {}
+        result = OrderedDict() if isinstance(value, OrderedDict) else {}
+        known[id(value)] = result
         result.update((k, _restored(v, known)) for k, v in value.items())
         if isinstance(metadata := getattr(value, '_metadata', None), dict):
             # Versions of a state dict's modules.
-            result._metadata = metadata
+            result._metadata = metadata  # type: ignore[attr-defined]
     elif isinstance(value, list):
         result = known[id(value)] = []
         result.extend(_restored(v, known) for v in value)

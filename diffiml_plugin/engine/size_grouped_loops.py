@@ -41,11 +41,11 @@ def predict_by_size(step: Callable[[dict], list], batch: dict) -> list:
             return [[version[i] for i in members] for version in values]
         return [values[i] for i in members]
 
-    found = {}
+    predictions: dict[int, Any] = {}
     for members in groups.values():
         outputs = step({key: take(values, members) for key, values in batch.items()})
-        found.update(zip(members, outputs, strict=True))
-    return [found[index] for index in range(len(found))]
+        predictions.update(zip(members, outputs, strict=True))
+    return [predictions[index] for index in range(len(predictions))]
 
 
 @LOOPS.register_module()

@@ -126,7 +126,7 @@ def _read_levels(items: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 def _set_conditions(cfg: Config, args: argparse.Namespace) -> None:
     """Test by MultiTestLoop if the command line asks for what it can."""
-    settings = {}
+    settings: dict[str, object] = {}
     if args.test_set:
         settings['test_sets'] = read_pairs(args.test_set, '--test-set')
     if args.perturb is not None:

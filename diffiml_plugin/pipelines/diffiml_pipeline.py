@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import mmseg.models  # noqa: F401  registers the backbones
 import numpy as np
@@ -30,7 +30,7 @@ from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
 from ..models.diffiml.sampler import SolverSettings
 from .model_card import make_card
 
-PipelineImage = Image.Image | np.ndarray | Tensor | str | Path
+PipelineImage: TypeAlias = Image.Image | np.ndarray | Tensor | str | Path
 
 
 class DiffIMLModel(ModelMixin, ConfigMixin):

@@ -97,8 +97,11 @@ class Gate:
         self._store = store
         self._max_upload = max_upload
         self._files = StaticFiles(directory=store.path)
-        self._arguments = {
-            number: TypeAdapter(tuple[tuple(self._kind(block) for block in function.inputs)])
+        # Types that depend on the page are no business of a type checker.
+        self._arguments: dict[int, Any] = {
+            number: TypeAdapter(  # type: ignore[var-annotated]
+                tuple[tuple(self._kind(block) for block in function.inputs)]  # type: ignore
+            )
             for number, function in blocks.fns.items()
         }
         self._gradio = gr.mount_gradio_app(

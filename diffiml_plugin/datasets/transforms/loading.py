@@ -122,11 +122,10 @@ def _merge_channels(raw: np.ndarray) -> np.ndarray:
     if all(np.array_equal(planes[0], plane) for plane in planes[1:]):
         return planes[0]
     if _are_gray(colors):
-        mean: np.ndarray = colors.mean(-1)
-        return np.rint(mean).astype(colors.dtype)
+        return np.rint(np.asarray(colors.mean(-1))).astype(colors.dtype)
     found = np.unique(colors.reshape(-1, colors.shape[2]), axis=0).tolist()
     if len(found) == 2 and not any(found[0]):
-        return colors.any(-1).view(np.uint8)
+        return np.asarray(colors.any(-1)).view(np.uint8)
     raise UserError(_not_understood('colors', [tuple(color) for color in found]))
 
 

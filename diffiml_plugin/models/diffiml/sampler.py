@@ -127,12 +127,12 @@ class DiffusionSampler:
         )
         _check_positive('DiffusionSampler max_batch', max_batch)
         self.max_batch = max_batch
-        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
+        solver = NOISE_SCHEDULERS.build(self.settings.scheduler)
         # A few of diffusers' solvers take noise only and have no such setting.
-        self._prediction_type = scheduler.config.get('prediction_type', 'epsilon')
-        if fault := self._solver_fault(getattr(scheduler, 'alphas_cumprod', None)):
+        self._prediction_type = solver.config.get('prediction_type', 'epsilon')
+        if fault := self._solver_fault(getattr(solver, 'alphas_cumprod', None)):
             raise UserError(
-                f'{type(scheduler).__name__} does not solve this diffusion in '
+                f'{type(solver).__name__} does not solve this diffusion in '
                 f'{num_inference_steps} steps: {fault}; DDIMScheduler, '
                 'DPMSolverMultistepScheduler and UniPCMultistepScheduler do'
             )
