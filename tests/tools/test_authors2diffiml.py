@@ -226,7 +226,7 @@ def test_converted_checkpoint_predicts_as_the_published_modules(
     noises = [identity_noise(['a.png'], (8, 8, 12), 0, member) for member in range(5)]
     expected = published(images, noises)
     found = model.decode_head.predict(
-        model.extract_feat(images), [dict(img_shape=(64, 96), img_path='a.png')], {}
+        model.extract_feat(images), [dict(img_shape=(64, 96), pixel_hash='a.png')], {}
     )
     assert expected.std() > 0.01
     assert torch.allclose(found, expected, atol=1e-4 * float(expected.abs().max()))
