@@ -136,7 +136,7 @@ class Benchmark:
             type='MultiTestLoop',
             test_sets=dict(self.test_sets),
             perturbations=dict(self.perturbations),
-            perturbed=list(self.perturbed),
+            perturbed=list(self.perturbed) or None,
         )
         cfg.test_evaluator = copy.deepcopy(_EVALUATOR)
         return cfg
