@@ -1,5 +1,5 @@
 # First part of the shipped model's training (diffiml_plugin/release): the demo's, longer, on larger
-# crops, on photographs of your own beside the embedded ones; diffiml_release_finetune.py goes on.
+# crops, on photographs of your own beside the embedded ones; diffiml_release_finetune.py continues.
 #   diffiml demo-data --out data/release --num 20000 --photographs DIR
 _base_ = './diffiml_demo.py'
 data_root = 'data/release/'

@@ -106,7 +106,7 @@ def decode_file(
     """Decode an image that is whole.
 
     By OpenCV, as for training and testing, but only after Pillow has found the file whole: OpenCV
-    may fill the missing part of a truncated file with grey. What is wrong with metadata alone does
+    may fill the missing part of a truncated file with gray. What is wrong with metadata alone does
     not matter.
 
     Args:
@@ -219,7 +219,7 @@ def _pixels_per_byte(image: Any) -> float:
     """Say how many pixels a byte can become at most."""
     decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
     if decoder in _EXPANSION:
-        # At least: 15 bits are a color, and one bit is a grey.
+        # At least: 15 bits are a color, and one bit is a gray.
         return _EXPANSION[decoder] * (0.5 if len(image.getbands()) > 2 else 8)
     return _PIXELS_PER_BYTE.get(decoder, _MOST_PIXELS_PER_BYTE)
 
@@ -304,14 +304,14 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     low, high = _value_range(image, values, tags)
     if (low, high) == (0, 65535):
         # As OpenCV does it.
-        grey = (values.astype(np.uint16) >> 8).astype(np.uint8)
+        gray = (values.astype(np.uint16) >> 8).astype(np.uint8)
     else:
         scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
-        grey = scaled.round().astype(np.uint8)
+        gray = scaled.round().astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:
         # White is zero: Pillow leaves that as it is where there are more than 8 bits.
-        grey = 255 - grey
-    return cv2.cvtColor(grey, cv2.COLOR_GRAY2BGR)
+        gray = 255 - gray
+    return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
 
 
 def _check_range(image: Image.Image) -> None:
@@ -474,7 +474,7 @@ def _answer(
     _limit(memory, seconds)
 
     def announce(pixels: int) -> None:
-        # Told twice where an image is opened twice: the time goes on.
+        # Told twice where an image is opened twice: the time continues.
         end = start + seconds + SECONDS_PER_PIXEL * pixels
         _limit(memory + MEMORY_PER_PIXEL * pixels, max(end - time.monotonic(), 1e-3))
 

@@ -256,7 +256,7 @@ class FolderExport:
         return record if same else None
 
     def _write_tables(self) -> None:
-        # In the order of the images, whatever was there already.
+        # In the order of the images, whatever existed before.
         records = [self.records[i.name] for i in self.images if i.name in self.records]
         if 'json' in self.tables:
             content = dict(predictions=records, failures=list(map(vars, self.failures)))

@@ -32,7 +32,7 @@ _COMPONENTS = dict(
 _MODEL_KEYS = ('_class_name', '_diffusers_version', '_name_or_path', 'segmentor', 'test_pipeline')
 # Text in a config is a name or a mode. A path, an address, a dotted name, or a template has more.
 _WORD = re.compile(r'[A-Za-z0-9_ -]{0,100}')
-# Settings that load files, whatever their value. The mask VAE's shipped weights are no file of
+# Settings that load files, whatever their value. The mask VAE's shipped weights are not a file of
 # the folder's, and so may be named.
 _LOADING = (
     'init_cfg', 'pretrained', 'checkpoint', 'checkpoint_path', 'teacher', 'backend_args',
@@ -220,7 +220,7 @@ def check_model(segmentor: Any, pipeline: Any, source: str) -> None:
     """Make sure that building a model and its pipeline can do nothing but that.
 
     Every ``type`` is the plain name of a registered model component, scheduler or transform. There
-    are no other programs' names, paths, addresses, or settings that load files.
+    are not other programs' names, paths, addresses, or settings that load files.
 
     Args:
         segmentor (Any): Config of the model.

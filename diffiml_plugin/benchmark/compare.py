@@ -2,7 +2,7 @@
 
     diffiml compare configs/experiments/demo.py
 
-Whatever is finished is not repeated: an interrupted run goes on, and models, seeds, sets and
+Whatever is finished is not repeated: an interrupted run resumes, and models, seeds, sets and
 perturbations can be added. A model that fails does not stop the others; its row says why.
 """
 

@@ -23,7 +23,7 @@ class BalancedConcatDataset(ConcatDataset):
         datasets (Sequence[BaseDataset | dict]): The data sets or their configs.
         samples_per_dataset (int): Images that an epoch takes of each. Defaults to 1840, as
             published for Protocol-CAT.
-        **kwargs: Of mmengine's ``ConcatDataset``.
+        **kwargs: Passed to mmengine's ``ConcatDataset``.
 
     Raises:
         UserError: If ``samples_per_dataset`` is below 1.
@@ -64,7 +64,7 @@ class BalancedSampler(Sampler):
 
     Epochs differ, and are the same again for the same seed. Epoch-based loops announce the epoch
     by ``DistSamplerSeedHook``, iteration-based ones at the end of each pass; on resuming, both
-    go on in the same order.
+    continue in the same order.
 
     Args:
         dataset (BalancedConcatDataset): The data set.

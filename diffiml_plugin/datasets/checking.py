@@ -204,8 +204,8 @@ def find_leaks(
     """Find test images that training shows too.
 
     Args:
-        train (Sequence[Fingerprint]): Of the training images.
-        test (Sequence[Fingerprint]): Of the test images.
+        train (Sequence[Fingerprint]): Fingerprints of the training images.
+        test (Sequence[Fingerprint]): Fingerprints of the test images.
         distance (int): Up to so many of the 64 bits of the perceptual hash may differ. Defaults
             to 4.
 

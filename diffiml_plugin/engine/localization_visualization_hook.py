@@ -22,8 +22,8 @@ class LocalizationVisualizationHook(SegVisualizationHook):
     where its edge lies. Pictures go to the visualizer's backends: files, TensorBoard.
 
     Args:
-        **kwargs: Of ``SegVisualizationHook``: ``draw``, ``interval`` (in validation; the first
-            image of a batch is drawn).
+        **kwargs: Passed to ``SegVisualizationHook``: ``draw``, ``interval`` (in validation; the
+            first image of a batch is drawn).
     """
 
     def after_val_iter(

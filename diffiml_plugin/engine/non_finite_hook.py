@@ -23,7 +23,7 @@ class NonFiniteHook(Hook):
 
     A loss stops training before weights change, on all ranks; weights or optimizer states, before
     a checkpoint is written; a prediction, before it is scored. Infinite gradients of
-    mixed precision, which its loss scaler skips, are no fault.
+    mixed precision, which its loss scaler skips, are not a fault.
     """
 
     # After the hooks that add to a checkpoint, so that it sees all of it.
@@ -110,7 +110,7 @@ def _advice(runner: Runner) -> str:
         )
     path = pointer.read_text().strip()
     return (
-        f'{path} is finite: go on with --resume and optim_wrapper.clip_grad, or start from its '
+        f'{path} is finite: continue with --resume and optim_wrapper.clip_grad, or start from its '
         f'weights with load_from={path} and a lower optim_wrapper.optimizer.lr'
     )
 

@@ -1,4 +1,4 @@
-"""Where an interrupted training goes on."""
+"""Where an interrupted training resumes."""
 
 import contextlib
 import re
@@ -15,7 +15,7 @@ _STATE = ('optimizer', 'message_hub')
 
 
 def training_state(path: Path) -> tuple[str, int]:
-    """Check that a training can go on from a checkpoint; return when it was written.
+    """Check that a training can resume from a checkpoint; return when it was written.
 
     Returns:
         tuple[str, int]: Time, as sortable text, and number of iterations.
@@ -48,7 +48,7 @@ def is_trained_in(work_dir: str | Path, out_dir: str | Path | None = None) -> bo
 
 
 def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -> Path | None:
-    """Find the checkpoint with which ``--resume`` goes on.
+    """Find the checkpoint from which ``--resume`` continues.
 
     It is the one of the name in ``last_checkpoint``, wherever the work dir was when that was
     written. If that file is not intact, it is the newest one that is, and a log line says so.
@@ -61,7 +61,7 @@ def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -
         Path | None: The checkpoint; None if nothing was trained there yet.
 
     Raises:
-        UserError: If something was, but there is no checkpoint to go on with.
+        UserError: If something was, but there is no checkpoint to resume from.
     """
     if not is_trained_in(work_dir, out_dir):
         return None
@@ -84,7 +84,7 @@ def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -
             intact.append((*training_state(path), path))
     if not intact:
         raise UserError(
-            f'{str(work_dir)!r} was trained in, but holds no checkpoint to go on with ({fault}): '
+            f'{str(work_dir)!r} was trained in, but holds no checkpoint to resume from ({fault}): '
             'copy one there and name it by --resume, or take another --work-dir'
         )
     newest = max(intact)[-1]

@@ -81,7 +81,7 @@ class SafeCheckpointHook(CheckpointHook):
     crash came in between, a resumed run begins with that validation.
 
     Args:
-        **kwargs: Of MMEngine's ``CheckpointHook``.
+        **kwargs: Passed to MMEngine's ``CheckpointHook``.
     """
 
     def before_run(self, runner: Runner) -> None:

@@ -302,7 +302,7 @@ def image_metrics(
     """Image-level metrics of a data set.
 
     Args:
-        names (Sequence[str]): Of :data:`IMAGE_METRICS`.
+        names (Sequence[str]): Metrics, of :data:`IMAGE_METRICS`.
         score (np.ndarray): (N,) image scores, 0..1.
         truth (np.ndarray): (N,) boolean, whether the image is tampered.
         threshold (float): An image is called tampered above it. Defaults to 0.5.

@@ -33,9 +33,9 @@ def write_results(
         rows (list[dict]): One per image, all of the same keys.
         summary (dict): The data set's metrics by name.
         intervals (dict): 95 % intervals of the metrics that have one.
-        settings (dict): Of the metric.
+        settings (dict): Settings of the metric.
         out_dir (Path): Made if it does not exist.
-        calibration (np.ndarray, optional): Of ``calibration_counts``, for the JSON file alone.
+        calibration (np.ndarray, optional): Result of ``calibration_counts``, for the JSON file.
     """
     write_csv(rows, out_dir / 'results.csv')
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings

@@ -77,7 +77,7 @@ def mean_where(values: Tensor, valid: Tensor) -> Tensor:
     """Average over the pixels that are valid; 0 if there are none.
 
     Args:
-        values (Tensor): Of any shape.
+        values (Tensor): Values of any shape.
         valid (Tensor): Boolean, of a shape that broadcasts to it.
     """
     # Half precision does not count that far.

@@ -101,7 +101,7 @@ class DiffIMLPipelineOutput(BaseOutput):
     """What the pipeline predicts for each image.
 
     Attributes:
-        probabilities (list): (H, W) float32 arrays in 0..1; grey Pillow images or (H, W) tensors
+        probabilities (list): (H, W) float32 arrays in 0..1; gray Pillow images or (H, W) tensors
             with ``output_type`` 'pil' or 'pt'.
         masks (list): As these, 0 and 1 (uint8), or black and white.
         edges (list): Probabilities of the region's boundary, as ``probabilities``.

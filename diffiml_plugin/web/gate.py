@@ -97,7 +97,7 @@ class Gate:
         self._store = store
         self._max_upload = max_upload
         self._files = StaticFiles(directory=store.path)
-        # Types that depend on the page are no business of a type checker.
+        # These types depend on the page: a type checker cannot follow.
         self._arguments: dict[int, Any] = {
             number: TypeAdapter(  # type: ignore[var-annotated]
                 tuple[tuple(self._kind(block) for block in function.inputs)]  # type: ignore

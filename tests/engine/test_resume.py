@@ -183,14 +183,14 @@ def test_a_moved_work_dir_is_read_by_name(text, trained, work_dir, log_lines):
 def test_never_from_the_start_where_something_was_trained(work_dir, tmp_path_factory):
     for step in (2, 4):
         truncate(work_dir / f'iter_{step}.pth')
-    with pytest.raises(UserError, match='holds no checkpoint to go on with.*iter_4.pth'):
+    with pytest.raises(UserError, match='holds no checkpoint to resume from.*iter_4.pth'):
         newest_checkpoint(work_dir)
     for path in work_dir.glob('iter_*.pth'):
         path.unlink()
-    with pytest.raises(UserError, match='holds no checkpoint to go on with'):
+    with pytest.raises(UserError, match='holds no checkpoint to resume from'):
         newest_checkpoint(work_dir)
     (work_dir / 'last_checkpoint').unlink()
-    with pytest.raises(UserError, match='holds no checkpoint to go on with'):
+    with pytest.raises(UserError, match='holds no checkpoint to resume from'):
         newest_checkpoint(work_dir)
     assert newest_checkpoint(tmp_path_factory.mktemp('empty')) is None
     assert newest_checkpoint(work_dir / 'none') is None

@@ -228,7 +228,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
             median = statistics.median(times)
             row[f'{kind}_ms'] = 1000 * median
             row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
-            # Pairs of neighbours in time: what slows the machine slows both.
+            # Pairs of neighbors in time: what slows the machine slows both.
             pairs = [mine / first for mine, first in zip(times, seconds[0], strict=True)]
             row[f'{kind}_ratio'] = statistics.median(pairs)
     for row in rows:

@@ -13,7 +13,7 @@ class FitWithin(Resize):
 
     Args:
         scale (tuple[int, int]): (width, height) of the box in pixels.
-        **kwargs: Of mmcv's ``Resize``.
+        **kwargs: Passed to mmcv's ``Resize``.
     """
 
     def __init__(self, scale: tuple[int, int], **kwargs) -> None:

@@ -1,4 +1,4 @@
-"""Global changes of an image that are no tampering: the mask follows geometry alone."""
+"""Global changes of an image that are not tampering: the mask follows geometry alone."""
 
 import hashlib
 from pathlib import Path
@@ -196,7 +196,7 @@ class Perturb(BaseTransform):
         kind (str): 'jpeg', 'blur', 'noise' or 'resize'.
         level (float): Quality 1..100; odd size of the Gaussian kernel in pixels; variance in
             squared units of 0..255; factor of both sides above 0.
-        seed (int): Of the noise, which depends on it and the image's file name alone. Defaults
+        seed (int): Seed of the noise, which depends on it and the image's file name alone. Defaults
             to 0.
 
     Raises:

@@ -98,7 +98,7 @@ class DenoisingUNet(BaseModule):
             projected (bool): Whether it is the latter. Defaults to False.
 
         Returns:
-            Tensor: Of the latents' shape, in the parameterization it is trained in.
+            Tensor: Output of the latents' shape, in the parameterization it is trained in.
         """
         unet = self.unet
         timesteps = timesteps.expand(len(latents))
