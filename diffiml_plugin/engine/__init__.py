@@ -1,5 +1,6 @@
 """Running: hooks, and set-up of a run from the command line."""
 
+from . import checkpoint_schemes  # noqa: F401  MMEngine reads through our reader
 from .acceleration_hook import AccelerationHook
 from .check_weights_hook import CheckWeightsHook
 from .localization_visualization_hook import LocalizationVisualizationHook

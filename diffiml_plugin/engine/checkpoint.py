@@ -1,8 +1,4 @@
-"""Reading of checkpoints without running what else is in them.
-
-Importing this module makes MMEngine's ``CheckpointLoader`` read every file and address through
-:func:`read_checkpoint`, and so each ``Runner``, ``init_cfg``, hook and inferencer.
-"""
+"""Reading of checkpoints without running what else is in them."""
 
 import argparse
 import contextlib
@@ -11,33 +7,25 @@ import json
 import os
 import pickle
 import re
-import warnings
 import zipfile
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
 from urllib.parse import urlparse
 
-import numpy as np
 import torch
-from mmengine.dist import barrier, is_main_process
-from mmengine.logging import HistoryBuffer
-from mmengine.runner import CheckpointLoader
-from mmengine.runner import checkpoint as mmengine_checkpoint
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from ..errors import UserError
+from .unpickling import unpickle
 
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 # Of weights in several safetensors files.
 _INDEX = '.safetensors.index.json'
 _MAX_INDEX = 10_000_000
-# Beside what a checkpoint's own size explains.
-_MAX_MEMORY = 2 * 1024**3
 _trusted = False
 
 
@@ -61,25 +49,6 @@ def loading(trust: bool | None = None) -> Iterator[None]:
         os.environ.pop(_FORCE, None)
         if forced is not None:
             os.environ[_FORCE] = forced
-
-
-@contextlib.contextmanager
-def _bounded_memory(more: int) -> Iterator[None]:
-    """Let the process take at most ``more`` further bytes, on systems that can."""
-    try:
-        import resource
-
-        taken = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
-    except (ImportError, OSError):
-        yield
-        return
-    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
-    limits = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
-    resource.setrlimit(resource.RLIMIT_AS, (min([taken + more, *limits]), hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
@@ -186,98 +155,6 @@ def checkpoint_fault(path: str) -> str:
     return ''
 
 
-class _Dtype:
-    """Stands in for ``numpy.dtype``: of numbers and text, never of objects."""
-
-    def __init__(self, name: str, *_: Any) -> None:
-        if not re.fullmatch(r'[biufcSU]\d+', name):
-            raise pickle.UnpicklingError(f'NumPy type {name!r}')
-        self.value = np.dtype(name)
-
-    def __setstate__(self, state: tuple) -> None:
-        self.value = self.value.newbyteorder(state[1])
-
-
-class _Array:
-    """Stands in for ``numpy.ndarray`` until its content is read."""
-
-    def __setstate__(self, state: tuple) -> None:
-        _, shape, dtype, fortran, data = state
-        values = np.frombuffer(data, dtype.value).reshape(shape, order='F' if fortran else 'C')
-        self.value = values.copy()
-
-
-class _History:
-    """Stands in for MMEngine's ``HistoryBuffer`` until its content is read."""
-
-    def __setstate__(self, state: dict) -> None:
-        self.state = state
-
-    @property
-    def value(self) -> HistoryBuffer:
-        log, count = self.state['_log_history'].value, self.state['_count_history'].value
-        return HistoryBuffer(log, count, int(self.state['max_length']))
-
-
-def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
-    return np.frombuffer(data, dtype.value)[0]
-
-
-class _Arguments:
-    """Stands in for ``argparse.Namespace``, in which many trainings keep their settings."""
-
-    def __setstate__(self, state: dict) -> None:
-        self.state = state
-
-    @property
-    def value(self) -> argparse.Namespace:
-        return argparse.Namespace(**self.state)
-
-
-# What MMEngine's, our own and the field's checkpoints hold beside tensors and plain data: log
-# histories, NumPy's random state, and settings of a command line. None of the real classes and
-# functions is called with what a file says. ``getattr`` names a history's methods, which its
-# constructor knows anyway.
-_STAND_INS = {
-    'mmengine.logging.history_buffer.HistoryBuffer': _History,
-    'argparse.Namespace': _Arguments,
-    'builtins.getattr': lambda *_: None,
-    # Of an empty array; others are written as text.
-    'builtins.bytes': lambda *_: b'',
-    'numpy.dtype': _Dtype,
-    'numpy.ndarray': _Array,
-    'numpy.core.multiarray._reconstruct': lambda *_: _Array(),
-    'numpy._core.multiarray._reconstruct': lambda *_: _Array(),
-    'numpy.core.multiarray.scalar': _scalar,
-    'numpy._core.multiarray.scalar': _scalar,
-}
-
-
-def _restored(value: Any, known: dict[int, Any]) -> Any:
-    """Replace stand-ins by what they stand for, in containers of the plain types."""
-    if id(value) in known:
-        return known[id(value)]
-    if isinstance(value, _Array | _History | _Arguments):
-        result = value.value
-    elif isinstance(value, dict):
-        # Before its content, which may hold it again.
-        result = OrderedDict() if isinstance(value, OrderedDict) else {}
-        known[id(value)] = result
-        result.update((k, _restored(v, known)) for k, v in value.items())
-        if isinstance(metadata := getattr(value, '_metadata', None), dict):
-            # Versions of a state dict's modules.
-            result._metadata = metadata  # type: ignore[attr-defined]
-    elif isinstance(value, list):
-        result = known[id(value)] = []
-        result.extend(_restored(v, known) for v in value)
-    elif type(value) is tuple:
-        result = tuple(_restored(v, known) for v in value)
-    else:
-        result = value
-    known[id(value)] = result
-    return result
-
-
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
     """Read all of a PyTorch checkpoint or a safetensors file, and run nothing in it.
 
@@ -332,17 +209,9 @@ def _check_checksums(path: Path) -> None:
 
 
 def _read_pickle(path: Path) -> Any:
-    stand_ins = [(value, name) for name, value in _STAND_INS.items()]
     try:
-        # A file of some bytes can ask for any number of them.
-        with (
-            _bounded_memory(_MAX_MEMORY + 3 * os.path.getsize(path)),
-            loading(trust=False),
-            torch.serialization.safe_globals(stand_ins),
-            warnings.catch_warnings(action='ignore'),
-        ):
-            found = torch.load(path, map_location='cpu', weights_only=True)
-        return _restored(found, {})
+        with loading(trust=False):
+            return unpickle(path)
     except Exception as error:
         if _trusted:
             with loading():
@@ -508,63 +377,3 @@ def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
     if not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}
-
-
-@CheckpointLoader.register_scheme(prefixes='', force=True)
-def load_from_file(filename: str, map_location: Any = None) -> dict:
-    """Read a local file."""
-    # Whoever asked copies the values to where it needs them.
-    return read_checkpoint(Path(filename).expanduser())
-
-
-@CheckpointLoader.register_scheme(prefixes=('http://', 'https://'), force=True)
-def load_from_address(filename: str, map_location: Any = None) -> dict:
-    """Download a file once and read it."""
-    # One process downloads.
-    if is_main_process():
-        local_file(filename)
-    barrier()
-    return read_checkpoint(local_file(filename))
-
-
-@CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)
-def load_from_torchvision(filename: str, map_location: Any = None) -> dict:
-    """Read weights by torchvision's names."""
-    models = mmengine_checkpoint.get_torchvision_models()
-    return _load_named(filename, models, map_location)
-
-
-@CheckpointLoader.register_scheme(prefixes=('open-mmlab://', 'openmmlab://'), force=True)
-def load_from_openmmlab(filename: str, map_location: Any = None) -> dict:
-    """Read weights by OpenMMLab's names."""
-    models = mmengine_checkpoint.get_external_models()
-    renamed = mmengine_checkpoint.get_deprecated_model_names()
-    models |= {old: models[new] for old, new in renamed.items() if new in models}
-    return _load_named(filename, models, map_location)
-
-
-@CheckpointLoader.register_scheme(prefixes='mmcls://', force=True)
-def load_from_mmcls(filename: str, map_location: Any = None) -> dict:
-    """Read weights by MMClassification's names."""
-    models = mmengine_checkpoint.get_mmcls_models()
-    checkpoint = _load_named(filename, models, map_location)
-    return mmengine_checkpoint._process_mmcls_checkpoint(checkpoint)
-
-
-def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> dict:
-    name = filename.split('://', 1)[1]
-    if name not in models:
-        raise UserError(f'checkpoint {filename!r}: MMEngine knows no weights of that name')
-    # Either an address, or a file below MMEngine's own folder.
-    found = models[name]
-    if '://' not in found:
-        found = str(Path(mmengine_checkpoint._get_mmengine_home()) / found)
-    return CheckpointLoader.load_checkpoint(found, map_location)
-
-
-@CheckpointLoader.register_scheme(
-    prefixes=('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), force=True
-)
-def load_from_storage(filename: str, map_location: Any = None) -> dict:
-    """Refuse storages whose clients would read the file in ways of their own."""
-    raise UserError(f'checkpoint {filename!r} cannot be read there: copy it and give the file')

@@ -1,0 +1,147 @@
+"""Reading of a pickle of weights without running what else is in it."""
+
+import argparse
+import contextlib
+import os
+import pickle
+import re
+import warnings
+from collections import OrderedDict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from mmengine.logging import HistoryBuffer
+
+# Beside what a checkpoint's own size explains.
+_MAX_MEMORY = 2 * 1024**3
+
+
+@contextlib.contextmanager
+def _bounded_memory(more: int) -> Iterator[None]:
+    """Let the process take at most ``more`` further bytes, on systems that can."""
+    try:
+        import resource
+
+        taken = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
+    except (ImportError, OSError):
+        yield
+        return
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    limits = [one for one in (soft, hard) if one != resource.RLIM_INFINITY]
+    resource.setrlimit(resource.RLIMIT_AS, (min([taken + more, *limits]), hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+
+
+class _Dtype:
+    """Stands in for ``numpy.dtype``: of numbers and text, never of objects."""
+
+    def __init__(self, name: str, *_: Any) -> None:
+        if not re.fullmatch(r'[biufcSU]\d+', name):
+            raise pickle.UnpicklingError(f'NumPy type {name!r}')
+        self.value = np.dtype(name)
+
+    def __setstate__(self, state: tuple) -> None:
+        self.value = self.value.newbyteorder(state[1])
+
+
+class _Array:
+    """Stands in for ``numpy.ndarray`` until its content is read."""
+
+    def __setstate__(self, state: tuple) -> None:
+        _, shape, dtype, fortran, data = state
+        values = np.frombuffer(data, dtype.value).reshape(shape, order='F' if fortran else 'C')
+        self.value = values.copy()
+
+
+class _History:
+    """Stands in for MMEngine's ``HistoryBuffer`` until its content is read."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.state = state
+
+    @property
+    def value(self) -> HistoryBuffer:
+        log, count = self.state['_log_history'].value, self.state['_count_history'].value
+        return HistoryBuffer(log, count, int(self.state['max_length']))
+
+
+def _scalar(dtype: _Dtype, data: bytes) -> np.generic:
+    return np.frombuffer(data, dtype.value)[0]
+
+
+class _Arguments:
+    """Stands in for ``argparse.Namespace``, in which many trainings keep their settings."""
+
+    def __setstate__(self, state: dict) -> None:
+        self.state = state
+
+    @property
+    def value(self) -> argparse.Namespace:
+        return argparse.Namespace(**self.state)
+
+
+# What MMEngine's, our own and the field's checkpoints hold beside tensors and plain data: log
+# histories, NumPy's random state, and settings of a command line. None of the real classes and
+# functions is called with what a file says. ``getattr`` names a history's methods, which its
+# constructor knows anyway.
+_STAND_INS = {
+    'mmengine.logging.history_buffer.HistoryBuffer': _History,
+    'argparse.Namespace': _Arguments,
+    'builtins.getattr': lambda *_: None,
+    # Of an empty array; others are written as text.
+    'builtins.bytes': lambda *_: b'',
+    'numpy.dtype': _Dtype,
+    'numpy.ndarray': _Array,
+    'numpy.core.multiarray._reconstruct': lambda *_: _Array(),
+    'numpy._core.multiarray._reconstruct': lambda *_: _Array(),
+    'numpy.core.multiarray.scalar': _scalar,
+    'numpy._core.multiarray.scalar': _scalar,
+}
+
+
+def _restored(value: Any, known: dict[int, Any]) -> Any:
+    """Replace stand-ins by what they stand for, in containers of the plain types."""
+    if id(value) in known:
+        return known[id(value)]
+    if isinstance(value, _Array | _History | _Arguments):
+        result = value.value
+    elif isinstance(value, dict):
+        # Before its content, which may hold it again.
+        result = OrderedDict() if isinstance(value, OrderedDict) else {}
+        known[id(value)] = result
+        result.update((k, _restored(v, known)) for k, v in value.items())
+        if isinstance(metadata := getattr(value, '_metadata', None), dict):
+            # Versions of a state dict's modules.
+            result._metadata = metadata  # type: ignore[attr-defined]
+    elif isinstance(value, list):
+        result = known[id(value)] = []
+        result.extend(_restored(v, known) for v in value)
+    elif type(value) is tuple:
+        result = tuple(_restored(v, known) for v in value)
+    else:
+        result = value
+    known[id(value)] = result
+    return result
+
+
+def unpickle(path: Path) -> Any:
+    """Read a PyTorch checkpoint of tensors, plain data and what the stand-ins above know.
+
+    Raises:
+        Exception: What PyTorch raises for anything else, and for damage.
+    """
+    stand_ins = [(value, name) for name, value in _STAND_INS.items()]
+    # A file of some bytes can ask for any number of them.
+    with (
+        _bounded_memory(_MAX_MEMORY + 3 * os.path.getsize(path)),
+        torch.serialization.safe_globals(stand_ins),
+        warnings.catch_warnings(action='ignore'),
+    ):
+        content = torch.load(path, map_location='cpu', weights_only=True)
+    return _restored(content, {})
