@@ -22,12 +22,21 @@ def printable(name: str) -> str:
     r"""Escape what would move a terminal's cursor, change its colors or its direction of writing.
 
     A line feed becomes ``\n``, an escape ``\x1b``; letters of all languages stay.
+
+    Examples:
+        >>> print(printable('ü\n.png'))
+        ü\n.png
     """
     return ''.join(c if c.isprintable() else repr(c)[1:-1] for c in valid_text(name))
 
 
 def csv_cell(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula: a quote goes before it."""
+    """Keep a spreadsheet from taking a text for a formula: a quote goes before it.
+
+    Examples:
+        >>> csv_cell('=1+1')
+        "'=1+1"
+    """
     return f"'{text}" if text.startswith(('=', '+', '-', '@', '\t', '\r')) else text
 
 

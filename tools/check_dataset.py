@@ -55,14 +55,14 @@ def check_folder(
     if not pairs:
         raise UserError(f'{str(root)!r} has no images in Tp/ or Au/')
     tampered = {path for path in unpaired if '/Tp/' in path}
-    found, prints = check_pairs(pairs, inverted, allow_uniform)
-    found += [Finding('unpaired', path) for path in unpaired]
-    found += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
-    found += [Finding('not an image', path, 'by its suffix: left out') for path in others]
+    findings, prints = check_pairs(pairs, inverted, allow_uniform)
+    findings += [Finding('unpaired', path) for path in unpaired]
+    findings += [Finding('same stem', path, 'as another file of the folder') for path in doubled]
+    findings += [Finding('not an image', path, 'by its suffix: left out') for path in others]
     with_mask = sum(mask is not None for _, mask in pairs)
-    found += find_inversion(found, with_mask, str(root))
+    findings += find_inversion(findings, with_mask, str(root))
     counts = dict(images=len(pairs), tampered=with_mask + len(tampered))
-    return counts, found + find_duplicates(prints), prints
+    return counts, findings + find_duplicates(prints), prints
 
 
 def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
@@ -82,12 +82,14 @@ def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
     pairs = [(row['img_path'], row.get('seg_map_path')) for row in rows]
     # mmseg's data sets give authentic images empty masks.
     allow_uniform = all(row.get('allow_uniform_mask', True) for row in rows)
-    found, prints = check_pairs(pairs, any(row.get('inverted_mask') for row in rows), allow_uniform)
+    findings, prints = check_pairs(
+        pairs, any(row.get('inverted_mask') for row in rows), allow_uniform
+    )
     tampered = sum(mask is not None for _, mask in pairs)
     source = getattr(data, 'ann_file', None) or getattr(data, 'data_root', None) or cfg['type']
-    found += find_inversion(found, tampered, source)
+    findings += find_inversion(findings, tampered, source)
     counts = dict(images=len(pairs), tampered=tampered)
-    return counts, found + find_duplicates(prints), prints
+    return counts, findings + find_duplicates(prints), prints
 
 
 def data_sets_of(cfg: Config, role: str) -> list[dict]:
@@ -95,7 +97,7 @@ def data_sets_of(cfg: Config, role: str) -> list[dict]:
     loader = cfg.get(f'{role}_dataloader')
     if not loader:
         return []
-    found = []
+    configs = []
     waiting = list(get_test_sets(cfg).values()) if role == 'test' else [loader['dataset']]
     while waiting:
         one = waiting.pop(0)
@@ -103,8 +105,8 @@ def data_sets_of(cfg: Config, role: str) -> list[dict]:
         if inner:
             waiting = list(inner) + waiting
         else:
-            found.append(one)
-    return found
+            configs.append(one)
+    return configs
 
 
 def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
@@ -127,15 +129,15 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
             results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])
             continue
         try:
-            counts, found, prints = check_built(one)
+            counts, findings, prints = check_built(one)
         except UserError as error:
             results[name] = (dict(images=0, tampered=0), [Finding('unusable', root, str(error))])
             continue
         if role == 'train':
             train += prints
         else:
-            found += find_leaks(train, prints)
-        results[name] = (counts, found)
+            findings += find_leaks(train, prints)
+        results[name] = (counts, findings)
     return results
 
 
@@ -171,8 +173,8 @@ def main() -> None:
         if source.suffix == '.py' and source.is_file():
             results |= check_config(source)
         else:
-            counts, found, prints = check_folder(source, args.inverted)
-            results[str(source)] = (counts, found + find_leaks(train, prints))
+            counts, findings, prints = check_folder(source, args.inverted)
+            results[str(source)] = (counts, findings + find_leaks(train, prints))
     errors = report(results, args.show)
     if args.json:
         rows = {

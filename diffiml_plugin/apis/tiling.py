@@ -36,6 +36,10 @@ def make_tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile
 
     Raises:
         UserError: If size or overlap lie outside their range.
+
+    Examples:
+        >>> [tile.columns for tile in make_tiles((8, 20), size=8, overlap=2)]
+        [slice(0, 8, None), slice(6, 14, None), slice(12, 20, None)]
     """
     if size < 8:
         raise UserError(f'a tile must be at least 8 pixels wide, got {size}')

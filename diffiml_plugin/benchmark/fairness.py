@@ -39,11 +39,11 @@ def _pipeline_of(dataset: Mapping) -> Sequence[Mapping]:
 
 def _optimizer(wrapper: Mapping) -> str:
     own = ', '.join(f'{k}={v}' for k, v in wrapper['optimizer'].items() if k != 'type')
-    found = f'{wrapper["optimizer"]["type"]}({own})'
+    described = f'{wrapper["optimizer"]["type"]}({own})'
     for key in ('clip_grad', 'paramwise_cfg', 'accumulative_counts'):
         if wrapper.get(key):
-            found += f', {key}={wrapper[key]}'
-    return found
+            described += f', {key}={wrapper[key]}'
+    return described
 
 
 def _pretrained(node: object) -> list[str]:
@@ -51,9 +51,9 @@ def _pretrained(node: object) -> list[str]:
     if isinstance(node, Mapping):
         init = node.get('init_cfg')
         own = [init['checkpoint']] if isinstance(init, Mapping) and 'checkpoint' in init else []
-        return own + [found for value in node.values() for found in _pretrained(value)]
+        return own + [file for value in node.values() for file in _pretrained(value)]
     if isinstance(node, list | tuple):
-        return [found for value in node for found in _pretrained(value)]
+        return [file for value in node for file in _pretrained(value)]
     return []
 
 
@@ -95,10 +95,10 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
         seeds (Sequence[int]): Seeds for which it has been measured.
         given (bool): Whether the user gave its checkpoints; how those were trained is unknown.
     """
-    known = dict.fromkeys(TRAINING, 'given checkpoint: not known') if given else _training(cfg)
+    training = dict.fromkeys(TRAINING, 'given checkpoint: not known') if given else _training(cfg)
     head = cfg.model.get('decode_head', {})
     head = head[-1] if isinstance(head, list) else head
-    return known | {
+    return training | {
         'test input': _transforms(get_test_set(cfg)['pipeline']),
         'test-time augmentation': 'none',
         'threshold': f'{head.get("threshold", 0.5)}',
@@ -108,12 +108,12 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
 
 def differences(rows: Mapping[str, Mapping[str, str]], reference: str) -> list[tuple[str, str]]:
     """List (field, sentence) wherever a row differs from the reference in what should agree."""
-    found = []
+    differing = []
     for field in rows[reference]:
         if field in FREE:
             continue
         for name, row in rows.items():
             if row[field] != rows[reference][field]:
                 sentence = f'{name}: {row[field]} instead of {rows[reference][field]}'
-                found.append((field, sentence))
-    return found
+                differing.append((field, sentence))
+    return differing

@@ -71,9 +71,9 @@ def _main_table(results: BenchmarkResults) -> dict:
             cells.append(dict(text=text, best=best[i] == model, versus=versus))
         average = dict(text=_spread(averages[model]), best=best_average == model, versus=None)
         rows.append(dict(model=model, cells=[*cells, average], published=False))
-    for name, found in bench.published.items():
+    for name, scores_of in bench.published.items():
         cells = [
-            dict(text=f'{found[s]:.3f}' if s in found else '', best=False, versus=None)
+            dict(text=f'{scores_of[s]:.3f}' if s in scores_of else '', best=False, versus=None)
             for s in sets
         ]
         blank = dict(text='', best=False, versus=None)
@@ -96,14 +96,14 @@ def _metric_tables(results: BenchmarkResults) -> list[dict]:
             for model in results.models
         }
         rows = []
-        for model, found in values.items():
+        for model, columns_of in values.items():
             cells = []
             for i, (_, _, more) in enumerate(METRICS):
                 column = {
                     m: np.nanmean(v[i]) for m, v in values.items() if not np.isnan(v[i]).all()
                 }
                 top = (max if more else min)(column.values()) if column else None
-                cells.append(dict(text=_spread(found[i]), best=bool(column.get(model) == top)))
+                cells.append(dict(text=_spread(columns_of[i]), best=bool(column.get(model) == top)))
             rows.append(dict(model=model, cells=cells))
         tables.append(dict(name=name, titles=[title for _, title, _ in METRICS], rows=rows))
     return tables

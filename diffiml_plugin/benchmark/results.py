@@ -81,12 +81,12 @@ class BenchmarkResults:
     @cached_property
     def seeds(self) -> dict[str, list[int]]:
         """Seeds of each model that has some, in the benchmark's order."""
-        found: dict[str, list[int]] = {}
+        by_model: dict[str, list[int]] = {}
         for record in self.records:
-            seeds = found.setdefault(record.model, [])
+            seeds = by_model.setdefault(record.model, [])
             if record.seed not in seeds:
                 seeds.append(record.seed)
-        return found
+        return by_model
 
     @property
     def models(self) -> list[str]:

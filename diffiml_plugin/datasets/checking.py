@@ -176,12 +176,12 @@ def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> lis
     """
     kinds = Counter(finding.kind for finding in findings)
     # Full masks say nothing: the opposite would be empty.
-    known = tampered - kinds['full mask']
+    partial = tampered - kinds['full mask']
     count = kinds['inverted-looking mask']
-    if 2 * count <= known:
+    if 2 * count <= partial:
         return []
     said = (
-        f'{count} of {known} masks mark most of the image and of its border: set '
+        f'{count} of {partial} masks mark most of the image and of its border: set '
         'inverted_masks=True in the data set (--inverted for a folder) if black is tampered'
     )
     return [Finding('inverted masks', name, said)]
@@ -190,12 +190,12 @@ def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> lis
 def find_duplicates(prints: Sequence[Fingerprint]) -> list[Finding]:
     """Find images of one set whose files are the same byte by byte."""
     first: dict[str, str] = {}
-    found = []
+    findings = []
     for item in prints:
         other = first.setdefault(item.content, item.path)
         if other != item.path:
-            found.append(Finding('duplicate', item.path, f'same as {other}'))
-    return found
+            findings.append(Finding('duplicate', item.path, f'same as {other}'))
+    return findings
 
 
 def find_leaks(
@@ -216,10 +216,10 @@ def find_leaks(
         return []
     contents = {item.content: item.path for item in train}
     looks = np.stack([item.looks for item in train])
-    found = []
+    findings = []
     for item in test:
         if item.content in contents:
-            found.append(Finding('leak', item.path, f'same file as {contents[item.content]}'))
+            findings.append(Finding('leak', item.path, f'same file as {contents[item.content]}'))
             continue
         agree = looks @ item.looks
         nearest = int(agree.argmax())
@@ -227,5 +227,5 @@ def find_leaks(
         # A flat image says nothing.
         if differ <= distance and abs(item.looks.sum()) < 56:
             path = Path(train[nearest].path)
-            found.append(Finding('near leak', item.path, f'{differ} of 64 bits off {path}'))
-    return found
+            findings.append(Finding('near leak', item.path, f'{differ} of 64 bits off {path}'))
+    return findings

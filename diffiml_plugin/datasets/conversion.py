@@ -38,8 +38,8 @@ class Item(NamedTuple):
 
 def images_in(folder: Path, recursive: bool = False) -> list[Path]:
     """List a folder's image files, sorted; none if it does not exist."""
-    found = folder.rglob('*') if recursive else folder.glob('*')
-    return sorted(path for path in found if is_image(path.relative_to(folder)) and path.is_file())
+    paths = folder.rglob('*') if recursive else folder.glob('*')
+    return sorted(path for path in paths if is_image(path.relative_to(folder)) and path.is_file())
 
 
 def load_mask(path: Path, inverted: bool = False) -> np.ndarray | None:
@@ -70,15 +70,15 @@ def tampered(
         name (str, optional): Stem to write. Defaults to None, the image's.
         **kwargs: Passed to :func:`load_mask`.
     """
-    found = [masks] if isinstance(masks, Path) else list(masks or ())
-    if len({path.read_bytes() for path in found if path.is_file()}) > 1:
-        return Item(image, fault=f'has {len(found)} masks: {", ".join(map(str, found))}')
+    files = [masks] if isinstance(masks, Path) else list(masks or ())
+    if len({path.read_bytes() for path in files if path.is_file()}) > 1:
+        return Item(image, fault=f'has {len(files)} masks: {", ".join(map(str, files))}')
     try:
-        loaded = load_mask(found[0], **kwargs) if found else None
+        loaded = load_mask(files[0], **kwargs) if files else None
     except UserError as error:
         return Item(image, fault=f'has a mask that is not understood: {error}')
     if loaded is None:
-        named = found[0].name if found else ''
+        named = files[0].name if files else ''
         return Item(image, fault=f'has no readable mask {named}'.rstrip())
     return Item(image, loaded, name)
 

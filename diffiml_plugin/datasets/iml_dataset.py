@@ -34,7 +34,7 @@ class FolderFiles(NamedTuple):
     others: list[str]  # files that are neither images nor hidden
 
 
-def _by_stem(path: str, found: FolderFiles, backend_args: dict | None) -> dict[str, str]:
+def _by_stem(path: str, folder: FolderFiles, backend_args: dict | None) -> dict[str, str]:
     """Map the stems of a folder's images, at any depth, to their paths."""
     if not fileio.isdir(path, backend_args=backend_args):
         return {}
@@ -48,9 +48,9 @@ def _by_stem(path: str, found: FolderFiles, backend_args: dict | None) -> dict[s
         file = fileio.join_path(path, name, backend_args=backend_args)
         stem = osp.splitext(name)[0]
         if not is_image(name):
-            found.others.extend([] if is_hidden(name) else [file])
+            folder.others.extend([] if is_hidden(name) else [file])
         elif stem in images:
-            found.doubled.append(file)
+            folder.doubled.append(file)
         else:
             images[stem] = file
     return images
@@ -63,20 +63,20 @@ def pair_folder(root: str, backend_args: dict | None = None) -> FolderFiles:
         root (str): Folder with ``Tp/``, ``Gt/`` and optionally ``Au/``.
         backend_args (dict, optional): Arguments of MMEngine's file backend.
     """
-    found = FolderFiles([], [], [], [])
+    folder = FolderFiles([], [], [], [])
     images, masks, authentic = (
-        _by_stem(fileio.join_path(root, name, backend_args=backend_args), found, backend_args)
+        _by_stem(fileio.join_path(root, name, backend_args=backend_args), folder, backend_args)
         for name in ('Tp', 'Gt', 'Au')
     )
     masks = {stem: mask for stem, mask in masks.items() if not stem.endswith('_edgemask')}
     for stem, image in images.items():
         mask = next((masks.pop(stem + end) for end in MASK_ENDINGS if stem + end in masks), None)
         if mask is None:
-            found.unpaired.append(image)
-        found.pairs.append((image, mask))
-    found.pairs.extend((image, None) for image in authentic.values())
-    found.unpaired.extend(masks.values())
-    return found
+            folder.unpaired.append(image)
+        folder.pairs.append((image, mask))
+    folder.pairs.extend((image, None) for image in authentic.values())
+    folder.unpaired.extend(masks.values())
+    return folder
 
 
 def _first(files: Sequence[str]) -> str:
@@ -192,24 +192,24 @@ class IMLDataset(BaseSegDataset):
             ) from error
 
     def _read_folder(self) -> list[tuple[str, str | None]]:
-        found = pair_folder(self.data_root, self.backend_args)
-        if not found.pairs:
+        folder = pair_folder(self.data_root, self.backend_args)
+        if not folder.pairs:
             raise UserError(
                 f'{self.data_root!r} has no images in Tp/ or Au/; accepted layouts are {_LAYOUTS}'
             )
         for files, fault in (
-            (found.doubled, 'have the stem of another file, and masks are paired by stem'),
-            (found.unpaired, 'have no partner of the same stem in Tp/ and Gt/'),
+            (folder.doubled, 'have the stem of another file, and masks are paired by stem'),
+            (folder.unpaired, 'have no partner of the same stem in Tp/ and Gt/'),
         ):
             if files:
                 raise UserError(
                     f'{len(files)} files of {self.data_root!r} {fault}: {_first(files)}'
                 )
-        if found.others:
+        if folder.others:
             print_log(
-                f'{len(found.others)} files of {self.data_root!r} do not have the suffix of an '
-                f'image and are left out: {_first(found.others)}',
+                f'{len(folder.others)} files of {self.data_root!r} do not have the suffix of an '
+                f'image and are left out: {_first(folder.others)}',
                 'current',
                 logging.WARNING,
             )
-        return found.pairs
+        return folder.pairs

@@ -227,9 +227,9 @@ def _read_pickle(path: Path) -> Any:
                 'another cannot be read without running what is in it: save it again with '
                 "torch.save's defaults, or if you trust whoever made it, add --trust-checkpoint"
             ) from None
-        found = 'TorchScript' if script else named[1] or named[2] if named else 'other objects'
+        content = 'TorchScript' if script else named[1] or named[2] if named else 'other objects'
         raise UserError(
-            f'checkpoint {str(path)!r} holds more than weights and plain data ({found}), which '
+            f'checkpoint {str(path)!r} holds more than weights and plain data ({content}), which '
             'can run as a program, and is not loaded; if you trust whoever made it, add '
             '--trust-checkpoint'
         ) from None

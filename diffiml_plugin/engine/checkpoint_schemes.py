@@ -62,10 +62,10 @@ def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> 
     if name not in models:
         raise UserError(f'checkpoint {filename!r}: MMEngine knows no weights of that name')
     # Either an address, or a file below MMEngine's own folder.
-    found = models[name]
-    if '://' not in found:
-        found = str(Path(mmengine_checkpoint._get_mmengine_home()) / found)
-    return CheckpointLoader.load_checkpoint(found, map_location)
+    place = models[name]
+    if '://' not in place:
+        place = str(Path(mmengine_checkpoint._get_mmengine_home()) / place)
+    return CheckpointLoader.load_checkpoint(place, map_location)
 
 
 @CheckpointLoader.register_scheme(

@@ -162,8 +162,8 @@ class MultiTestLoop(BaseLoop):
             return
         self._out_dir.mkdir(parents=True, exist_ok=True)
         (self._out_dir / 'summary.md').write_text(markdown_table(table))
-        known = {name: _without_nan(row) for name, row in rows.items()}
-        (self._out_dir / 'summary.json').write_text(json.dumps(known, indent=2) + '\n')
+        metrics = {name: _without_nan(row) for name, row in rows.items()}
+        (self._out_dir / 'summary.json').write_text(json.dumps(metrics, indent=2) + '\n')
 
 
 def fingerprints(
@@ -202,18 +202,18 @@ def find_tested(cfg: Config, checkpoint: str | Path, out_dir: Path) -> dict[Cond
 
 
 def _read_all(out_dir: Path, wanted: Mapping[Condition, str]) -> dict[Condition, dict]:
-    found = {}
+    stored = {}
     for condition, identity in wanted.items():
         try:
             content = json.loads((out_dir / condition.name / METRICS_FILE).read_text())
             if content['fingerprint'] == identity:
-                found[condition] = {
+                stored[condition] = {
                     k: math.nan if v is None else float(v) for k, v in content['metrics'].items()
                 }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
             # Missing or cut short: it is tested again.
             continue
-    return found
+    return stored
 
 
 def _without_nan(row: Mapping[str, float]) -> dict[str, float | None]:

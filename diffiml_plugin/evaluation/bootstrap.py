@@ -77,14 +77,14 @@ def metric_intervals(
     """
     rng = np.random.default_rng(seed)
     draws = [metrics(rng.integers(count, size=count)) for _ in range(rounds)]
-    found = {}
+    intervals = {}
     for name in draws[0]:
         values = np.array([draw[name] for draw in draws])
         values = values[~np.isnan(values)]
         if len(values):
             low, high = np.quantile(values, (0.025, 0.975))
-            found[name] = (float(low), float(high))
-    return found
+            intervals[name] = (float(low), float(high))
+    return intervals
 
 
 def paired_difference(

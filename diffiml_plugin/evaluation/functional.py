@@ -108,7 +108,12 @@ def _ratio(part: Count, whole: Count) -> np.ndarray:
 
 
 def f1(c: Confusion) -> np.ndarray:
-    """2 TP / (2 TP + FP + FN)."""
+    """2 TP / (2 TP + FP + FN).
+
+    Examples:
+        >>> float(f1(Confusion(tp=2, fp=1, fn=1, tn=6)))
+        0.6666666666666666
+    """
     return _ratio(2 * c.tp, 2 * c.tp + c.fp + c.fn)
 
 

@@ -40,9 +40,9 @@ def write_results(
     write_csv(rows, out_dir / 'results.csv')
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
     # JSON knows no nan.
-    known = {k: None if math.isnan(v) else v for k, v in summary.items()}
+    numbers = {k: None if math.isnan(v) else v for k, v in summary.items()}
     kept = {} if calibration is None else dict(calibration=calibration.tolist())
-    text = json.dumps(dict(metrics=known, intervals_95=intervals) | about | kept, indent=2)
+    text = json.dumps(dict(metrics=numbers, intervals_95=intervals) | about | kept, indent=2)
     (out_dir / 'summary.json').write_text(text + '\n')
     table = [
         {

@@ -29,6 +29,10 @@ def mask_to_edge(mask: Tensor, width: int = 7) -> Tensor:
 
     Raises:
         ValueError: If ``width`` is not odd and positive.
+
+    Examples:
+        >>> mask_to_edge(torch.tensor([[[[0.0, 0, 0, 1, 1, 1]]]]), width=3)
+        tensor([[[[0., 0., 1., 1., 0., 0.]]]])
     """
     if width < 1 or width % 2 == 0:
         raise ValueError(f'edge width must be odd and positive, got {width}')

@@ -79,19 +79,19 @@ class Page:
     ) -> tuple:
         """Predict and draw."""
         with self._model.turn():
-            found = next(
+            prediction = next(
                 self.inferencer.stream(
                     [_given(path)], threshold=threshold, max_pixels=MAX_PIXELS,
                     **self._settings(seed, steps, members),
                 )
             )  # fmt: skip
-        if isinstance(found, Failure):
-            raise UserError(found.reason)
+        if isinstance(prediction, Failure):
+            raise UserError(prediction.reason)
         folder = self.store.folder()
-        _write(found, folder)
+        _write(prediction, folder)
         edge, uncertainty = (
             None if values is None else color(reduced(values, _SHOWN), top)
-            for values, top in ((found.edge, 1), (found.uncertainty, 0.5))
+            for values, top in ((prediction.edge, 1), (prediction.uncertainty, 0.5))
         )
         return folder.name, *self.draw(folder.name, threshold, opacity), edge, uncertainty
 
@@ -172,11 +172,11 @@ class _Line:
             self._places.release()
 
 
-def _write(found: Prediction, folder: Path) -> None:
+def _write(prediction: Prediction, folder: Path) -> None:
     """Keep what is drawn from, at its own size: the mask of a download is exact."""
-    np.save(folder / 'probability.npy', found.probability)
-    np.save(folder / 'image.npy', reduced(found.image, _SHOWN))
-    (folder / 'record.json').write_bytes(as_json(found.record()))
+    np.save(folder / 'probability.npy', prediction.probability)
+    np.save(folder / 'image.npy', reduced(prediction.image, _SHOWN))
+    (folder / 'record.json').write_bytes(as_json(prediction.record()))
 
 
 def _read(folder: Path) -> tuple[dict, np.ndarray, np.ndarray]:
@@ -283,13 +283,13 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
         drawn = [score, overlay, probability, mask, mask_file, report]
         # Without Gradio's queue, which keeps sessions, messages and open connections.
         common = dict(queue=False, api_visibility='private')
-        found = [token, *drawn, edge, uncertainty]
+        outputs = [token, *drawn, edge, uncertainty]
         gr.on(
             [start.click, photo.input],
             # What was found in another image goes away.
-            _answered(page.analyze, [None] * len(found)),
+            _answered(page.analyze, [None] * len(outputs)),
             [photo, steps, ensemble, seed, threshold, opacity],
-            [problem, *found],
+            [problem, *outputs],
             **common,
         )
         gr.on(

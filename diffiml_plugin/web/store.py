@@ -58,14 +58,14 @@ class Store:
         Returns:
             set[str]: Paths of the removed files.
         """
-        found = []
+        files = []
         for path in self._files():
             with suppress(FileNotFoundError):
                 status = path.stat()
-                found.append((status.st_mtime, status.st_size, path))
-        found.sort(reverse=True)
+                files.append((status.st_mtime, status.st_size, path))
+        files.sort(reverse=True)
         removed, total = set(), 0
-        for number, (changed, size, path) in enumerate(found):
+        for number, (changed, size, path) in enumerate(files):
             total += size
             too_old = time.time() - changed > KEPT
             if too_old or total > self.max_bytes or number >= MAX_FILES:

@@ -90,7 +90,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def settings_of(args: argparse.Namespace) -> list[Setting]:
-    found = [PUBLISHED]
+    settings = [PUBLISHED]
     for solver in args.solvers:
         for steps in args.steps:
             if steps == 1 and solver != args.solvers[0]:
@@ -98,8 +98,8 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
             for scale, members, flip in product(args.noise_scales, args.members, (False, True)):
                 if scale == 0 and members > min(args.members):
                     continue  # without noise all members are the same
-                found.append(Setting(solver, 'trailing', steps, members, flip, scale))
-    return found
+                settings.append(Setting(solver, 'trailing', steps, members, flip, scale))
+    return settings
 
 
 def build_solver(head: nn.Module, setting: Setting, members: int) -> DiffusionSampler:
@@ -130,16 +130,16 @@ def probabilities(
     def denoise(latents: Tensor, timestep: Tensor, condition: Tensor) -> Tensor:
         return head.denoise(latents, timestep, condition, projected=True)
 
-    found = {}
+    probs = {}
     for key, members in largest.items():
         solver = build_solver(head, key, members)
         latents = solver.sample(denoise, condition, head.codec.channels, [name])
         for setting in settings:
-            if setting._replace(members=0, flip=False) == key and setting not in found:
+            if setting._replace(members=0, flip=False) == key and setting not in probs:
                 mean = latents[: setting.members].mean(0)
                 prob = head.codec.decode_mask(mean, tuple(inputs.shape[-2:])).sigmoid()
-                found[setting] = prob.flip(-1) if flipped else prob
-    return found
+                probs[setting] = prob.flip(-1) if flipped else prob
+    return probs
 
 
 @torch.inference_mode()
@@ -147,7 +147,7 @@ def score_set(
     model: nn.Module, data: Dataset, settings: list[Setting], num: int | None
 ) -> dict[Setting, dict[str, list[float]]]:
     """Return, for each setting, F1 of tampered images and marked area of authentic ones."""
-    found = {setting: dict(f1=[], area=[]) for setting in settings}
+    scores = {setting: dict(f1=[], area=[]) for setting in settings}
     plain = list(dict.fromkeys(setting._replace(flip=False) for setting in settings))
     for index in range(min(len(data), num or len(data))):
         packed = data[index]
@@ -168,10 +168,10 @@ def score_set(
             prob = F.interpolate(prob[..., :height, :width], truth.shape, mode='bilinear')
             pred = prob[0, 0].numpy()[valid] > 0.5
             if truth.any():
-                found[setting]['f1'].append(float(f1(confusion(pred, truth[valid]))))
+                scores[setting]['f1'].append(float(f1(confusion(pred, truth[valid]))))
             else:
-                found[setting]['area'].append(float(pred.mean()))
-    return found
+                scores[setting]['area'].append(float(pred.mean()))
+    return scores
 
 
 @torch.inference_mode()
@@ -202,8 +202,8 @@ def main() -> None:
         sets = read_pairs(args.test_set, '--test-set') if args.test_set else dict(test={})
         for name, dataset in expand_test_sets(get_test_set(cfg), sets).items():
             data = DATASETS.build(dataset)
-            for setting, found in score_set(model, data, settings, args.num).items():
-                for key, values in found.items():
+            for setting, by_metric in score_set(model, data, settings, args.num).items():
+                for key, values in by_metric.items():
                     scores[name][setting][key].append(values)
             print(f'{path}: {name} done', flush=True)
     features, step, decode = cost_of_parts(model, data)
@@ -213,13 +213,13 @@ def main() -> None:
         evaluations = setting.steps * setting.members * versions
         row = dict(setting=str(setting), evaluations=evaluations)
         row['gflops'] = versions * (features + decode) + evaluations * step
-        for name, found in scores.items():
-            ours, reference = (np.mean(found[s]['f1'], 0) for s in (setting, PUBLISHED))
+        for name, by_setting in scores.items():
+            ours, reference = (np.mean(by_setting[s]['f1'], 0) for s in (setting, PUBLISHED))
             row[f'{name} F1'] = ours.mean()
             change = paired_difference(ours, reference, rounds=2000)
             row[f'{name} - published'] = change.value
             row[f'{name} low'], row[f'{name} high'] = change.low, change.high
-            row[f'{name} false alarm'] = np.mean(found[setting]['area'])
+            row[f'{name} false alarm'] = np.mean(by_setting[setting]['area'])
         rows.append(row)
     write_csv(rows, args.out / 'cost_curve.csv')
     table = shown_rows(rows, list(scores))

@@ -31,14 +31,14 @@ def parse_args() -> argparse.Namespace:
 
 def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
     """Read the means of each data set's summary."""
-    found = {}
+    metrics = {}
     for name, folder in results:
         try:
             summary = json.loads((Path(folder) / 'summary.json').read_text())
-            found[name] = {key: float(value) for key, value in summary['metrics'].items()}
+            metrics[name] = {key: float(value) for key, value in summary['metrics'].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
             raise UserError(f'--results: {folder!r} has no summary.json to read: {error}') from None
-    return found
+    return metrics
 
 
 @program

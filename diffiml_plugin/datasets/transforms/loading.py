@@ -123,18 +123,18 @@ def _merge_channels(raw: np.ndarray) -> np.ndarray:
         return planes[0]
     if _are_gray(colors):
         return np.rint(np.asarray(colors.mean(-1))).astype(colors.dtype)
-    found = np.unique(colors.reshape(-1, colors.shape[2]), axis=0).tolist()
-    if len(found) == 2 and not any(found[0]):
+    distinct = np.unique(colors.reshape(-1, colors.shape[2]), axis=0).tolist()
+    if len(distinct) == 2 and not any(distinct[0]):
         return np.asarray(colors.any(-1)).view(np.uint8)
-    raise UserError(_not_understood('colors', [tuple(color) for color in found]))
+    raise UserError(_not_understood('colors', [tuple(color) for color in distinct]))
 
 
-def _not_understood(noun: str, found: list, limit: int = 8) -> str:
-    shown = ', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in found[:limit])
-    count = f'{len(found)} {noun}' if len(found) > 1 else f'one {noun[:-1]}'
+def _not_understood(noun: str, values: list, limit: int = 8) -> str:
+    shown = ', '.join(f'{one:g}' if isinstance(one, float) else str(one) for one in values[:limit])
+    count = f'{len(values)} {noun}' if len(values) > 1 else f'one {noun[:-1]}'
     return (
-        f'holds {count} ({shown}{", ..." if len(found) > limit else ""}), which '
-        f'{"do" if len(found) > 1 else "does"} not say what is tampered: save it with 0 '
+        f'holds {count} ({shown}{", ..." if len(values) > limit else ""}), which '
+        f'{"do" if len(values) > 1 else "does"} not say what is tampered: save it with 0 '
         '(authentic) and 255 (tampered)'
     )
 

@@ -50,11 +50,11 @@ class SpatioChannelCorrelation(nn.Module):
         place = place.squeeze(1).transpose(1, 2)
         weights = (query @ key.transpose(1, 2)).softmax(dim=-1)
         channel = weights.transpose(1, 2) @ value
-        found = [
+        attended = [
             F.pixel_shuffle(x.unflatten(2, blocks.shape[-2:]), side)[..., :height, :width]
             for x in (place, channel)
         ]
-        return self.mask(maps + self.out_place(found[0]) + self.out_channel(found[1]))
+        return self.mask(maps + self.out_place(attended[0]) + self.out_channel(attended[1]))
 
 
 class DetectionBranch(nn.Module):

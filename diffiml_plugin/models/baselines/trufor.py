@@ -19,13 +19,13 @@ def _statistics(maps: Tensor, log_weights: Tensor | None = None) -> Tensor:
     weights = torch.zeros_like(values) if log_weights is None else log_weights.flatten(1)
     weights = weights.log_softmax(dim=1)
     share = weights.exp()
-    found = [
+    statistics = [
         -torch.logsumexp(weights - values, dim=1),
         torch.logsumexp(weights + values, dim=1),
         (share * values).sum(1),
         (share * values.square()).sum(1),
     ]
-    return torch.stack(found, dim=1)
+    return torch.stack(statistics, dim=1)
 
 
 @MODELS.register_module()

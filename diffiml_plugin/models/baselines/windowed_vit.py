@@ -79,8 +79,8 @@ class WindowedBlock(nn.Module):
         _batch, height, width, _ = tokens.shape
         padded = F.pad(tokens, (0, 0, 0, -width % side, 0, -height % side))
         grid = padded.unflatten(2, (-1, side)).unflatten(1, (-1, side)).transpose(2, 3)
-        found = self.attn(grid.flatten(0, 2)).unflatten(0, grid.shape[:3])
-        return found.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, :height, :width]
+        out = self.attn(grid.flatten(0, 2)).unflatten(0, grid.shape[:3])
+        return out.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Return (B, H, W, C) of the same shape."""
@@ -149,10 +149,10 @@ class WindowedViT(BaseModule):
         if (self.init_cfg or {}).get('type') != 'Pretrained':
             super().init_weights()
             return
-        found = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], map_location='cpu')
+        weights = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], map_location='cpu')
         # MMEngine looks for 'state_dict' alone, and of this would load nothing.
-        found = found.get('model', found.get('state_dict', found))
-        load_state_dict(self, found, strict=False, logger='current')
+        weights = weights.get('model', weights.get('state_dict', weights))
+        load_state_dict(self, weights, strict=False, logger='current')
 
     def _positions(self, height: int, width: int) -> Tensor:
         grid = self.pos_embed[:, 1:]

@@ -103,7 +103,13 @@ def training_target(
 
 
 def score_from_original_sample(original: Tensor, noisy: Tensor, alpha_cumprod: Tensor) -> Tensor:
-    """Return grad log p_t by Tweedie's formula, (sqrt(a) original - noisy) / (1 - a)."""
+    """Return grad log p_t by Tweedie's formula, (sqrt(a) original - noisy) / (1 - a).
+
+    Examples:
+        >>> one = torch.ones(1)
+        >>> score_from_original_sample(one, 2 * one, torch.tensor(0.25))
+        tensor([-2.])
+    """
     variance = (1 - alpha_cumprod).clamp_min(torch.finfo(noisy.dtype).eps)
     return (alpha_cumprod.sqrt() * original - noisy) / variance
 

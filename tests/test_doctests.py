@@ -1,0 +1,21 @@
+"""The examples in docstrings of pure modules."""
+
+import doctest
+from importlib import import_module
+
+import pytest
+
+
+@pytest.mark.parametrize(
+    'name',
+    [
+        'apis.tiling',
+        'escaping',
+        'evaluation.functional',
+        'models.diffiml.noise_schedule',
+        'models.edges',
+    ],
+)
+def test_examples_are_right(name):
+    failed, attempted = doctest.testmod(import_module(f'diffiml_plugin.{name}'))
+    assert attempted and not failed
