@@ -133,10 +133,19 @@ def test_uploads_are_removed_in_the_end(number, status, run_env, tmp_path):
         port = free.getsockname()[1]
     command = [sys.executable, '-m', 'diffiml_plugin', 'serve', '--port', str(port)]
     env = run_env | {'TMPDIR': str(tmp_path), 'PYTHONUNBUFFERED': '1'}
-    with subprocess.Popen(command, stdout=subprocess.PIPE, env=env, text=True) as process:
-        said = process.stdout.readline()
-        assert 'listens on' in said
-        assert list(tmp_path.glob('diffiml-web-*'))
-        process.send_signal(number)
-        assert process.wait(20) == status
+    with subprocess.Popen(
+        command,
+        stdout=subprocess.PIPE,
+        env=env,
+        text=True,
+        # Under nohup, the server would ignore it.
+        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+    ) as process:
+        try:
+            assert 'listens on' in process.stdout.readline()
+            assert list(tmp_path.glob('diffiml-web-*'))
+            process.send_signal(number)
+            assert process.wait(20) == status
+        finally:
+            process.kill()
     assert not list(tmp_path.glob('diffiml-web-*'))
