@@ -298,7 +298,7 @@ def test_tools_take_python_configs_alone(tmp_path, run_tool):
 
 
 def test_what_can_be_saved_can_be_checked(release):
-    check_model(release['segmentor'], release['test_pipeline'], 'release')
+    assert check_model(release['segmentor'], release['test_pipeline'], 'release') is None
 
 
 @pytest.mark.parametrize('fault', ['missing', 'extra', 'shape', 'nan'])

@@ -54,7 +54,7 @@ def test_one_call_for_each_size_and_the_order_of_the_batch():
     assert found == [f'seen {name}' for name in 'abcde']
     assert [len(call) for call in calls] == [2, 2, 1]
     assert all(len(set(call)) == 1 for call in calls)
-    # What is one tensor already, and what is no batch of images, is left as it is.
+    # What is one tensor already, or not a batch of images, is left as it is.
     whole = dict(inputs=torch.stack(inputs[::2][:2]), data_samples=list('ac'))
     assert predict_by_size(step, whole) == ['seen a', 'seen c']
 
