@@ -1,8 +1,7 @@
 """Look for faults in data sets: ``python tools/check_dataset.py CONFIG_OR_FOLDER ...``.
 
-A folder of this machine holds Tp/, Gt/ and optionally Au/. Of a config, all data sets are checked,
-and the test and validation images are compared with those of training: by content, and by a
-perceptual hash.
+A folder holds Tp/, Gt/ and optionally Au/. Of a config, all data sets are checked, and the test and
+validation images are compared with the training images, by content and by a perceptual hash.
 """
 
 import argparse
@@ -36,13 +35,17 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('source', nargs='+', type=Path, help='config or folder')
+    parser.add_argument('source', nargs='+', type=Path, help='config, or folder of a data set')
     parser.add_argument(
-        '--train', type=Path, help='folder of training images to compare folders with'
+        '--train', type=Path, help='folder of training images with which folders are compared'
     )
-    parser.add_argument('--inverted', action='store_true', help='black is tampered (folders)')
+    parser.add_argument(
+        '--inverted', action='store_true', help='black is tampered in the masks of the folders'
+    )
     parser.add_argument('--json', type=Path, help='write all findings to this file')
-    parser.add_argument('--show', type=int, default=10, help='examples printed of each kind')
+    parser.add_argument(
+        '--show', type=int, default=10, help='number of examples to print for each kind of fault'
+    )
     return parser.parse_args()
 
 

@@ -1,9 +1,9 @@
-"""Train and test several models alike and write a report.
+"""Train and test several models in the same way and write a report.
 
     diffiml compare configs/experiments/demo.py
 
-Whatever is finished is not repeated: an interrupted run resumes, and models, seeds, sets and
-perturbations can be added. A model that fails does not stop the others; its row says why.
+Finished jobs are not repeated: an interrupted run resumes, and models, seeds, test sets and
+perturbations can be added. A model that fails does not stop the others; its row gives the reason.
 """
 
 import argparse
@@ -23,15 +23,32 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('benchmark', type=Path, help='config with models')
-    parser.add_argument('--out', type=Path, help='default: work_dirs/benchmarks/<name>')
-    parser.add_argument('--seeds', type=int, nargs='+', help="default: the benchmark's")
-    parser.add_argument('--only', nargs='+', metavar='MODEL', help='rows beside the reference')
-    parser.add_argument('--devices', nargs='+', help='such as cuda:0; default: all, else the CPU')
     parser.add_argument(
-        '--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'), help='for the FLOPs'
+        'benchmark', type=Path, help='benchmark file, such as configs/experiments/demo.py'
     )
-    parser.add_argument('--only-report', action='store_true', help='report what has been measured')
+    parser.add_argument(
+        '--out', type=Path, help='folder to write to (default: work_dirs/benchmarks/NAME)'
+    )
+    parser.add_argument(
+        '--seeds', type=int, nargs='+', help="seeds of training (default: the benchmark's)"
+    )
+    parser.add_argument(
+        '--only', nargs='+', metavar='MODEL', help='models to run with the reference (default: all)'
+    )
+    parser.add_argument(
+        '--devices', nargs='+', help='devices such as cuda:0 (default: all GPUs, or the CPU)'
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=(512, 512),
+        metavar=('H', 'W'),
+        help='size of the images for which FLOPs are counted',
+    )
+    parser.add_argument(
+        '--only-report', action='store_true', help='write the report from existing results only'
+    )
     return parser.parse_args(argv)
 
 

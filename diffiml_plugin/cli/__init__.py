@@ -42,7 +42,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         module.add_arguments(command)
         command.set_defaults(run=module.run)
     for name in PROGRAMS:
-        commands.add_parser(name, help=f'{name} models; see `diffiml {name} --help`')
+        commands.add_parser(name, help=f'{name.capitalize()} models; see `diffiml {name} --help`.')
     # A terminal's or file's encoding may lack what names of files hold.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):

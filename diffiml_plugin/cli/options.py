@@ -12,14 +12,14 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--model',
         metavar='PATH',
-        help='folder of DiffIMLPipeline.save_pretrained, or JSON or YAML config: data, from which '
-        'nothing is run; work dir of a training, or Python config: a program, use only those '
+        help='folder of DiffIMLPipeline.save_pretrained, or JSON or YAML config: data, nothing in '
+        'them is run; or work dir of a training, or Python config: programs, so use only those '
         'that you trust (default: the small model that comes with the package)',
     )
     parser.add_argument(
         '--weights',
         metavar='FILE',
-        help='checkpoint; a config file needs one. An https:// address is downloaded',
+        help='checkpoint, required for a config file; an https:// address is downloaded',
     )
     add_trust_argument(parser)
     parser.add_argument('--device', help="device such as 'cuda:0' (default: a GPU if there is one)")
@@ -54,5 +54,5 @@ def solver_settings(args: argparse.Namespace) -> dict[str, Any]:
 def whole_number(text: str) -> int:
     """Read a positive integer."""
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f'{text!r} must be a positive integer')
+        raise argparse.ArgumentTypeError(f'must be a positive integer, got {text!r}')
     return int(text)

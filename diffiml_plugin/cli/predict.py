@@ -1,9 +1,9 @@
-"""Find manipulated regions in images and write masks, probabilities and where they come from.
+"""Find manipulated regions in images and write masks, probabilities and their provenance.
 
-For each image NAME, OUT gets NAME.mask.png (0 and 255), NAME.probability.png (0 to 255) and, at
+For each image, the command writes NAME.mask.png (0 and 255), NAME.probability.png (0 to 255) and,
 last, NAME.json: score, share of tampered area, and the SHA-256 of image, weights, config and
-outputs. The PNG files carry the same provenance as text. Nothing is downloaded, unless --weights
-is an address.
+outputs. The PNG files hold the same provenance as text. Nothing is downloaded, unless --weights is
+an address.
 """
 
 import argparse
@@ -25,38 +25,53 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
-    add('images', nargs='+', help='files, folders, glob patterns')
+    add('images', nargs='+', help='image files, folders or glob patterns')
     add_model_arguments(parser)
-    add('--out', type=Path, default=Path('diffiml_out'), help='folder (default: %(default)s)')
-    add('--json', action='store_true', help='also write all findings to OUT/results.json')
-    add('--csv', action='store_true', help='also write all findings to OUT/results.csv')
+    add(
+        '--out',
+        type=Path,
+        default=Path('diffiml_out'),
+        help='folder to write to (default: %(default)s)',
+    )
+    add('--json', action='store_true', help='also write all results to OUT/results.json')
+    add('--csv', action='store_true', help='also write all results to OUT/results.csv')
     add(
         '--overlay',
         action='store_true',
         help='also write NAME.overlay.png (probability over the image) and NAME.strip.png '
-        '(labelled pictures of all maps)',
+        '(labeled pictures of all maps)',
     )
     add(
         '--trajectory',
         action='store_true',
-        help='also write NAME.trajectory.gif and .png: from noise to mask (with several --steps)',
+        help='also write NAME.trajectory.gif and .png: from noise to mask (needs several --steps)',
     )
     add(
         '--tile',
         type=_tile,
         default='auto',
         metavar='PIXELS',
-        help="side of the tiles that large images are cut into, 'none' for whole images "
+        help="side of the tiles that large images are cut into; 'none': whole images "
         '(default: 1024 above 2 megapixels)',
     )
-    add('--overlap', type=int, metavar='PIXELS', help='overlap of tiles (default: 1/4)')
-    add('--max-size', type=whole_number, metavar='PIXELS', help='reduce larger images to this side')
+    add(
+        '--overlap',
+        type=int,
+        metavar='PIXELS',
+        help='overlap of tiles (default: a quarter of the tile)',
+    )
+    add(
+        '--max-size',
+        type=whole_number,
+        metavar='PIXELS',
+        help='longest side; larger images are shrunk to it',
+    )
     add(
         '--batch-size',
         type=whole_number,
         default=1,
         metavar='N',
-        help='largest number of images or tiles at once (default: %(default)s)',
+        help='largest number of images or tiles in a batch (default: %(default)s)',
     )
     add_solver_arguments(parser)
     add(
@@ -68,8 +83,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add(
         '--skip-existing',
         action='store_true',
-        help='resume an interrupted run: skip images whose outputs exist, from the same image, '
-        'model and settings',
+        help='resume an interrupted run: skip images whose outputs already exist and come from '
+        'the same image, model and settings',
     )
 
 

@@ -14,15 +14,17 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--host',
         default='127.0.0.1',
-        help='address to listen on; any other lets other machines in (default: %(default)s)',
+        help='address to listen on; 0.0.0.0 gives other machines access (default: %(default)s)',
     )
-    parser.add_argument('--port', type=_port, default=7860, help='port (default: %(default)s)')
+    parser.add_argument(
+        '--port', type=_port, default=7860, help='port to listen on (default: %(default)s)'
+    )
     parser.add_argument(
         '--max-upload',
         type=whole_number,
         default=50,
         metavar='MB',
-        help='largest file (default: %(default)s)',
+        help='largest size of an uploaded file (default: %(default)s)',
     )
     parser.add_argument(
         '--allowed-host',
@@ -30,8 +32,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         action='append',
         default=[],
         metavar='NAME',
-        help='further name by which browsers reach the server, such as that of a proxy; may be '
-        'given several times (default: --host and the names of this machine itself)',
+        help='additional name under which browsers reach the server, such as that of a proxy; can '
+        'be given several times (--host and the names of this machine are always allowed)',
     )
 
 

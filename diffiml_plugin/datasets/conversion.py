@@ -177,7 +177,9 @@ def convert(
     )
     parser.add_argument('source', type=Path, help='folder of the unpacked download')
     parser.add_argument('out', type=Path, help='folder to write Tp/, Gt/ and Au/ to')
-    parser.add_argument('--link', action='store_true', help='link the images, do not copy them')
+    parser.add_argument(
+        '--link', action='store_true', help='link the images instead of copying them'
+    )
     for flag, settings in options:
         parser.add_argument(flag, **settings)
     args = vars(parser.parse_args())

@@ -56,8 +56,8 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
-        help='load checkpoints that hold more than weights and plain data, which can run any '
-        'program; only for files of people that you trust',
+        help='also load checkpoints that hold more than weights and plain data, which can run any '
+        'program; use it only for files from people that you trust',
     )
 
 

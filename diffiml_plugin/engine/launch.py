@@ -26,9 +26,9 @@ _SAFETY_HOOKS = (CheckWeightsHook, ResumeRandomStateHook, NonFiniteHook)
 def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the arguments that training and testing have in common."""
     parser.add_argument(
-        'config', help='config file; a config is a program: run only those that you trust'
+        'config', help='config file; a config is a program: run only configs that you trust'
     )
-    parser.add_argument('--work-dir', help='folder of logs and checkpoints')
+    parser.add_argument('--work-dir', help='folder for logs and checkpoints')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -29,28 +29,38 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser.add_argument(
         '--resume',
         action='store_true',
-        help='skip what is in --results already, of the same weights, settings and data',
+        help='skip conditions whose results are in --results already, if weights, settings and '
+        'data are the same',
     )
     parser.add_argument(
-        '--test-set', nargs='+', metavar='NAME=ROOT', help="default: the config's test sets"
+        '--test-set',
+        nargs='+',
+        metavar='NAME=ROOT',
+        help="names and folders of test sets (default: the config's)",
     )
     parser.add_argument(
         '--perturb',
         nargs='*',
         metavar='KIND=LEVEL,LEVEL',
-        help=f"also test perturbed images: {', '.join(GRID)}; without a value, the field's grid",
+        help=f"also test perturbed images: {', '.join(GRID)}; without a value: the field's grid",
     )
     parser.add_argument(
         '--show-worst',
         type=int,
         default=0,
         metavar='N',
-        help='draw the N images of lowest F1, and of highest, into --results',
+        help='draw the N images with the lowest F1, and those with the highest, into --results',
     )
     parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument('--tta', action='store_true', help="the config's tta_model and pipeline")
-    parser.add_argument('--amp', choices=list(AMP_TYPES), help='autocast to this type')
-    parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
+    parser.add_argument(
+        '--tta', action='store_true', help='test-time augmentation, as the config defines it'
+    )
+    parser.add_argument(
+        '--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision'
+    )
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the networks with torch.compile'
+    )
     args = parser.parse_args(argv)
     for option in ('show_worst', 'resume'):
         if getattr(args, option) and not args.results:

@@ -19,14 +19,14 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         '--resume',
         nargs='?',
         const='auto',
-        help="'auto' (or nothing): the latest checkpoint of the work dir; or a checkpoint's path",
+        help='resume from this checkpoint; without a value: from the latest one of the work dir',
     )
     parser.add_argument(
         '--amp',
         nargs='?',
         const='fp16',
         choices=list(AMP_TYPES),
-        help='automatic mixed precision, on a GPU; default: fp16',
+        help='automatic mixed precision on a GPU; without a value: fp16',
     )
     return parser.parse_args(argv)
 

@@ -207,7 +207,7 @@ def test_films_of_the_solver(run, images, tmp_path):
         (('predict', 'IMAGE', '--model', 'configs/diffiml/diffiml_demo.py'), 2, 'needs weights'),
         (('predict', 'IMAGE', '--device', 'gpu9'), 2, "device 'gpu9' cannot be used"),
         (('predict', 'IMAGE', '--tile', '3'), 2, 'at least 8'),
-        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: 'big' must be a positive integer"),
+        (('predict', 'IMAGE', '--tile', 'big'), 2, "--tile: must be a positive integer, got 'big'"),
         (('predict', 'IMAGE', '--threshold', '3'), 2, 'must lie in 0..1'),
         (('predict', 'IMAGE', '--steps', '0'), 2, 'must be a positive integer'),
         (('predict', 'IMAGE', '--out', 'IMAGE'), 2, 'is a file'),

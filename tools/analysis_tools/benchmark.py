@@ -3,9 +3,10 @@ r"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios
     python tools/analysis_tools/benchmark.py configs/segformer/segformer_mit-b3_casia.py \
         configs/diffiml_casia.py configs/diffiml_casia_published.py@flip
 
-Weights are random, nothing is downloaded. Latencies are taken in turns (A B C A B C ...), so that
-all rows see the same machine. Any mmseg config can be a row; with @flip it predicts the mirrored
-image as well, with @plain it runs without the config's AccelerationHook.
+Weights are random; nothing is downloaded. The models take turns (A B C A B C ...), so changes of
+the machine's load affect all of them. Any
+ mmseg config can be given; with @flip it also predicts the
+mirror image, with @plain it runs without the config's AccelerationHook.
 """
 
 import argparse
@@ -48,18 +49,33 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', nargs='+', help='one row each; CONFIG@flip, CONFIG@plain')
-    parser.add_argument('--shape', type=int, nargs=2, default=(512, 512), metavar=('H', 'W'))
-    parser.add_argument('--batch-size', type=int, default=1)
-    parser.add_argument('--rounds', type=int, default=5, help='timed runs of each model')
+    parser.add_argument(
+        'config', nargs='+', help='configs to compare; also CONFIG@flip, CONFIG@plain'
+    )
+    parser.add_argument(
+        '--shape',
+        type=int,
+        nargs=2,
+        default=(512, 512),
+        metavar=('H', 'W'),
+        help='size of the images',
+    )
+    parser.add_argument('--batch-size', type=int, default=1, help='number of images in a batch')
+    parser.add_argument('--rounds', type=int, default=5, help='number of timed runs of each model')
     parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument('--amp', choices=list(AMP_TYPES), help='autocast to this type')
-    parser.add_argument('--channels-last', action='store_true', help='layout of convolutions')
-    parser.add_argument('--compile', action='store_true', help='torch.compile the networks')
-    parser.add_argument('--profile', action='store_true', help='time by stage')
-    parser.add_argument('--train', action='store_true', help='also time a training iteration')
-    parser.add_argument('--json', type=Path)
-    parser.add_argument('--markdown', type=Path)
+    parser.add_argument(
+        '--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision'
+    )
+    parser.add_argument('--channels-last', action='store_true', help='use the channels-last layout')
+    parser.add_argument(
+        '--compile', action='store_true', help='compile the networks with torch.compile'
+    )
+    parser.add_argument(
+        '--profile', action='store_true', help='also measure the time of each stage'
+    )
+    parser.add_argument('--train', action='store_true', help='also measure a training iteration')
+    parser.add_argument('--json', type=Path, help='also write the table to this file')
+    parser.add_argument('--markdown', type=Path, help='also write the table to this file')
     parser.add_argument(
         '--cfg-options',
         nargs='+',

@@ -1,4 +1,4 @@
-"""Speed and memory of the evaluator, beside the same metrics by scikit-learn.
+"""Measure speed and memory of the evaluator and of the same metrics in scikit-learn.
 
 A few maps are scored over and over, as a stream of which nothing is kept; all settings are
 interleaved.
@@ -30,12 +30,12 @@ SETTINGS = {
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('--images', type=int, default=40, help='images per setting')
+    parser.add_argument('--images', type=int, default=40, help='number of images per setting')
     parser.add_argument('--size', type=int, default=1024, help='side of an image in pixels')
     parser.add_argument(
         '--only', choices=list(SETTINGS), nargs='+', default=list(SETTINGS), metavar='SETTING'
     )
-    parser.add_argument('--no-peer', action='store_true', help='leave scikit-learn out')
+    parser.add_argument('--no-peer', action='store_true', help='do not measure scikit-learn')
     return parser.parse_args()
 
 

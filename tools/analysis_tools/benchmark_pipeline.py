@@ -25,9 +25,9 @@ from diffiml_plugin.tables import print_table
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', type=Path)
-    parser.add_argument('--data-root', type=Path, help='folder with Tp/ and Gt/')
-    parser.add_argument('--images', type=int, default=200)
+    parser.add_argument('config', type=Path, help='config file')
+    parser.add_argument('--data-root', type=Path, help='folder with Tp/ and Gt/ to read')
+    parser.add_argument('--images', type=int, default=200, help='number of images')
     parser.add_argument('--side', type=int, default=1024, help='side of the JPEGs in pixels')
     return parser.parse_args()
 

@@ -3,10 +3,10 @@ r"""F1 against cost over solvers, steps, ensemble sizes and the flip, of trained
     python tools/analysis_tools/cost_curve.py configs/diffiml/diffiml_demo.py CKPT [CKPT ...] \
         --test-set seen=data/demo/test_seen unseen=data/demo/test_unseen
 
-Several checkpoints (seeds) are averaged. The encoder runs once for an image and once for its mirror
-image, whatever the number of settings. Every
-setting is compared with the published one of the same checkpoints, 8 'leading' DDIM steps, 5
-members and the flip merged by the maximum, by a paired bootstrap over images.
+Several checkpoints (seeds) are averaged. The encoder runs once per image and once per mirror image,
+whatever the number of settings. A paired bootstrap over images compares every setting with the
+published one for the same checkpoints: 8 'leading' DDIM steps, 5 members and the flip merged by the
+maximum.
 """
 
 import argparse
@@ -69,17 +69,29 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', type=Path)
-    parser.add_argument('checkpoint', nargs='+')
-    parser.add_argument('--test-set', nargs='+', metavar='NAME=ROOT', help="default: the config's")
-    parser.add_argument('--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS))
-    parser.add_argument('--steps', nargs='+', type=int, default=[1, 2, 4])
-    parser.add_argument('--members', nargs='+', type=int, default=[1, 2, 3, 5])
+    parser.add_argument('config', type=Path, help='config file')
+    parser.add_argument('checkpoint', nargs='+', help='checkpoints, one per seed')
     parser.add_argument(
-        '--noise-scales', nargs='+', type=float, default=[1.0], help='of the first latents'
+        '--test-set', nargs='+', metavar='NAME=ROOT', help="test sets (default: the config's)"
     )
-    parser.add_argument('--num', type=int, help='images of a set (default: all)')
-    parser.add_argument('--out', type=Path, default=Path('work_dirs/cost_curve'))
+    parser.add_argument(
+        '--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS), help='schedulers'
+    )
+    parser.add_argument('--steps', nargs='+', type=int, default=[1, 2, 4], help='numbers of steps')
+    parser.add_argument(
+        '--members', nargs='+', type=int, default=[1, 2, 3, 5], help='ensemble sizes'
+    )
+    parser.add_argument(
+        '--noise-scales',
+        nargs='+',
+        type=float,
+        default=[1.0],
+        help='scales of the noise that sampling starts from',
+    )
+    parser.add_argument('--num', type=int, help='number of images per set (default: all)')
+    parser.add_argument(
+        '--out', type=Path, default=Path('work_dirs/cost_curve'), help='folder to write to'
+    )
     add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.noise_scales) < 0:

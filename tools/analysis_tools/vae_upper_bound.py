@@ -1,4 +1,4 @@
-"""Encode and decode a data set's masks: the ceiling of any method in this latent space."""
+"""Encode and decode a data set's masks: an upper bound for any method in this latent space."""
 
 import argparse
 import math
@@ -29,11 +29,15 @@ METRICS = ('F1', 'IoU', 'boundary F1')
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('config', help='config of a mask VAE, or of a model with a DiffusionHead')
-    parser.add_argument('checkpoint', nargs='?', help="default: the config's own VAE weights")
     parser.add_argument(
-        '--data-root', help="folder of Tp/ and Gt/ instead of the test set's; original sizes"
+        'checkpoint', nargs='?', help="checkpoint (default: the config's own VAE weights)"
     )
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction)
+    parser.add_argument(
+        '--data-root', help='folder with Tp/ and Gt/ (default: the test set); masks keep their size'
+    )
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='changes of the config, as key=value'
+    )
     add_trust_argument(parser)
     return parser.parse_args()
 
@@ -99,7 +103,7 @@ def main() -> None:
         with loading(args.trust_checkpoint):
             load_weights(model, check_checkpoint(args.checkpoint), args.config)
     result = upper_bound(owner.vae.eval(), data, getattr(owner, 'codec', owner).edge_width)
-    print(f'Encode-decode ceiling over {result["images"]} tampered images')
+    print(f'Upper bound of encoding and decoding over {result["images"]} tampered images')
     print_table(
         [
             {'of': name} | dict(zip(METRICS, values, strict=True))

@@ -1,4 +1,4 @@
-"""IMD2020: a folder an original, with ``*_orig.*``, edits ``NAME.*`` and ``NAME_mask.png``."""
+"""IMD2020: one folder per original, with ``*_orig.*``, edits ``NAME.*`` and ``NAME_mask.png``."""
 
 from collections.abc import Iterator
 from pathlib import Path

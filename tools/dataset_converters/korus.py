@@ -1,7 +1,7 @@
 """Korus: ``tampered-realistic/*.TIF``, ``ground-truth/*.PNG`` and ``pristine/*.TIF`` per camera.
 
-The folders of the cameras lie in that of the download. Masks have three levels: whatever is not
-black is tampered.
+The download has one folder per camera. Masks have three levels: every pixel that is not black is
+tampered.
 """
 
 from collections.abc import Iterator

@@ -137,11 +137,14 @@ def expected_shapes(config: Path) -> dict[str, torch.Size]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path)
-    parser.add_argument('dst', type=Path)
-    parser.add_argument('--reverse', action='store_true', help='from our layout to theirs')
+    parser.add_argument('src', type=Path, help='checkpoint to read')
+    parser.add_argument('dst', type=Path, help='checkpoint to write')
+    parser.add_argument('--reverse', action='store_true', help='convert from our layout to theirs')
     parser.add_argument(
-        '--config', type=Path, default=PUBLISHED, help='of our model (default: the published one)'
+        '--config',
+        type=Path,
+        default=PUBLISHED,
+        help='config of our model (default: the published one)',
     )
     add_trust_argument(parser)
     return parser.parse_args()

@@ -13,7 +13,7 @@ PREFIX = 'vae.'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', type=Path)
+    parser.add_argument('checkpoint', type=Path, help='checkpoint of the mask VAE')
     parser.add_argument('out', type=Path, help='.safetensors file to write')
     add_trust_argument(parser)
     return parser.parse_args()

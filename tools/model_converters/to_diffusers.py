@@ -14,8 +14,8 @@ def parse_args() -> argparse.Namespace:
     parser.add_argument('config', help='config file')
     parser.add_argument('checkpoint', help='checkpoint file')
     parser.add_argument('out', type=Path, help='folder to write')
-    parser.add_argument('--half', action='store_true', help='store half precision: half the size')
-    parser.add_argument('--card', type=Path, help='Markdown text of the model card')
+    parser.add_argument('--half', action='store_true', help='store weights in half precision')
+    parser.add_argument('--card', type=Path, help='Markdown file with the text of the model card')
     parser.add_argument(
         '--results',
         nargs=2,

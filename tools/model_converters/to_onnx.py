@@ -1,10 +1,11 @@
 """Export a trained DiffIML to ONNX: encoder, one evaluation of the denoiser, decoder.
 
-`encoder.onnx` takes images, (B, 3, H, W) float32 RGB of 0..255 with sides that 8 divides, to the
-condition; `denoiser.onnx` takes latents, timesteps and condition to what the solver needs;
-`decoder.onnx` takes the first half of the clean latents to logits of the mask, the second to
-those of the edge. The solver between them is a few lines (docs/inference.md). Each file is run by
-onnxruntime and compared with PyTorch before the tool ends well.
+`encoder.onnx` turns images, (B, 3, H, W) float32 RGB of 0..255 with sides divisible by 8, into the
+condition; `denoiser.onnx` turns latents, timesteps and condition into the output that the solver
+needs; `decoder.onnx` turns the first half of the clean latents into logits of the mask, the second
+half into those of the edge. The solver between them is a few lines (docs/inference.md). The tool
+runs each file with onnxruntime and fails if it differs from PyTorch.
+
 """
 
 import argparse
@@ -74,7 +75,7 @@ def parse_args() -> argparse.Namespace:
         type=int,
         nargs=2,
         metavar=('H', 'W'),
-        help='of the images, if no other is needed; some backbones cannot be exported for all',
+        help='fixed size of the images; some backbones cannot be exported for all sizes',
     )
     add_trust_argument(parser)
     args = parser.parse_args()
