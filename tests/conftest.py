@@ -21,7 +21,7 @@ ROOT = Path(__file__).parents[1]
 @pytest.fixture(autouse=True)
 def _scope_and_folder(monkeypatch):
     monkeypatch.chdir(ROOT)
-    # A logger that a test made keeps that test's captured, later closed stream.
+    # A logger from an earlier test keeps that test's captured stream, which is closed by then.
     monkeypatch.setattr(logging, 'raiseExceptions', False)
     init_default_scope('mmseg')
     torch.manual_seed(0)
@@ -36,7 +36,7 @@ def demo_data(tmp_path_factory) -> Path:
 
 @pytest.fixture(scope='session')
 def run_env() -> dict[str, str]:
-    # One thread: the order of sums, and so the last digit, is then the same in every run.
+    # With one thread, the order of sums and so the last digit is the same in every run.
     return os.environ | {
         'OMP_NUM_THREADS': '1',
         'OMP_WAIT_POLICY': 'PASSIVE',

@@ -1,4 +1,4 @@
-"""The examples in docstrings of pure modules."""
+"""Examples in the docstrings of pure modules."""
 
 import doctest
 from importlib import import_module

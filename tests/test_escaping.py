@@ -16,7 +16,7 @@ from diffiml_plugin.escaping import csv_cell, printable, valid_text
         ('half\ud800', r'half\ud800'),
     ],
 )
-def test_names_are_shown_without_what_moves_a_terminal(name, shown):
+def test_names_are_shown_without_control_characters(name, shown):
     assert printable(name) == shown and shown.isprintable()
     valid_text(name).encode()
 

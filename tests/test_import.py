@@ -1,4 +1,4 @@
-"""Importing the package where OpenCV lacks a system library, as in slim containers."""
+"""Import of the package where OpenCV lacks a system library, as in slim containers."""
 
 import ast
 import subprocess
@@ -34,7 +34,7 @@ def test_commands_name_the_package_to_install(command, no_libgl):
     assert 'apt-get install libgl1 libglib2.0-0' in done.stderr
 
 
-def test_programs_may_catch_it_and_keep_their_own_tracebacks(no_libgl):
+def test_callers_may_catch_user_errors(no_libgl):
     done = subprocess.run(
         [sys.executable, '-c', CATCH], env=no_libgl, capture_output=True, text=True
     )
@@ -52,7 +52,7 @@ def test_tools_import_the_package_before_opencv(script):
             names += [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
             names.append(node.module)
-    # What imports OpenCV by itself; the rest of MMEngine does not.
+    # Packages that import OpenCV; the rest of MMEngine does not.
     needs = ('cv2', 'mmcv', 'mmseg', 'mmengine.runner', 'mmengine.visualization', 'diffiml_plugin')
     first = next(name for name in names if name.startswith(needs))
     assert first.startswith('diffiml_plugin') or first == 'mmseg.registry', first

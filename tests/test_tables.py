@@ -1,4 +1,4 @@
-"""One writer of tables."""
+"""The writers of tables."""
 
 import csv
 import math
@@ -12,7 +12,7 @@ def test_cells():
     assert [cell(v, 2) for v in (0.5, 3, 'x', None, math.nan)] == ['0.50', '3', 'x', '', '']
 
 
-def test_the_same_rows_everywhere(tmp_path, capsys):
+def test_all_writers_show_the_same_rows(tmp_path, capsys):
     assert markdown_table(ROWS, 2).splitlines() == [
         '| name | f1 | count | auc |', '| --- | --- | --- | --- |', r'| a\|b | 0.50 | 3 |  |',
         '| =c |  |  |  |',

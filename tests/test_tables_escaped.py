@@ -1,4 +1,4 @@
-"""Names of anybody's making in tables: they are shown, and change nothing around them."""
+"""Hostile names in tables: they are shown and do not affect the rest of the table."""
 
 import csv
 
@@ -50,7 +50,7 @@ def test_tables_of_a_report(tmp_path):
     environment = dict(command=f'python x {HOSTILE}')
     text = _templates().get_template('table.tex.j2').render(main=main, environment=environment)
     lines = text.splitlines()
-    # The comment is one line, and each row ends where it should.
+    # The comment is one line, and each row ends correctly.
     assert lines[0].startswith('% python x') and lines[1].startswith(r'\begin{tabular}')
     assert lines[5] == f'{latex_cell(HOSTILE)} & \\textbf{{0.5}} & \\textbf{{0.5}} \\\\'
     page = _templates().get_template('report.md.j2').render(
@@ -58,7 +58,7 @@ def test_tables_of_a_report(tmp_path):
         fairness=dict(flags=[(HOSTILE, HOSTILE)], models=[HOSTILE], fields=[]),
         pictures={HOSTILE: tmp_path / 'a (b)|c.jpg'},
     )  # fmt: skip
-    # Code may say anything but a line feed.
+    # Code may hold any character except a line feed.
     assert '<script>' not in page.split('\n```\n')[1] and '\x1b' not in page
     assert '(a%20%28b%29%7Cc.jpg)' in page
     rows = [line for line in page.splitlines() if line.startswith(f'| {markdown_cell(HOSTILE)}')]
@@ -78,7 +78,7 @@ def test_checker_shows_names_as_they_are_spelled(tmp_path, run_tool):
     assert r'a\x1b[31m\xff.png' in printed
 
 
-def test_an_image_is_found_again_by_its_cell(tmp_path):
+def test_an_image_can_be_found_by_its_cell(tmp_path):
     (tmp_path / 'Au').mkdir()
     (tmp_path / 'Au/a\n.png').touch()
     data = IMLDataset(data_root=str(tmp_path))

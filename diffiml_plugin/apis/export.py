@@ -54,7 +54,7 @@ class FolderExport:
         batch_size (int): Largest number of images, or tiles, that go through the model at once.
             Defaults to 1.
         overlay (bool): Whether to write NAME.overlay.png (probability over the image) and
-            NAME.strip.png (labelled pictures of all maps). Defaults to False.
+            NAME.strip.png (labeled pictures of all maps). Defaults to False.
         trajectory (bool): Whether to write NAME.trajectory.gif and .png (from noise to mask).
             Defaults to False.
         tables (Sequence[str]): Formats of the tables of all images, results.json and results.csv:

@@ -105,7 +105,7 @@ def png(array: np.ndarray, provenance: Mapping) -> bytes:
 
 
 def strip(prediction: Prediction) -> bytes:
-    """Draw image, overlay, probability, mask and what else there is, labelled, as a PNG."""
+    """Draw image, overlay, probability, mask and what else there is, labeled, as a PNG."""
     panels = {title: reduced(panel, _STRIP) for title, panel in prediction.panels().items()}
     label = f'score {prediction.score:.2f}\n{printable(prediction.name)[-28:]}'
     return _grid(list(panels.values()), list(panels), label, prediction.provenance)

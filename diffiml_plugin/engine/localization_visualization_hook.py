@@ -16,7 +16,7 @@ from ..visualization import draw_grid, panels_of
 
 @HOOKS.register_module()
 class LocalizationVisualizationHook(SegVisualizationHook):
-    """Draws image, ground truth, probability and what else a model gives in a labelled strip.
+    """Draws image, ground truth, probability and what else a model gives in a labeled strip.
 
     mmseg's own paints the mask over the image, which shows neither how sure the model is nor
     where its edge lies. Pictures go to the visualizer's backends: files, TensorBoard.

@@ -13,15 +13,15 @@ from matplotlib.figure import Figure
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
 MARKS = 'osD^vPX*'
 # Readable on white and on near black, since the page has either.
-_GREY = '#7d7d7d'
+_GRAY = '#7d7d7d'
 _STYLE = {
-    'text.color': _GREY,
-    'axes.labelcolor': _GREY,
-    'axes.edgecolor': _GREY,
-    'axes.titlecolor': _GREY,
-    'xtick.color': _GREY,
-    'ytick.color': _GREY,
-    'grid.color': _GREY,
+    'text.color': _GRAY,
+    'axes.labelcolor': _GRAY,
+    'axes.edgecolor': _GRAY,
+    'axes.titlecolor': _GRAY,
+    'xtick.color': _GRAY,
+    'ytick.color': _GRAY,
+    'grid.color': _GRAY,
     'grid.alpha': 0.3,
     'legend.framealpha': 0,
     'svg.fonttype': 'none',
@@ -117,7 +117,7 @@ def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path)
                 body.set_facecolor(color)
                 body.set_alpha(0.5)
             for key in ('cmeans', 'cmins', 'cmaxes', 'cbars'):
-                parts[key].set_color(_GREY)
+                parts[key].set_color(_GRAY)
             axis.set_xticks(range(1, len(models) + 1), list(models), rotation=20)
             axis.set_title(title)
         axes[0].set_ylabel("an image's pixel F1")
@@ -135,7 +135,7 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
     with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(sets), 4.0, 3.6)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
-            axis.plot([0, 1], [0, 1], color=_GREY, ls=':')
+            axis.plot([0, 1], [0, 1], color=_GRAY, ls=':')
             for name, color, mark in _styles(list(models)):
                 pixels, probability, tampered = models[name]
                 # A bin with few pixels says nothing.

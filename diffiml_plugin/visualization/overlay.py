@@ -5,13 +5,13 @@ import numpy as np
 from matplotlib import colormaps
 
 # Blue to yellow, and as bright as it is high: color-blind readers and gray printers see it too.
-COLOUR_MAP = 'cividis'
+COLOR_MAP = 'cividis'
 
 
 def color(values: np.ndarray, top: float = 1.0) -> np.ndarray:
-    """Colour an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
+    """Color an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
     # By table: matplotlib's own call makes (H, W, 4) doubles of it.
-    table = colormaps[COLOUR_MAP](np.arange(256), bytes=True)[:, :3]
+    table = colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
     levels = cv2.convertScaleAbs(np.clip(values, 0, top), alpha=255 / top)
     return table[levels]
 

@@ -7,7 +7,7 @@ from torch import nn
 
 
 class Brightness(nn.Module):
-    """Says of each pixel by itself that it is as tampered as it is bright."""
+    """Predicts each pixel's brightness as its probability of tampering."""
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
@@ -29,5 +29,5 @@ class Brightness(nn.Module):
 
 @pytest.fixture
 def brightness() -> type[nn.Module]:
-    """A module that knows its answer, with its config, as mmseg's ``init_model`` gives it."""
+    """A module with known predictions and its config, as mmseg's ``init_model`` returns it."""
     return Brightness

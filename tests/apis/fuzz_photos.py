@@ -26,7 +26,7 @@ from diffiml_plugin.errors import UserError
 
 
 def drawn(size: tuple[int, int] = (96, 64), seed: int = 0) -> Image.Image:
-    """Draw an image that no format stores in a few bytes."""
+    """Draw an image that no format can compress to a few bytes."""
     rng = np.random.default_rng(seed)
     image = Image.fromarray(rng.integers(0, 60, (*size[::-1], 3), dtype=np.uint8))
     draw = ImageDraw.Draw(image)
@@ -74,7 +74,7 @@ def _truncate(data: bytearray, rng: random.Random) -> None:
 
 
 def _lie(data: bytearray, rng: random.Random) -> None:
-    """Replace numbers of the header by large ones."""
+    """Replace numbers of the header with large ones."""
     for _ in range(rng.randint(1, 3)):
         place = rng.randrange(min(len(data) - 4, 300))
         value = rng.choice((0xFFFF, 0x7FFF, 0x4000, 0, 30000, 0xFFFFFFFF, 0x7FFFFFFF, 15000))
@@ -100,7 +100,7 @@ def _double(data: bytearray, rng: random.Random) -> None:
 
 
 def png(width: int, height: int, *chunks: bytes, bits: int = 8, color: int = 2) -> bytes:
-    """Write a PNG file of any size in the header with chunks of our own."""
+    """Write a PNG file with any size in its header and with the given chunks."""
     header = chunk(b'IHDR', struct.pack('>IIBBBBB', width, height, bits, color, 0, 0, 0))
     return b'\x89PNG\r\n\x1a\n' + header + b''.join(chunks) + chunk(b'IEND', b'')
 
@@ -112,7 +112,7 @@ def chunk(kind: bytes, content: bytes, fault: int = 0) -> bytes:
 
 
 def many_scans(count: int, size: tuple[int, int] = (2000, 1500)) -> bytes:
-    """Write a progressive JPEG whose last scan is there ``count`` times."""
+    """Write a progressive JPEG that repeats its last scan ``count`` times."""
     buffer = io.BytesIO()
     Image.new('L', size, 90).save(buffer, 'JPEG', progressive=True)
     data = buffer.getvalue()
@@ -121,7 +121,7 @@ def many_scans(count: int, size: tuple[int, int] = (2000, 1500)) -> bytes:
 
 
 def bombs() -> dict[str, bytes]:
-    """Write small files that promise much."""
+    """Write small files that claim to be large."""
     files = {}
     for side in (15_000, 65_000):
         pixel = chunk(b'IDAT', zlib.compress(b'\0' * 1000))
@@ -170,7 +170,7 @@ KINDS = dict(
 
 
 def files(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
-    """Make files, each kind of damage and format in turn."""
+    """Make files with each kind of damage and each format in turn."""
     rng = random.Random(seed)
     whole = list(encoded().items())
     for number in range(count):
@@ -182,7 +182,7 @@ def files(count: int, seed: int = 0) -> Iterator[tuple[str, bytes]]:
 
 
 def kind_of(reason: str) -> str:
-    """Leave out of a reason what is of one file."""
+    """Remove what belongs to a single file from a reason."""
     return re.sub(r'\d+', 'N', re.sub(r"^'[^']*' ", '', reason))[:70]
 
 

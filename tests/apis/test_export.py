@@ -1,4 +1,4 @@
-"""Folders of predictions, written from Python; the command's tests see the rest."""
+"""Folders of predictions, written from Python; tests/cli covers the rest."""
 
 import csv
 import json
@@ -21,9 +21,9 @@ def inferencer(brightness) -> Callable[..., DiffIMLInferencer]:
 
 @pytest.fixture
 def folder(tmp_path) -> Path:
-    """Three images of one grey each, and a text."""
-    for name, grey in dict(dark=10, grey=120, light=250).items():
-        Image.new('RGB', (12, 8), (grey, grey, grey)).save(tmp_path / f'{name}.png')
+    """Three images of one gray level each, and a text file."""
+    for name, gray in dict(dark=10, gray=120, light=250).items():
+        Image.new('RGB', (12, 8), (gray, gray, gray)).save(tmp_path / f'{name}.png')
     (tmp_path / 'text.png').write_text('not an image')
     return tmp_path
 
@@ -32,16 +32,16 @@ def test_files_records_and_tables(inferencer, folder, tmp_path):
     out, outcomes = tmp_path / 'out', {}
     export = FolderExport(inferencer(), folder, out, tables=('csv', 'json'), threshold=0.3)
     export.run(outcomes.__setitem__)
-    names = ['dark.png', 'grey.png', 'light.png']
+    names = ['dark.png', 'gray.png', 'light.png']
     assert list(export.records) == names and export.existing == 0
     assert [type(outcomes[name]) for name in names] == [Prediction] * 3
     assert [failure.name for failure in export.failures] == ['text.png']
     assert isinstance(outcomes['text.png'], Failure)
-    for name, grey in zip(names, (10, 120, 250), strict=True):
+    for name, gray in zip(names, (10, 120, 250), strict=True):
         probability, mask = (
             np.asarray(Image.open(out / f'{name}.{end}.png')) for end in ('probability', 'mask')
         )
-        assert (probability == grey).all() and (mask == 255 * (grey / 255 > 0.3)).all()
+        assert (probability == gray).all() and (mask == 255 * (gray / 255 > 0.3)).all()
         record = json.loads((out / f'{name}.json').read_text())
         assert record == export.records[name] and record['options'] == dict(threshold=0.3)
     results = json.loads((out / 'results.json').read_text())
@@ -55,20 +55,20 @@ def test_an_interrupted_run_is_resumed(inferencer, folder, tmp_path):
     out = tmp_path / 'out'
 
     def interrupted(name: str, _: Prediction) -> None:
-        if name == 'grey.png':
+        if name == 'gray.png':
             raise KeyboardInterrupt
 
     export = FolderExport(inferencer(), folder, out, tables=['csv'])
     with pytest.raises(KeyboardInterrupt):
         export.run(interrupted)
-    assert list(export.records) == ['dark.png', 'grey.png']
+    assert list(export.records) == ['dark.png', 'gray.png']
     assert len((out / 'results.csv').read_text().splitlines()) == 3
     predicted = []
     export = FolderExport(inferencer(), str(folder), str(out), skip_existing=True)
     export.run(lambda name, outcome: predicted.append(name))
     assert export.existing == 2 and len(export.left_out) == 4
     assert predicted == ['light.png', 'text.png'] and len(export.records) == 3
-    # A module of other weights, or another setting, is not the same.
+    # Other weights or another setting give other outputs.
     assert FolderExport(inferencer(0.5), folder, out, skip_existing=True).existing == 0
     assert FolderExport(inferencer(), folder, out, skip_existing=True, tile=16).existing == 0
     assert FolderExport(inferencer(), folder, out, skip_existing=True).existing == 3

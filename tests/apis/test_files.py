@@ -1,4 +1,4 @@
-"""Files that are written whole or not at all."""
+"""Files that are written completely or not at all."""
 
 import os
 
@@ -7,7 +7,7 @@ import pytest
 from diffiml_plugin.apis.files import write_atomically
 
 
-def test_a_write_that_fails_leaves_what_was_there(tmp_path, monkeypatch):
+def test_a_failed_write_keeps_the_earlier_file(tmp_path, monkeypatch):
     path = tmp_path / 'a.png'
     write_atomically(path, b'old')
 

@@ -37,7 +37,7 @@ def shipped() -> DiffIMLInferencer:
 
 @pytest.fixture(scope='module')
 def photo(demo_data) -> Path:
-    """A spliced image of the demo's test set, whose size is not square-rooted in any stride."""
+    """A spliced image of the demo's test set, whose sides are not multiples of any stride."""
     return sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0]
 
 
@@ -53,7 +53,7 @@ def assert_same(first: Prediction, second: Prediction, tolerance: float = 0) -> 
     assert abs(first.score - second.score) <= tolerance
 
 
-def test_the_shipped_model_finds_what_was_changed(shipped, demo_data):
+def test_the_shipped_model_finds_manipulated_regions(shipped, demo_data):
     scores = []
     for path in sorted((demo_data / 'test_seen/Tp').iterdir()):
         truth = cv2.imread(str(demo_data / f'test_seen/Gt/{path.stem}.png'), 0) > 127
@@ -77,7 +77,7 @@ def test_file_array_pillow_and_a_renamed_copy_give_the_same(shipped, photo, tmp_
     assert set(np.unique(reference.mask)) <= {0, 1} and reference.mask.dtype == np.uint8
 
 
-def test_it_is_the_segmentor_itself(shipped, photo):
+def test_predictions_equal_those_of_the_segmentor(shipped, photo):
     source = find_model()
     model, cfg = load_model(source.config, source.weights)
     data = dict(img_path=str(photo))
@@ -96,7 +96,7 @@ def test_it_is_the_segmentor_itself(shipped, photo):
     assert found.score == pytest.approx(sample.pred_score, abs=1e-5)
 
 
-def test_a_batch_changes_nothing_but_rounding(shipped, demo_data):
+def test_batch_size_changes_results_by_rounding_only(shipped, demo_data):
     folder = demo_data / 'test_seen'
     alone = shipped(folder / 'Tp')['predictions']
     together = shipped(folder / 'Tp', batch_size=4)['predictions']
@@ -120,7 +120,7 @@ def test_settings_of_the_solver_last_for_one_call(shipped, photo):
     assert low >= usual.mask.sum() >= high and low > high
 
 
-def test_provenance_is_of_this_input_and_these_weights(shipped, photo, tmp_path):
+def test_provenance_describes_input_and_weights(shipped, photo, tmp_path):
     found = one(shipped, photo).provenance
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
     assert found['input_sha256'] == hashlib.sha256(photo.read_bytes()).hexdigest()
@@ -128,7 +128,7 @@ def test_provenance_is_of_this_input_and_these_weights(shipped, photo, tmp_path)
     assert found['input'] == photo.name and str(photo.parent) not in json.dumps(found)
     record = one(shipped, photo).record()
     assert json.loads(json.dumps(record)) == record
-    # Another setting of the model is another config.
+    # A changed setting of the model changes the hash of the config.
     source = find_model()
     source.config.merge_from_dict({'model.decode_head.sampler.noise_scale': 0.5})
     other = DiffIMLInferencer(source.config, source.weights, 'cpu', show_progress=False)
@@ -138,7 +138,7 @@ def test_provenance_is_of_this_input_and_these_weights(shipped, photo, tmp_path)
 
 
 @pytest.mark.parametrize('size', [(1, 1), (1, 40), (3, 2), (7, 129), (31, 33), (9000, 100)])
-def test_pictures_of_any_size(shipped, size):
+def test_images_of_any_size(shipped, size):
     picture = np.random.default_rng(0).integers(0, 256, (*size, 3), dtype=np.uint8)
     found = one(shipped, picture)
     for name in ('probability', 'edge', 'uncertainty', 'mask'):
@@ -148,7 +148,7 @@ def test_pictures_of_any_size(shipped, size):
     assert found.overlay().shape == (*size, 3)
 
 
-def test_what_a_viewer_turns_is_turned(shipped, photo, tmp_path):
+def test_results_follow_exif_orientation(shipped, photo, tmp_path):
     image = Image.open(photo).convert('RGB').crop((0, 0, 120, 72))
     image.save(tmp_path / 'plain.png')
     exif = Image.Exif()
@@ -177,7 +177,7 @@ def test_tiles_of_a_pointwise_model_are_the_whole(bright, size):
     tiled = one(bright, picture, tile=64, overlap=20, batch_size=3)
     assert np.abs(tiled.probability - whole.probability).max() < 1e-6
     assert tiled.score == pytest.approx(whole.probability.max())
-    # Nothing larger than a tile goes through the model, and no more than asked for.
+    # The model gets nothing larger than a tile, and no larger batch than requested.
     assert max(n for n, *_ in bright.model.seen) <= 3
     assert max(max(shape) for _, _, *shape in bright.model.seen) <= 64
 
@@ -195,14 +195,14 @@ def test_tiles_of_the_shipped_model(shipped, demo_data):
     paths = sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[:2]
     photos = [cv2.resize(read_photo(path).pixels, (128, 128)) for path in paths]
     large = np.concatenate([np.concatenate(photos, 1), np.concatenate(photos[::-1], 1)])
-    # As large as the picture, a tile is the whole, noise and all.
+    # A tile of the image's size equals the whole image, with the same noise.
     assert_same(one(shipped, large, tile=256), one(shipped, large))
     tiled, whole = (one(shipped, large, tile=t, noise_scale=0.0) for t in (192, None))
     assert (tiled.mask == whole.mask).mean() > 0.9
     assert np.corrcoef(tiled.probability.ravel(), whole.probability.ravel())[0, 1] > 0.8
 
 
-def test_reduced_first_if_asked_to(bright):
+def test_large_images_are_shrunk_on_request(bright):
     picture = np.zeros((40, 90, 3), np.uint8)
     picture[:, 45:] = 255
     found = one(bright, picture, max_size=30)
@@ -229,7 +229,7 @@ def test_failures_come_in_their_place(bright, tmp_path):
         bright(sources)
 
 
-def test_a_model_that_fails_on_one_of_a_batch_gives_the_others(bright):
+def test_a_failing_image_does_not_affect_its_batch(bright):
     good, bad = np.full((20, 13, 3), 200, np.uint8), np.zeros((20, 13, 3), np.uint8)
     calls = []
 
@@ -245,7 +245,7 @@ def test_a_model_that_fails_on_one_of_a_batch_gives_the_others(bright):
     found = list(bright.stream([good, bad, good], batch_size=3))
     assert [type(f) for f in found] == [Prediction, Failure, Prediction]
     assert calls == [3, 1, 1, 1] and 'too dark' in found[1].reason
-    # One tile's fault is told once, of the image.
+    # The failure of one tile is reported once, for its image.
     tall = np.full((90, 13, 3), 200, np.uint8)
     tall[40:] = 0
     found = list(bright.stream([tall, good], tile=20, overlap=0))
@@ -295,7 +295,7 @@ def test_a_discriminative_model(random_checkpoint, photo):
 
 
 def test_a_two_channel_model_that_resizes(photo):
-    """mmseg's own parts alone: two channels, raw logits, a resize in the pipeline."""
+    """Only parts of mmseg: two channels, raw logits, a resize in the pipeline."""
     cfg = Config.fromfile('configs/twin/twin_demo.py')
     head = dict(
         type='FCNHead', in_channels=256, channels=16, num_convs=1, num_classes=2, in_index=3
@@ -336,7 +336,7 @@ def test_a_work_dir_holds_config_and_weights(random_checkpoint, photo, tmp_path)
         find_model(tmp_path)
 
 
-def test_what_is_no_model(tmp_path, random_checkpoint):
+def test_sources_that_are_not_models_are_refused(tmp_path, random_checkpoint):
     weights = random_checkpoint('configs/diffiml/diffiml_demo.py')
     with pytest.raises(UserError, match='neither a config file nor a folder'):
         find_model('nowhere')
@@ -404,7 +404,7 @@ def test_weights_of_an_address_are_downloaded_once(random_checkpoint, tmp_path, 
             find_model('configs/diffiml/diffiml_demo.py', f'{address}.gone')
         source = find_model('configs/diffiml/diffiml_demo.py', address)
     assert source.weights.read_bytes() == weights.read_bytes()
-    # The server is gone, and not needed any more.
+    # The server has stopped and is not needed again.
     found = DiffIMLInferencer('configs/diffiml/diffiml_demo.py', address, 'cpu')
     assert found.hashes['model_sha256'] == hashlib.sha256(weights.read_bytes()).hexdigest()
     assert [p.name for p in (tmp_path / 'hub/checkpoints').iterdir()] == [source.weights.name]
@@ -415,7 +415,7 @@ def test_the_trajectory_ends_in_the_prediction(shipped, photo):
     assert len(frames) == 5 and (image == one(shipped, photo).image).all()
     expected = one(shipped, photo, num_inference_steps=4, seed=2, ensemble_size=1)
     assert np.abs(frames[-1] - expected.probability).max() < 1e-5
-    # Each step comes nearer.
+    # Each step is closer to the result.
     away = [np.abs(frame - frames[-1]).mean() for frame in frames]
     assert away[0] > 2 * away[-2]
     large = np.zeros((700, 300, 3), np.uint8)
@@ -438,7 +438,7 @@ def test_overlays_show_the_image_where_nothing_is_found(shipped, photo):
 
 
 @pytest.mark.parametrize('field', ['seg_logits', 'uncertainty', 'pred_score'])
-def test_a_prediction_of_nan_is_a_failure_of_that_image(field, shipped, demo_data, monkeypatch):
+def test_a_prediction_of_nan_is_a_failure_of_its_image(field, shipped, demo_data, monkeypatch):
     photos = sorted((demo_data / 'test_seen/Au').iterdir())[:1]
     photos += sorted((demo_data / 'test_seen/Tp').iterdir())[:2]
     original, calls = type(shipped.model).test_step, []

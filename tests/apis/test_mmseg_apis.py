@@ -1,4 +1,4 @@
-"""mmseg's own inference, unchanged, on our configs; and that our ways in agree with it."""
+"""mmseg's own inference, unchanged, on our configs, against our interfaces."""
 
 from pathlib import Path
 
@@ -42,7 +42,7 @@ def images(demo_data) -> list[str]:
 
 @pytest.fixture(scope='module')
 def tested(demo_data, checkpoint, tmp_path_factory) -> dict[str, Tensor]:
-    """What testing predicts, by file."""
+    """Predictions of testing, by file."""
     predicted = {}
 
     class Keep(Hook):
@@ -68,8 +68,8 @@ def test_inference_model(checkpoint, images, tested):
     assert torch.equal(inference_model(model, pixels).seg_logits.data, tested[images[0]])
 
 
-def test_every_way_in_gives_the_mask_of_testing(checkpoint, images, tested):
-    """By noise of the pixels: the same image and test pipeline give the same map everywhere."""
+def test_every_interface_gives_the_mask_of_testing(checkpoint, images, tested):
+    """The same image and test pipeline give the same map everywhere."""
     module = init_model(CONFIG, checkpoint, device='cpu')
     inferencers = (
         DiffIMLInferencer(CONFIG, checkpoint, 'cpu'),

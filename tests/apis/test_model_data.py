@@ -1,4 +1,4 @@
-"""Folders and configs of strangers: data, from which nothing is run."""
+"""Folders and configs from strangers: data, nothing of which is run."""
 
 import copy
 import json
@@ -41,7 +41,7 @@ def rewrite(path: Path, change) -> None:
 
 
 def put(place: str, value):
-    """Return a change of a config that sets a dotted place."""
+    """Return a function that sets a dotted key of a config."""
 
     def change(content):
         *path, last = [int(k) if k.isdecimal() else k for k in place.split('.')]
@@ -116,7 +116,7 @@ def no_side_effects(monkeypatch, tmp_path):
 
 
 @pytest.mark.parametrize('number', range(len(HOSTILE)))
-def test_a_config_of_data_names_components_alone(number, folder, no_side_effects):
+def test_a_config_of_data_may_name_registered_components_only(number, folder, no_side_effects):
     rewrite(folder / 'model/config.json', HOSTILE[number])
     for read in (find_model, DiffIMLPipeline.from_pretrained):
         with pytest.raises(UserError) as refusal:
@@ -142,7 +142,7 @@ def test_a_config_of_data_names_components_alone(number, folder, no_side_effects
         lambda content: content.pop('model'),
     ],
 )
-def test_an_index_names_the_two_classes_alone(change, folder, no_side_effects):
+def test_an_index_may_name_the_two_classes_only(change, folder, no_side_effects):
     (folder / 'evil.py').unlink(missing_ok=True)
     rewrite(folder / 'model_index.json', change)
     for read in (find_model, DiffIMLPipeline.from_pretrained):
@@ -188,7 +188,7 @@ def test_files_that_are_not_json(name, text, folder):
 
 
 def shard(folder: Path) -> Path:
-    """Split the weights in two files; return their index."""
+    """Split the weights into two files; return their index."""
     whole = folder / 'model/diffusion_pytorch_model.safetensors'
     state = load_file(whole)
     names = sorted(state)
@@ -220,7 +220,7 @@ def test_weights_in_several_files(folder):
     'name', ['../../secret.safetensors', '/tmp/secret.safetensors', '..', 'a/b.safetensors',
              'x.bin', 7, 'linked.safetensors', 'gone.safetensors', '.hidden.safetensors'],
 )  # fmt: skip
-def test_an_index_names_files_beside_it_alone(name, folder, tmp_path):
+def test_an_index_may_name_files_beside_it_only(name, folder, tmp_path):
     index = shard(folder)
     save_file(dict(secret=torch.zeros(1)), tmp_path / 'secret.safetensors')
     (folder / 'model/linked.safetensors').symlink_to(tmp_path / 'secret.safetensors')
@@ -264,7 +264,7 @@ def whole_config(release) -> dict:
 def test_a_config_file_of_data(suffix, release, tmp_path):
     path, weights = tmp_path / f'c.{suffix}', RELEASE / 'model/diffusion_pytorch_model.safetensors'
     config = Config(whole_config(release))
-    # What else is in it, such as imports, is not looked at.
+    # Other content, such as imports, is ignored.
     config.custom_imports = dict(imports=['antigravity'])
     config.dump(path)
     found = DiffIMLInferencer(path, weights, 'cpu', show_progress=False)
@@ -291,13 +291,13 @@ def test_config_files_run_nothing(name, text, tmp_path, no_side_effects):
         find_model(tmp_path / name, 'x.pth')
 
 
-def test_tools_take_python_configs_alone(tmp_path, run_tool):
+def test_tools_accept_python_configs_only(tmp_path, run_tool):
     (tmp_path / 'c.yaml').write_text('!!python/object/apply:os.system ["touch marker"]')
     printed = run_tool('tools/train.py', tmp_path / 'c.yaml', status=1)
     assert 'must be a Python file' in printed
 
 
-def test_what_can_be_saved_can_be_checked(release):
+def test_saved_models_pass_the_check(release):
     assert check_model(release['segmentor'], release['test_pipeline'], 'release') is None
 
 

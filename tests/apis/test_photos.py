@@ -1,4 +1,4 @@
-"""Reading of what users hand over, against Pillow."""
+"""Reading of users' files, against Pillow."""
 
 import errno
 import hashlib
@@ -49,7 +49,7 @@ def test_a_file_an_array_and_a_pillow_image_are_the_same(tmp_path, rgb):
     for photo in photos:
         assert (photo.pixels[..., ::-1] == rgb).all()
     assert photos[0].sha256 == hashlib.sha256(path.read_bytes()).hexdigest()
-    # Another shape of the same bytes is another picture.
+    # The same bytes in another shape are another image.
     assert read_photo(rgb.reshape(21, 13, 3)).sha256 != photos[-1].sha256
 
 
@@ -60,7 +60,7 @@ def test_results_are_turned_as_viewers_turn_the_photograph(tmp_path, rgb, orient
     exif[274] = orientation
     Image.fromarray(rgb).save(path, exif=exif)
     photo = read_photo(path)
-    # As stored, for the model; turned, for people.
+    # The model gets the pixels as stored; people see them rotated.
     assert (photo.pixels[..., ::-1] == rgb).all()
     assert photo.orientation == orientation
     shown = np.asarray(ImageOps.exif_transpose(Image.open(path)))
@@ -70,7 +70,7 @@ def test_results_are_turned_as_viewers_turn_the_photograph(tmp_path, rgb, orient
 
 
 @pytest.mark.parametrize('mode', ['L', 'LA', 'RGBA', 'P', 'CMYK', '1'])
-def test_pictures_of_all_modes_are_read_as_pillow_shows_them(tmp_path, rgb, mode):
+def test_images_of_all_modes_are_read_as_pillow_shows_them(tmp_path, rgb, mode):
     image = Image.fromarray(rgb).convert(mode)
     path = tmp_path / ('a.tif' if mode == 'CMYK' else 'a.png')
     image.save(path)
@@ -87,7 +87,7 @@ def test_sixteen_bits_keep_their_upper_eight(tmp_path):
         assert np.abs(photo.pixels[..., 0].astype(int) - deep // 257).max() <= 1
 
 
-def test_a_first_frame_stands_for_an_animation(tmp_path, rgb):
+def test_the_first_frame_of_an_animation_is_used(tmp_path, rgb):
     frames = [Image.fromarray(rgb).quantize(), Image.fromarray(255 - rgb).quantize()]
     path = tmp_path / 'a.gif'
     frames[0].save(path, save_all=True, append_images=frames[1:])
@@ -95,7 +95,7 @@ def test_a_first_frame_stands_for_an_animation(tmp_path, rgb):
     assert np.abs(read_photo(path).pixels[..., ::-1] - shown).max() <= 1
 
 
-def test_damaged_files_are_refused_by_their_name_alone(tmp_path, rgb):
+def test_damaged_files_are_refused_with_their_name(tmp_path, rgb):
     large = np.random.default_rng(1).integers(0, 256, (64, 64, 3), dtype=np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(large).save(buffer, 'JPEG')
@@ -117,13 +117,13 @@ def test_damaged_files_are_refused_by_their_name_alone(tmp_path, rgb):
         with pytest.raises(UserError, match=words) as caught:
             read_photo(tmp_path / name)
         assert f"'{name}'" in str(caught.value)
-        # It may be shown to somebody who must not know where the file lies.
+        # The message may be shown to people who must not see the file's path.
         assert str(tmp_path) not in str(caught.value)
     with pytest.raises(UserError, match="'gone.png' does not exist"):
         read_photo(tmp_path / 'gone.png')
 
 
-def test_what_claims_too_many_pixels_is_not_decoded(tmp_path):
+def test_files_that_claim_too_many_pixels_are_not_decoded(tmp_path):
     path = tmp_path / 'bomb.png'
     Image.new('1', (20_000, 15_000)).save(path)
     assert path.stat().st_size < 100_000
@@ -145,7 +145,7 @@ def test_what_claims_too_many_pixels_is_not_decoded(tmp_path):
         (3, "'int' is not an image"),
     ],
 )
-def test_what_is_no_image_is_refused(array, words):
+def test_files_that_are_not_images_are_refused(array, words):
     with pytest.raises(UserError, match=words):
         read_photo(array)
 
@@ -181,7 +181,7 @@ def test_reduced_keeps_the_ratio_and_at_least_a_pixel():
     assert reduced(small, 5) is small and reduced(small, None) is small
 
 
-# Greys of 0..255, as the field's own oracle of scaling.
+# Gray levels of 0..255 are the oracle of the scaling.
 _RAMP = np.arange(256).reshape(16, 16)
 _SHARE = _RAMP / 255
 
@@ -242,7 +242,7 @@ def test_values_of_an_unknown_range_are_refused(tmp_path, values, words):
             read_photo(image)
 
 
-def test_thirty_two_bit_colors_are_refused_by_their_kind(tmp_path):
+def test_colors_of_32_bits_are_refused(tmp_path):
     path = tmp_path / 'deep.tif'
     tifffile.imwrite(path, np.zeros((4, 4, 3), 'f4'), photometric='rgb')
     with pytest.raises(UserError, match='unsupported TIFF file: its kind of samples is unknown'):
@@ -261,7 +261,7 @@ def _with_segment(data: bytes, marker: int, content: bytes) -> bytes:
     return data[:2] + struct.pack('>BBH', 0xFF, marker, len(content) + 2) + content + data[2:]
 
 
-def test_bad_metadata_never_refuses_good_pixels(tmp_path):
+def test_images_with_bad_metadata_are_read(tmp_path):
     image = drawn()
     png, jpeg = (_encoded(image, kind) for kind in ('PNG', 'JPEG'))
     text = zlib.compress(b'x' * 5_000_000)
@@ -275,7 +275,7 @@ def test_bad_metadata_never_refuses_good_pixels(tmp_path):
         animation=chunk(b'acTL', b'\0'),
     )
     files = {f'{name}.png': png[:33] + one + png[33:] for name, one in chunks.items()}
-    # Behind the pixels, too.
+    # Also behind the pixels.
     files |= {f'{name}_late.png': png[:-12] + one + png[-12:] for name, one in chunks.items()}
     segments = [
         (0xE0, b'JFIF\0'), (0xE1, b'Exif\0\0nothing'), (0xE1, b'Exif\0\0II*\0\xff\xff\xff\xff'),
@@ -297,13 +297,13 @@ def _encoded(image: Image.Image, kind: str, **options) -> bytes:
     return buffer.getvalue()
 
 
-def test_damaged_pixels_are_refused_where_metadata_is_good(tmp_path):
+def test_damaged_pixels_are_refused(tmp_path):
     png, jpeg = (_encoded(drawn(), kind) for kind in ('PNG', 'JPEG'))
     place = png.index(b'IDAT') + 5000
     cases = {
-        # Pillow and OpenCV alike fill it with grey.
+        # Pillow and OpenCV both fill the missing part with gray.
         'ended.jpg': (jpeg[: len(jpeg) // 2] + b'\xff\xd9', 'premature end of data segment'),
-        # All rows are there, and OpenCV alone says no.
+        # All rows are present; only OpenCV reports the fault.
         'sum.png': (png[:-13] + bytes([png[-13] ^ 1]) + png[-12:], "wrong checksum of 'IDAT'"),
         'flip.png': (png[:place] + bytes([png[place] ^ 1]) + png[place + 1 :], 'is damaged'),
     }
@@ -313,7 +313,7 @@ def test_damaged_pixels_are_refused_where_metadata_is_good(tmp_path):
             read_photo(tmp_path / name)
 
 
-def test_what_is_not_a_file_with_pixels_says_what_it_is(tmp_path):
+def test_unreadable_formats_are_named(tmp_path):
     os.mkfifo(tmp_path / 'a.png')
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / 's'))
@@ -328,7 +328,7 @@ def test_what_is_not_a_file_with_pixels_says_what_it_is(tmp_path):
         'a.cr2': b'II*\0\x10\0\0\0CR\2\0',
     }.items():
         (tmp_path / name).write_bytes(data)
-    # As a camera's: the first image is a thumbnail.
+    # As in a camera's file, the first image is a thumbnail.
     tifffile.imwrite(tmp_path / 'a.nef', np.zeros((8, 8), 'u1'), subfiletype=1)
     for name, words in {
         'a.png': 'a named pipe', 's': 'a socket', '/dev/zero': 'a device', 'folder.jpg': 'a folder',
@@ -345,7 +345,7 @@ def test_folders_are_entered_once_and_images_listed_once(tmp_path, rgb):
     for name in ('a.png', 'sub/b.png', 'sub/deep/c.png'):
         (folder / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(rgb).save(folder / name)
-    # Two loops: what follows links through all ways never ends.
+    # Two loops: following links along all paths would never end.
     (folder / 'sub/up').symlink_to('..')
     (folder / 'sub/deep/up').symlink_to('../..')
     (folder / 'other').symlink_to('sub')
@@ -360,7 +360,7 @@ def test_folders_are_entered_once_and_images_listed_once(tmp_path, rgb):
     assert len(list(find_photos(overlapping))) == 4
 
 
-def test_what_cannot_be_read_is_listed(tmp_path, rgb, monkeypatch):
+def test_unreadable_inputs_are_listed(tmp_path, rgb, monkeypatch):
     Image.fromarray(rgb).save(tmp_path / 'a.png')
     for name in ('b.heic', 'c.NEF'):
         (tmp_path / name).write_bytes(b'')
@@ -370,7 +370,7 @@ def test_what_cannot_be_read_is_listed(tmp_path, rgb, monkeypatch):
     scan = os.scandir
 
     def closed(path: Path):
-        # The tests may be run by one whom no permission stops.
+        # The tests may be run by a user whom no permission restricts.
         if Path(path).name == 'closed':
             raise PermissionError(errno.EACCES, 'Permission denied', str(path))
         return scan(path)
@@ -382,7 +382,7 @@ def test_what_cannot_be_read_is_listed(tmp_path, rgb, monkeypatch):
         read_photo(found['closed'])
 
 
-def test_outputs_are_known_by_what_they_hold(tmp_path, rgb):
+def test_outputs_are_recognized_by_their_provenance(tmp_path, rgb):
     provenance = dict(input='a.png', input_sha256='0')
     outputs = {
         'a.png.mask.png': files.png(rgb, provenance),
@@ -400,7 +400,7 @@ def test_outputs_are_known_by_what_they_hold(tmp_path, rgb):
     assert {path.name for path in left_out} == set(outputs)
 
 
-def test_small_files_cannot_promise_much(tmp_path):
+def test_small_files_cannot_claim_many_pixels(tmp_path):
     decoder = Decoder()
     for name, data in bombs().items():
         (tmp_path / name).write_bytes(data)
@@ -434,13 +434,13 @@ def test_a_decoder_is_stopped_and_replaced(tmp_path, rgb):
     decoder = Decoder(seconds=5)
     assert (read(decoder, good)[..., ::-1] == rgb).all()
     first = decoder._process.pid
-    # Neither torch nor this package.
+    # It imports neither torch nor this package.
     assert 'torch' not in Path(f'/proc/{first}/maps').read_text()
     os.kill(first, signal.SIGKILL)
     with pytest.raises(DecodingError, match='SIGKILL'):
         read(decoder, good)
     assert (read(decoder, good)[..., ::-1] == rgb).all()
-    # What pixels add does not help one that has to do with less than it starts with.
+    # The budget per pixel cannot help a process whose budget is below its initial size.
     tight = Decoder(memory=-700_000_000)
     with pytest.raises(DecodingError, match='memory'):
         read(tight, large)
@@ -456,7 +456,7 @@ def test_a_decoder_is_stopped_and_replaced(tmp_path, rgb):
 
 
 def test_fuzzed_files_are_read_or_refused(tmp_path):
-    """Never anything else; ``fuzz_photos.py`` does it at length."""
+    """Nothing else may happen; ``fuzz_photos.py`` runs more of these files."""
     for name, data in fuzz_photos.files(160, seed=3):
         path = tmp_path / name
         path.write_bytes(data)

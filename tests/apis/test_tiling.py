@@ -1,4 +1,4 @@
-"""Tiles against the whole."""
+"""Predictions of tiles against those of the whole image."""
 
 import itertools
 
@@ -25,12 +25,12 @@ def test_tiles_of_a_picture_add_up_to_it(shape, size, overlap):
     assert all(width >= overlap for width in shared)
 
 
-def test_between_tiles_that_differ_there_is_no_step():
+def test_tiles_are_blended_without_steps():
     total = np.zeros((1, 200))
     for number, tile in enumerate(make_tiles((1, 200), 80, 40)):
         tile.add(total, np.full((1, 80), float(number)))
     steps = np.abs(np.diff(total[0]))
-    # From 0 to 3 over three overlaps of 40 pixels: a fortieth a pixel.
+    # From 0 to 3 over three overlaps of 40 pixels: 1/40 per pixel.
     assert total.min() == 0 and total.max() == 3 and steps.max() < 1.01 / 40
 
 

@@ -1,4 +1,4 @@
-"""Comparison of models, from the config to the page."""
+"""Comparison of models, from the config to the report."""
 
 import csv
 import io
@@ -34,7 +34,7 @@ def write(path, **keys):
 
 @pytest.fixture(scope='module')
 def comparison(tmp_path_factory, demo_data, random_checkpoint):
-    """A benchmark of a given model, one to train, one with its weights and one that fails."""
+    """A benchmark of a given model, one to train, one that uses its weights, and one that fails."""
     folder = tmp_path_factory.mktemp('comparison')
     sets = {name: str(demo_data / f'test_{name}') for name in ('seen', 'unseen')}
     short = {
@@ -67,7 +67,7 @@ def comparison(tmp_path_factory, demo_data, random_checkpoint):
 
 
 def run_in_process(words, log, device):
-    """Run a job without the seconds that a new process imports."""
+    """Run a job in this process, without the time that a new process needs for imports."""
     with log.open('w') as file, redirect_stdout(file), redirect_stderr(file):
         code = cli.main([str(word) for word in words])
     if code:
@@ -76,7 +76,7 @@ def run_in_process(words, log, device):
 
 @pytest.fixture(scope='module')
 def finished(comparison):
-    """What the command printed, its training in a process of its own, and its status."""
+    """Output and status of the command, whose training runs in a separate process."""
     folder, config = comparison
     printed, status, real = io.StringIO(), 0, jobs.run_command
 
@@ -96,7 +96,7 @@ def finished(comparison):
 
 @pytest.fixture
 def asked(finished, monkeypatch):
-    """Run jobs in this process and write no report; return what was asked for."""
+    """Run jobs in this process without a report; return the requested jobs."""
     words = []
     monkeypatch.setattr(compare, 'write_report', lambda results, *_: results.out)
     monkeypatch.setattr(jobs, 'run_command', lambda *a: (words.append(a[0]), run_in_process(*a)))
@@ -114,7 +114,7 @@ def test_a_failing_model_does_not_stop_the_others(finished):
     )
     page = (out / 'report' / 'report.html').read_text()
     assert 'none.pth&#39; does not exist' in page
-    # One file is all: nothing is loaded from elsewhere.
+    # The page is a single file that loads no other.
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
     assert page.count('<svg') == 4 and page.count('data:image/jpeg') == 2
 
@@ -133,7 +133,7 @@ def test_the_report_shows_what_was_measured(finished):
     assert models == ['twin', 'trained', 'four steps', 'Nobody (published)']
     assert kept['fairness']['models'] == models[:3]
     flagged = {field for field, _ in kept['fairness']['flags']}
-    # Of a given checkpoint nothing is known, and so nothing agrees.
+    # Nothing is known about the training of a given checkpoint, so nothing agrees.
     assert {'training data', 'iterations', 'batch'} <= flagged
     assert not flagged & {'threshold', 'test input', 'seeds'}
     for path in re.findall(r'\]\((\S+\.(?:svg|jpg))\)', (folder / 'report.md').read_text()):
@@ -145,7 +145,7 @@ def test_the_report_shows_what_was_measured(finished):
     assert float(row['pixel_f1']) == metrics['pixel_f1']
 
 
-def test_a_row_may_solve_another_row_s_weights(finished):
+def test_a_row_may_use_the_weights_of_another_row(finished):
     out, *_ = finished
     assert not (out / 'four steps/seed0/train').exists()
     tests = [out / name / 'seed0/test/seen/results.csv' for name in ('trained', 'four steps')]
@@ -153,13 +153,13 @@ def test_a_row_may_solve_another_row_s_weights(finished):
     assert scores[0] != scores[1]
 
 
-def test_nothing_is_measured_twice(comparison, asked, run_tool):
+def test_finished_jobs_are_not_repeated(comparison, asked, run_tool):
     folder, config = comparison
     args = ('tools/compare.py', config, '--out', folder / 'out', '--shape', 64, 64)
     printed = run_tool(*args, status=1)
     assert '[2/4] trained, seed 0: already done' in printed
-    assert [words[0] for words in asked] == ['test']  # of what failed
-    # A perturbation may be added: what is there stays.
+    assert [words[0] for words in asked] == ['test']  # of the failed model
+    # After adding a perturbation, finished conditions are kept.
     more = folder / 'more.py'
     more.write_text(config.read_text().replace("'jpeg': [70]", "'blur': [3], 'jpeg': [70]"))
     printed = run_tool('tools/compare.py', more, *args[2:], '--only', 'twin')
@@ -256,7 +256,7 @@ def test_shipped_benchmarks(name):
         entry.name: record(bench.config_of(entry, 0), [0], given=False) for entry in bench.models
     }
     flags = differences(rows, bench.reference)
-    # What the rows start from is part of the model; all else agrees.
+    # Start weights belong to the model; everything else agrees.
     assert {field for field, _ in flags} <= {'pretrained'}
     assert len(rows) >= 2 and len(bench.test_sets) >= 2
 
@@ -291,9 +291,9 @@ def test_differences_are_flagged():
     assert found['iterations'] == 'b: 7 instead of 1000'
 
 
-def test_of_a_given_checkpoint_only_the_test_is_known():
+def test_training_of_a_given_checkpoint_is_unknown():
     whole = Config.fromfile(TWIN).to_dict()
-    # A config to test with may lack all about training.
+    # A config for testing may lack all settings of training.
     cfg = Config({k: whole[k] for k in ('model', 'test_dataloader')})
     row = record(cfg, [0], given=True)
     assert row['iterations'] == row['optimizer'] == 'given checkpoint: not known'
@@ -316,7 +316,7 @@ def test_seeded_difference_covers_images_and_seeds():
     alone = paired_difference(first.mean(0), second.mean(0))
     assert found.value == pytest.approx(alone.value) == pytest.approx(0.5, abs=0.01)
     assert found.low < 0.5 < found.high and found.p_value < 0.01
-    # Seeds that disagree widen the interval, which images alone would not show.
+    # Seeds that disagree widen the interval; resampling images alone would not show that.
     shifted = first + np.array([[-0.4], [0.0], [0.4]])
     wide = seeded_difference(shifted, second)
     assert wide.high - wide.low > 5 * (found.high - found.low)

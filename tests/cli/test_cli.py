@@ -38,7 +38,7 @@ def images(demo_data, tmp_path) -> Path:
 
 @pytest.fixture
 def run(capsys):
-    """Run a command line, return status and what was printed."""
+    """Run a command line; return its status and output."""
 
     def _run(*args: object) -> tuple[int, str]:
         try:
@@ -57,7 +57,7 @@ def written(folder: Path) -> dict[str, bytes]:
     }
 
 
-def test_what_fails_is_listed_and_the_rest_is_written(run, images, tmp_path):
+def test_failures_are_listed_and_other_images_are_written(run, images, tmp_path):
     out = tmp_path / 'out'
     status, printed = run(
         'predict', images, 'gone.jpg', '--out', out, '--json', '--csv', '--overlay'
@@ -80,7 +80,7 @@ def test_what_fails_is_listed_and_the_rest_is_written(run, images, tmp_path):
     assert all(row['failure'] for row in rows[2:])
 
 
-def test_the_files_are_what_python_gives_with_where_it_comes_from(run, images, tmp_path):
+def test_files_equal_the_python_results_and_hold_the_provenance(run, images, tmp_path):
     (path,) = images.glob('a.*')
     out = tmp_path / 'out'
     assert run('predict', path, '--out', out, '--seed', 3, '--overlay')[0] == 0
@@ -109,9 +109,9 @@ def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images
     status, printed = run(*command, '--csv')
     assert status == 0 and 'skipped 1 image: outputs already exist' in printed
     assert {p: p.stat().st_mtime_ns for p in before} == before
-    # Tables hold what was there already too.
+    # Tables also hold existing results.
     assert path.name in (out / 'results.csv').read_text()
-    # Another setting, a changed output, a lost one, more outputs, another image: again.
+    # Another setting, a changed or missing output, more outputs, or another image: predicted again.
     assert 'already exist' not in run(*command, '--seed', '4')[1]
     assert run(*command, '--seed', '4')[1].count('already exist') == 1
     mask = out / f'{path.name}.mask.png'
@@ -124,7 +124,7 @@ def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images
     assert 'already exist' not in run(*command, '--seed', '4', '--overlay')[1]
     (out / f'{path.name}.json').write_text('{ cut')
     assert 'already exist' not in run(*command, '--seed', '4', '--overlay')[1]
-    # What an earlier run drew of another result does not stay beside it.
+    # Pictures of an earlier, different result are removed.
     run('predict', path, '--out', out)
     assert not (out / f'{path.name}.overlay.png').exists()
 
@@ -147,7 +147,7 @@ def test_an_interrupted_run_is_resumed(demo_data, tmp_path, run, monkeypatch):
     words = f'interrupted: 2 of {len(names)} images are done; --skip-existing resumes'
     assert words in printed and 'Traceback' not in printed
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
-    # Nothing half-written, and the table tells of all that is done.
+    # No file is incomplete, and the table lists all finished images.
     assert sorted(path.name for path in out.glob('*.json')) == [f'{n}.json' for n in names[:2]]
     assert not [path for path in out.iterdir() if path.name.endswith('.tmp')]
     assert len((out / 'results.csv').read_text().splitlines()) == 3
@@ -156,8 +156,8 @@ def test_an_interrupted_run_is_resumed(demo_data, tmp_path, run, monkeypatch):
     assert len(list(out.glob('*.json'))) == len(names)
 
 
-def test_what_is_printed_goes_where_it_is_meant_to(images, tmp_path, run_env):
-    """Lines of results to the file or program behind stdout, the bar to the terminal."""
+def test_results_go_to_stdout_and_problems_to_stderr(images, tmp_path, run_env):
+    """Results go to stdout, a file or a program; the progress bar goes to the terminal."""
     (path,) = images.glob('a.*')
     terminal, end = pty.openpty()
     command = ['-m', 'diffiml_plugin', 'predict', str(path), '--out', str(tmp_path / 'out')]
@@ -181,12 +181,12 @@ def test_names_that_would_collide_are_refused(run, images, tmp_path):
     shutil.copy(path, other)
     status, printed = run('predict', path, other, '--out', tmp_path / 'out')
     assert status == 2 and 'would write the same files' in printed
-    # The same file twice is one.
+    # A file that is given twice counts once.
     status, printed = run('predict', path, path, '--out', tmp_path / 'out')
     assert status == 0 and '1 image in' in printed
 
 
-def test_films_of_the_solver(run, images, tmp_path):
+def test_trajectories_are_written(run, images, tmp_path):
     (path,), out = images.glob('a.*'), tmp_path / 'out'
     assert run('predict', path, '--out', out, '--trajectory', '--steps', '3')[0] == 0
     film = Image.open(out / f'{path.name}.trajectory.gif')
@@ -230,7 +230,7 @@ def test_wrong_usage(run, images, tmp_path, args, status, words):
         args += ['--out', str(tmp_path / 'out'), *(['--csv'] if args[0] == 'predict' else [])]
     found, printed = run(*args)
     assert found == status and words in printed
-    # Wrong usage writes nothing, least of all over an earlier run's tables.
+    # Wrong usage writes nothing and keeps an earlier run's tables.
     if status == 2:
         assert not (tmp_path / 'out').exists()
 
@@ -241,7 +241,7 @@ def test_a_folder_that_cannot_be_written_to(run, images):
     assert status == 1 and 'cannot write' in printed and 'Traceback' not in printed
 
 
-def test_training_data_of_own_photographs(run, tmp_path):
+def test_demo_data_from_own_photographs(run, tmp_path):
     photographs = tmp_path / 'photographs'
     photographs.mkdir()
     rng = np.random.default_rng(0)
@@ -254,7 +254,7 @@ def test_training_data_of_own_photographs(run, tmp_path):
     assert status == 0 and '14 images' in printed
     plain = tmp_path / 'plain'
     assert run('demo-data', '--out', plain, *counts)[0] == 0
-    # They are for training; the test sets stay what they are for everybody.
+    # They are used for training; the test sets stay the same for all users.
     first, second = written(out), written(plain)
     same = {name for name in first if first[name] == second.get(name)}
     assert {n for n in first if n.startswith('test')} <= same
@@ -268,7 +268,7 @@ def test_training_data_of_own_photographs(run, tmp_path):
 
 
 def hostile_folder(folder: Path, image: Image.Image) -> list[str]:
-    """Fill a folder with images under hostile names, and with what is not an image."""
+    """Fill a folder with images that have hostile names, and with files that are not images."""
     names = [
         '--out.png', '=cmd.png', '[red]x.png', 'a$b$.png', 'scan.v2.mask.png',
         'sub/esc\x1b[31m.png', 'sub/line\nfeed.png', os.fsdecode(b'sub/not\xffutf8.png'),
@@ -285,7 +285,7 @@ def hostile_folder(folder: Path, image: Image.Image) -> list[str]:
     return names
 
 
-def test_every_image_of_a_folder_stands_alone(run, images, tmp_path):
+def test_a_failing_image_does_not_affect_others(run, images, tmp_path):
     (path,) = images.glob('a.*')
     folder = tmp_path / 'in'
     names = hostile_folder(folder, Image.open(path).resize((64, 48)))
@@ -301,7 +301,7 @@ def test_every_image_of_a_folder_stands_alone(run, images, tmp_path):
                   '[red]x.png: score'):  # fmt: skip
         assert shown in printed
     assert '\x1b' not in printed
-    # Text in any reader's hands, surrogates of half a letter not among it.
+    # Every reader must be able to decode the text, so it holds no surrogates.
     results = json.loads((out / 'results.json').read_bytes().decode())
     json.dumps(results, ensure_ascii=False).encode()
     assert len(results['predictions']) == len(names) and len(results['failures']) == 5
@@ -310,21 +310,21 @@ def test_every_image_of_a_folder_stands_alone(run, images, tmp_path):
     assert not any(cell.startswith(('=', '-', '+', '@')) for cell in cells)
     assert {"'=cmd.png", "'--out.png", r'sub/line\nfeed.png'} <= set(cells)
     assert all(cell.isprintable() for cell in cells)
-    # Nothing is predicted again, outputs in the folder itself least of all.
+    # Nothing is predicted again, not even outputs in the input folder.
     status, printed = run(*command, '--skip-existing')
     assert status == 1 and f'skipped {len(names)} images: outputs already exist' in printed
     assert 'skipped 20 images that an earlier run wrote, such as' in printed
     assert len(list(out.rglob('*.mask.png'))) == len(names)
 
 
-def test_nothing_of_others_is_replaced(run, images, tmp_path):
+def test_files_of_others_are_never_replaced(run, images, tmp_path):
     (path,) = images.glob('a.*')
     folder = tmp_path / 'in'
     folder.mkdir()
     image = Image.open(path).resize((64, 48))
     for name in ('a.png', 'b.png', 'c.png', 'd.png', 'a.png.mask.png'):
         image.save(folder / name)
-    # As photograph services write them.
+    # In the format of photograph services.
     (folder / 'b.png.json').write_text('{"title": "b"}')
     (folder / 'd.png.json').mkdir()
     before = written(folder)

@@ -20,7 +20,7 @@ CASIA = Path('configs/diffiml_casia.py').resolve()
 
 
 class Numbered(BaseDataset):
-    """Samples that say which data set and number they are."""
+    """Samples that hold the name of their data set and their number."""
 
     def __init__(self, name: str, count: int) -> None:
         self.name, self.count = name, count
@@ -47,14 +47,14 @@ def test_equal_shares_new_in_each_epoch_and_reproducible():
     for drawn in (first, second):
         samples = [data[i] for i in drawn]
         assert Counter(s['name'] for s in samples) == dict(a=20, b=20, c=20)
-        # The small set comes round evenly, the others without repetition.
+        # The small set repeats evenly, the others do not repeat.
         small = Counter(s['number'] for s in samples if s['name'] == 'b')
         assert set(small.values()) == {2, 3} and len(small) == 7
         assert len({s['number'] for s in samples if s['name'] == 'c'}) == 20
     assert first != second and set(first) != set(second)
     assert epoch_of(sampler, 0) == first == epoch_of(BalancedSampler(data, seed=3), 0)
     assert epoch_of(BalancedSampler(data, seed=4), 0) != first
-    # Every image of the large set has its turn in the long run.
+    # In the long run, every image of the large set is drawn.
     seen = {i for epoch in range(200) for i in epoch_of(sampler, epoch)}
     assert len(seen) == 457
 
@@ -94,8 +94,8 @@ def test_persistent_workers_see_every_epoch():
         assert loaded == expected
 
 
-def test_an_interrupted_run_goes_on_with_the_same_images():
-    """mmengine resumes an iteration-based run by skipping what was seen."""
+def test_an_interrupted_run_resumes_with_the_same_images():
+    """MMEngine resumes an iteration-based run by skipping samples."""
 
     def batches(skip: int, count: int) -> list:
         data = make(9, 30, each=5)
@@ -107,7 +107,7 @@ def test_an_interrupted_run_goes_on_with_the_same_images():
 
     whole = batches(0, 12)
     assert batches(5, 7) == whole[5:]
-    # Three batches an epoch: the epochs differ.
+    # Three batches per epoch: the epochs differ.
     assert whole[:3] != whole[3:6]
 
 
@@ -136,7 +136,7 @@ def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
     assert len(roots) == 11 and 'data/OpenSDID' in roots
 
 
-def test_it_is_built_by_config_and_names_wrong_ones(demo_data):
+def test_it_is_built_from_a_config_and_names_wrong_settings(demo_data):
     one = dict(type='IMLDataset', data_root=f'{demo_data}/train')
     data = DATASETS.build(
         dict(type='BalancedConcatDataset', datasets=[one, one], samples_per_dataset=3)

@@ -78,7 +78,7 @@ def test_suffixes_and_hidden_files_are_treated_alike(kind, root):
             (root / folder / name).write_bytes(b'')
     found = {image for image, _ in names(build(root))}
     assert found == {'a.jpg', 'b.png', 'c.jpg', *NAMES}
-    # The converters list the same.
+    # The converters list the same files.
     own = {'c.jpg'} if kind == 'Au' else {'a.jpg', 'b.png'}
     assert {path.name for path in images_in(root / kind, recursive=True)} == own | {*NAMES}
 
@@ -129,7 +129,7 @@ def test_a_broken_index_is_named(root):
 
 
 class RenamedBackend(fileio.LocalBackend):
-    """As a user's storage: paths start with a scheme that the disk does not know."""
+    """Storage of a user, whose paths start with a scheme."""
 
     def __init__(self, root: str = '') -> None:
         self.root = root
@@ -176,20 +176,20 @@ def scene() -> np.ndarray:
 
 
 @pytest.mark.parametrize(
-    'name', ['grey.png', 'rgba.png', '16.png', '16.tif', 'cmyk.jpg', 'exif.jpg', 'x.bmp', 'x.webp']
+    'name', ['gray.png', 'rgba.png', '16.png', '16.tif', 'cmyk.jpg', 'exif.jpg', 'x.bmp', 'x.webp']
 )
-def test_images_in_the_wild(tmp_path, name):
+def test_images_of_many_formats(tmp_path, name):
     path = tmp_path / name
     picture = Image.fromarray(scene())
     if name.startswith('16'):
         cv2.imwrite(str(path), scene()[..., ::-1].astype(np.uint16) * 257)
     elif name == 'exif.jpg':
-        # A phone held upright: stored lying, to be shown turned. Masks are of the stored pixels.
+        # From an upright phone: stored sideways, displayed rotated. Masks fit the stored pixels.
         exif = Image.Exif()
         exif[0x0112] = 6
         picture.save(path, exif=exif, quality=98)
     else:
-        mode = dict(grey='L', rgba='RGBA', cmyk='CMYK').get(path.stem, 'RGB')
+        mode = dict(gray='L', rgba='RGBA', cmyk='CMYK').get(path.stem, 'RGB')
         picture.convert(mode).save(path, **(dict(quality=98) if path.suffix == '.jpg' else {}))
     cfg = Config.fromfile('configs/diffiml/diffiml_demo.py')
     results = Compose(cfg.test_pipeline[:2])(
@@ -197,7 +197,7 @@ def test_images_in_the_wild(tmp_path, name):
     )
     assert results['img'].dtype == np.uint8 and results['gt_seg_map'].shape == (24, 32)
     expected = scene()[..., ::-1].astype(float)
-    if name == 'grey.png':
+    if name == 'gray.png':
         expected = np.repeat(np.asarray(picture.convert('L'), float)[..., None], 3, 2)
     # Chroma subsampling blurs the edges of lossy ones.
     assert np.abs(results['img'] - expected).mean() < 6
@@ -205,12 +205,12 @@ def test_images_in_the_wild(tmp_path, name):
 
 
 @pytest.mark.parametrize(
-    'kind', ['grey', 'rgb', 'rgba', 'binary', 'sixteen', 'palette', 'jpeg', 'inverted']
+    'kind', ['gray', 'rgb', 'rgba', 'binary', 'sixteen', 'palette', 'jpeg', 'inverted']
 )
-def test_masks_in_the_wild(tmp_path, kind):
+def test_masks_of_many_formats(tmp_path, kind):
     truth = np.zeros((16, 24), np.uint8)
     truth[4:13, 3:14] = 1
-    grey = truth * 255
+    gray = truth * 255
     path = str(tmp_path / ('m.jpg' if kind == 'jpeg' else 'm.png'))
     if kind == 'palette':
         picture = Image.fromarray(truth, 'P')
@@ -218,11 +218,11 @@ def test_masks_in_the_wild(tmp_path, kind):
         picture.save(path)
     else:
         stored = {
-            'grey': grey,
-            'jpeg': grey,
-            'inverted': 255 - grey,
-            'rgb': np.stack([grey] * 3, -1),
-            'rgba': np.stack([grey] * 3 + [np.full_like(grey, 255)], -1),
+            'gray': gray,
+            'jpeg': gray,
+            'inverted': 255 - gray,
+            'rgb': np.stack([gray] * 3, -1),
+            'rgba': np.stack([gray] * 3 + [np.full_like(gray, 255)], -1),
             'binary': truth,
             'sixteen': truth.astype(np.uint16) * 65535,
         }[kind]

@@ -1,4 +1,4 @@
-"""Lists as they come, understood or refused with the entry's number."""
+"""Lists of many kinds, read or refused with the entry's number."""
 
 import json
 import time
@@ -138,7 +138,7 @@ def test_a_list_that_cannot_be_opened_is_named(root):
 
 
 class CountingBackend(fileio.LocalBackend):
-    """As remote storage: every question takes its time."""
+    """Storage that takes some time for every request, as remote ones do."""
 
     asked = 0
 
@@ -154,7 +154,7 @@ class CountingBackend(fileio.LocalBackend):
 
 
 class BareBackend(fileio.BaseStorageBackend):
-    """Storage that can be read and nothing else, such as LMDB."""
+    """Storage that can only be read, such as LMDB."""
 
     def get(self, filepath):
         return Path(filepath).read_bytes()
@@ -163,7 +163,7 @@ class BareBackend(fileio.BaseStorageBackend):
         return self.get(filepath).decode(encoding)
 
 
-def test_a_hundred_thousand_entries_ask_the_storage_twice(root):
+def test_a_hundred_thousand_entries_need_two_requests_to_the_storage(root):
     fileio.register_backend('counting', CountingBackend, force=True)
     fileio.register_backend('bare', BareBackend, force=True)
     for number in range(100):
@@ -174,7 +174,7 @@ def test_a_hundred_thousand_entries_ask_the_storage_twice(root):
     found = read(root, 'l.txt', text, backend_args=dict(backend='counting'), repeats=True)
     assert len(found) == 100_000 and CountingBackend.asked == 2
     assert time.perf_counter() - start < 10
-    # What cannot be asked is not called missing.
+    # Files whose existence cannot be checked are not reported as missing.
     assert read(root, 'l.txt', 'no.jpg None 0', backend_args=dict(backend='bare')) == [
         ('no.jpg', None)
     ]

@@ -1,4 +1,4 @@
-"""Masks of many kinds: understood by what their file says, or refused by name."""
+"""Masks of many kinds: understood from their file, or refused with its name."""
 
 import io
 import struct
@@ -22,11 +22,11 @@ GRAY = TRUTH * 255
 SOFT = cv2.GaussianBlur(GRAY, (0, 0), 1.5)
 RING = cv2.dilate(TRUTH, np.ones((3, 3))) > TRUTH
 WITH_IGNORED = np.where(RING, 255, TRUTH).astype(np.uint8)
-# Two objects, and a class map with a border that is ignored, as VOC's.
+# Two objects, and a class map with an ignored border, as in VOC.
 OBJECTS = TRUTH.copy()
 OBJECTS[50:60, 70:90] = 2
 CLASSES = np.where(RING, 255, OBJECTS).astype(np.uint8)
-# Of VOC: black, dark red, ..., and 255 is pale.
+# The palette of VOC: black, dark red, ..., and 255 is pale.
 VOC = [(0, 0, 0), (128, 0, 0), (0, 128, 0), *[(64, 0, 128)] * 252, (224, 224, 192)]
 NOISE = np.random.default_rng(0).integers(0, 256, (64, 96, 3), dtype=np.uint8)
 
@@ -47,7 +47,7 @@ def rgb(*channels: np.ndarray) -> np.ndarray:
 
 
 def png(values: np.ndarray, depth: int, palette: list | None = None, color: int = 0) -> bytes:
-    """Write a PNG bit by bit, in the depths that no library here writes."""
+    """Write a PNG bit by bit, in depths that no library here can write."""
     height, width = values.shape[:2]
     if depth < 8:
         per_byte = 8 // depth
@@ -264,7 +264,7 @@ def test_a_tampered_image_s_mask_of_one_value_is_an_error(kind, tmp_path):
     assert data[0]['gt_seg_map'].mean() == (kind == 'full')
 
 
-def test_the_data_set_refuses_the_loading_that_knows_no_authentic_images(tmp_path):
+def test_the_data_set_refuses_loaders_without_authentic_images(tmp_path):
     (tmp_path / 'Au').mkdir()
     cv2.imwrite(str(tmp_path / 'Au/a.png'), NOISE)
     plain = [dict(type='LoadAnnotations')]

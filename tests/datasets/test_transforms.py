@@ -28,12 +28,12 @@ def test_tampering_marks_exactly_what_it_may_have_changed(name):
         changed = (after['img'] != before['img']).any(-1)
         assert (after['gt_seg_map'][before['gt_seg_map'] == 1] == 1).all()
         assert not changed[after['gt_seg_map'] == 0].any()
-        # A copy over itself changes nothing; of random pixels nearly all change otherwise.
+        # A copy onto itself changes nothing; otherwise nearly all random pixels change.
         assert changed[added].mean() > 0.9 or not changed.any()
     assert (before['img'] == sample()['img']).all() and before['gt_seg_map'].sum() == 200
 
 
-def test_a_copied_rectangle_stands_elsewhere_in_the_image():
+def test_a_copied_rectangle_exists_elsewhere_in_the_image():
     before = sample()
     before['gt_seg_map'][:] = 0
     after = apply(before, 3, type='RandomCopyMove', prob=1.0, size_range=(0.2, 0.3))
@@ -77,7 +77,7 @@ def test_a_splice_is_the_other_image_s_pixels():
         changed = (after['img'] != before['img']).any(-1)
         assert (after['gt_seg_map'][before['gt_seg_map'] == 1] == 1).all()
         assert not changed[after['gt_seg_map'] == 0].any() and 0.005 < added.mean() < 0.3
-        # One shift takes all pasted pixels to where they stand in the other image.
+        # One shift maps all pasted pixels to their place in the other image.
         rows, columns = np.nonzero(added)
         matches = [
             (dy, dx)
@@ -114,7 +114,7 @@ def test_splicing_by_config(demo_data):
         TRANSFORMS.build(dict(type='RandomSplice'))(sample())
 
 
-def test_noise_has_the_variance_that_it_was_told():
+def test_noise_has_the_configured_variance():
     before = sample(200, 200)
     before['img'][:] = 128
     for variance in (4, 25):
@@ -127,9 +127,9 @@ def test_noise_has_the_variance_that_it_was_told():
         assert abs(change.mean()) < 0.05 and (after['gt_seg_map'] == before['gt_seg_map']).all()
 
 
-def test_flips_of_mmcv_take_the_mask_along():
+def test_flips_of_mmcv_flip_the_mask():
     before = sample() | dict(seg_fields=['gt_seg_map'])
-    # Not the same mirrored.
+    # The image is not symmetric.
     before['gt_seg_map'][:, :40] = 0
     before['img'][..., 0] = before['gt_seg_map'] * 200
     for direction in ('horizontal', 'vertical'):
@@ -146,7 +146,7 @@ def test_flips_of_mmcv_take_the_mask_along():
         (dict(type='RandomBrightnessContrast'), 0.01, 26 + 13),
     ],
 )
-def test_global_changes_leave_the_mask_alone(cfg, low, high):
+def test_global_changes_keep_the_mask(cfg, low, high):
     before = sample()
     after = apply(before, 1, **cfg)
     assert (after['gt_seg_map'] == before['gt_seg_map']).all()
@@ -214,19 +214,19 @@ def test_perturbations_against_opencv():
     assert np.array_equal(perturb(image, 'blur', 7)['img'], cv2.GaussianBlur(image, (7, 7), 0))
     small = perturb(image, 'resize', 0.25)
     assert small['img'].shape == (10, 15, 3)
-    # Scored at the new size, mask included.
+    # Evaluated at the new size, with the mask.
     assert small['ori_shape'] == small['img_shape'] == (10, 15) and small['resize_mask']
 
 
-def test_noise_has_the_variance_and_is_the_image_s_own():
-    grey = np.full((200, 200, 3), 128, np.uint8)
-    found = perturb(grey, 'noise', 23)['img'].astype(float) - 128
+def test_noise_has_the_variance_and_depends_on_the_image():
+    gray = np.full((200, 200, 3), 128, np.uint8)
+    found = perturb(gray, 'noise', 23)['img'].astype(float) - 128
     # Rounding adds 1/12.
     assert found.var() == pytest.approx(23 + 1 / 12, rel=0.03)
-    again = perturb(grey, 'noise', 23)['img']
+    again = perturb(gray, 'noise', 23)['img']
     assert np.array_equal(found + 128, again)
-    assert not np.array_equal(perturb(grey, 'noise', 23, name='b.png')['img'], again)
-    assert not np.array_equal(perturb(grey, 'noise', 23, seed=1)['img'], again)
+    assert not np.array_equal(perturb(gray, 'noise', 23, name='b.png')['img'], again)
+    assert not np.array_equal(perturb(gray, 'noise', 23, seed=1)['img'], again)
 
 
 @pytest.mark.parametrize(
@@ -245,7 +245,7 @@ def test_wrong_perturbations_are_named(kind, level, words):
         TRANSFORMS.build(dict(type='Perturb', kind=kind, level=level))
 
 
-def test_fit_within_reduces_only_what_is_too_large():
+def test_fit_within_shrinks_only_large_images():
     step = TRANSFORMS.build(dict(type='FitWithin', scale=(64, 32)))
     for shape, expected in (((20, 60), (20, 60)), ((64, 64), (32, 32)), ((16, 128), (8, 64))):
         results = dict(img=np.zeros((*shape, 3), np.uint8), gt_seg_map=np.zeros(shape, np.uint8))

@@ -11,12 +11,12 @@ _names = itertools.count()
 
 @pytest.fixture
 def tiny(demo_data, tmp_path):
-    """Return a function that makes a config of a training of milliseconds an iteration."""
+    """Return a function that makes a config whose training takes milliseconds per iteration."""
 
     def _tiny(work_dir: str = 'run', workers: int = 0, iters: int = 4, **changes) -> Config:
         cfg = Config.fromfile('configs/diffiml/diffiml_demo.py')
         cfg.work_dir = str(tmp_path / work_dir)
-        # Both are kept by name, for the life of the process.
+        # The process keeps both by name.
         cfg.experiment_name = cfg.visualizer.name = f'tiny{next(_names)}'
         cfg.log_level = 'WARNING'
         loader = cfg.train_dataloader
@@ -38,7 +38,7 @@ def tiny(demo_data, tmp_path):
 
 
 class Interrupted(Exception):
-    """What stands for a killed process."""
+    """Stands for a killed process."""
 
 
 class _Interrupt(Hook):
@@ -54,12 +54,12 @@ class _Interrupt(Hook):
 
 @pytest.fixture
 def train(monkeypatch):
-    """Return a function that trains in this process, and is interrupted if told to."""
+    """Return a function that trains in this process and can be interrupted."""
 
     # Formatting the config for logs and checkpoints takes longer than the training.
     monkeypatch.setattr(Config, 'pretty_text', property(lambda self: str(self._cfg_dict)))
 
-    # Some machines' data workers do not end by themselves, and are waited for.
+    # On some machines data workers do not end by themselves, so the test waits for them.
     monkeypatch.setattr('torch.utils.data._utils.MP_STATUS_CHECK_INTERVAL', 0.2)
 
     def _train(cfg: Config, resume: bool = False, interrupt_after: int | None = None) -> Runner:
@@ -78,7 +78,7 @@ def train(monkeypatch):
 
 @pytest.fixture
 def log_lines(monkeypatch):
-    """Collect what is logged where no logger of this test is at hand."""
+    """Collect log lines of loggers that the test does not create."""
     lines: list[str] = []
     for module in ('resuming', 'resume_random_state_hook', 'non_finite_hook'):
         monkeypatch.setattr(

@@ -1,4 +1,4 @@
-"""Faster, and the same."""
+"""Acceleration does not change predictions."""
 
 import pytest
 import torch
@@ -24,7 +24,7 @@ def accelerate(model, **options):
 
 
 @pytest.mark.parametrize('name', TRANSFORMERS)
-def test_attention_is_fused_and_the_same(name, monkeypatch):
+def test_fused_attention_gives_the_same_predictions(name, monkeypatch):
     calls = []
     fused = F.scaled_dot_product_attention
 
@@ -39,9 +39,9 @@ def test_attention_is_fused_and_the_same(name, monkeypatch):
     plain = backbone(images)
     assert not calls
     layers = [m for m in backbone.modules() if isinstance(m, torch.nn.MultiheadAttention)]
-    # Somebody else's hook is no reason to leave a layer out.
+    # A hook of somebody else does not exclude a layer.
     layers[0].register_forward_pre_hook(lambda *_: None)
-    for _ in range(2):  # twice is once
+    for _ in range(2):  # applying it twice changes nothing
         accelerate(backbone)
     for ours, theirs in zip(backbone(images), plain, strict=True):
         assert torch.allclose(ours, theirs, atol=1e-5)
@@ -59,7 +59,7 @@ def predict(model, **shape) -> torch.Tensor:
     return torch.stack([sample.seg_logits.data for sample in found])
 
 
-def test_channels_last_is_the_same(build):
+def test_channels_last_gives_the_same_predictions(build):
     model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
     accelerate(model, channels_last=True)
@@ -70,14 +70,14 @@ def test_channels_last_is_the_same(build):
 
 @pytest.fixture
 def _fresh_compiler():
-    # Dynamo remembers for a process what it could not compile.
+    # Dynamo remembers failures to compile for the whole process.
     torch._dynamo.reset()
     yield
     torch._dynamo.reset()
 
 
 @pytest.mark.usefixtures('_fresh_compiler')
-def test_what_cannot_be_compiled_runs_as_it_is(build, monkeypatch, caplog):
+def test_networks_that_cannot_be_compiled_run_uncompiled(build, monkeypatch, caplog):
     model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
 
@@ -93,7 +93,7 @@ def test_what_cannot_be_compiled_runs_as_it_is(build, monkeypatch, caplog):
 
 @pytest.mark.slow
 @pytest.mark.usefixtures('_fresh_compiler')
-def test_compiled_is_the_same(build):
+def test_compiled_networks_give_the_same_predictions(build):
     model = build('configs/diffiml/diffiml_demo.py').eval()
     plain = predict(model)
     accelerate(model, compile=True)

@@ -1,4 +1,4 @@
-"""What a real Runner does with weights: of its model, of another, of an attacker."""
+"""What a real Runner does with weights of its model, of another model and of an attacker."""
 
 import itertools
 
@@ -54,7 +54,7 @@ class Tiny(BaseModel):
 
 
 class TinyTTA(BaseTTAModel):
-    """Test-time augmentation of it."""
+    """Test-time augmentation of the tiny model."""
 
     def merge_preds(self, data_samples_list):
         return data_samples_list
@@ -117,12 +117,12 @@ def test_the_hook_is_registered():
     assert HOOKS.get('CheckWeightsHook') is CheckWeightsHook
 
 
-def test_a_run_goes_on_with_all_of_its_state(trained, tmp_path):
+def test_a_run_resumes_with_all_of_its_state(trained, tmp_path):
     whole = runner(tmp_path / 'whole', iters=3, randomness=dict(seed=1))
     whole.train()
     halves = runner(tmp_path / 'halves', iters=2, randomness=dict(seed=1))
     halves.train()
-    # What the log's means are computed of is there again.
+    # The values behind the means of the log are restored.
     again = runner(tmp_path / 'halves', iters=3, resume=True, randomness=dict(seed=1))
     again.train()
     assert again.iter == 3
@@ -137,7 +137,7 @@ def test_a_run_goes_on_with_all_of_its_state(trained, tmp_path):
 @pytest.mark.parametrize('hooks', [(CHECK,), (CHECK, EMA)])
 @pytest.mark.parametrize('source', ['plain', 'ema'])
 @pytest.mark.parametrize('resume', [False, True])
-def test_averaged_weights_and_plain_ones_go_both_ways(hooks, source, resume, trained, tmp_path):
+def test_averaged_and_plain_weights_load_into_either_run(hooks, source, resume, trained, tmp_path):
     run = runner(tmp_path, hooks=hooks, iters=3, load_from=str(trained[source]), resume=resume)
     run.train()
     assert run.iter == 3
@@ -168,7 +168,7 @@ def test_weights_of_another_model_stop_the_run(fault, resume, trained, tmp_path)
         runner(tmp_path / 'run', TinyTTA(Tiny()), load_from=path).load_or_resume()
 
 
-def test_what_need_not_fit(trained, tmp_path):
+def test_optional_weights_may_differ(trained, tmp_path):
     state = state_of(trained['plain'])
     fitting = [
         {f'module.{k}': v for k, v in state.items()},
@@ -178,8 +178,8 @@ def test_what_need_not_fit(trained, tmp_path):
     for one in fitting:
         run = runner(tmp_path / 'run', load_from=save(tmp_path, one))
         run.load_or_resume()
-        found = run.model.state_dict()['decode_head.weight']
-        assert torch.equal(found, state['decode_head.weight'])
+        loaded = run.model.state_dict()['decode_head.weight']
+        assert torch.equal(loaded, state['decode_head.weight'])
     with_head = Tiny(auxiliary=True)
     runner(tmp_path / 'run', with_head, load_from=save(tmp_path, state)).load_or_resume()
     wrapped = TinyTTA(Tiny())
@@ -187,12 +187,12 @@ def test_what_need_not_fit(trained, tmp_path):
     assert torch.equal(wrapped.module.decode_head.weight, state['decode_head.weight'])
 
 
-def test_a_config_declares_what_a_training_may_start_without(trained, tmp_path):
+def test_a_config_can_declare_optional_weights(trained, tmp_path):
     state = {k: v for k, v in state_of(trained['plain']).items() if 'decode_head' not in k}
     path = save(tmp_path, state)
     hook = CHECK | dict(optional=['decode_head.'])
     runner(tmp_path / 'run', hooks=[hook], load_from=path, iters=1).train()
-    # Scored, it would be random.
+    # Otherwise random weights would be evaluated.
     with pytest.raises(UserError, match='2 tensors missing'):
         runner(tmp_path / 'run', hooks=[hook], load_from=path).load_or_resume()
 
@@ -207,13 +207,13 @@ def test_initial_weights_of_another_model_stop_the_run(trained, tmp_path):
     state = state_of(trained['plain'])
     part = {k.removeprefix('backbone.'): v for k, v in state.items() if k.startswith('backbone.')}
     pretrained = dict(type='Pretrained', checkpoint=str(tmp_path / 'x.pth'))
-    # A classifier more, a layer less.
+    # One classifier too many, one layer missing.
     few = {k: v for k, v in part.items() if not k.startswith('layers.2')}
     save(tmp_path, few | {'fc.weight': torch.zeros(1)})
     run = runner(tmp_path / 'run', Tiny(part_cfg=pretrained), iters=0)
     run.train()
-    found = run.model.backbone.layers[0].weight
-    assert torch.equal(found, part['layers.0.weight'])
+    loaded = run.model.backbone.layers[0].weight
+    assert torch.equal(loaded, part['layers.0.weight'])
     for state_dict in ({'x': torch.zeros(1)}, {k: torch.zeros(5) for k in part}):
         save(tmp_path, state_dict)
         with pytest.raises(UserError, match='init_cfg of backbone'):
@@ -226,7 +226,7 @@ def test_initial_weights_of_another_model_stop_the_run(trained, tmp_path):
 
 
 @pytest.mark.parametrize('way', ['load_from', 'resume', 'auto', 'init_cfg', 'prefix', 'test'])
-def test_no_way_of_a_runner_runs_code(way, trained, tmp_path):
+def test_a_runner_never_runs_code_of_a_checkpoint(way, trained, tmp_path):
     marker = tmp_path / 'marker'
     saved = torch.load(trained['plain'], weights_only=False)
     path = tmp_path / 'run/evil.pth'
@@ -260,7 +260,7 @@ def test_a_checkpoint_s_config_is_not_run(trained, tmp_path):
     assert run.iter == 3 and not marker.exists()
 
 
-def test_a_checkpoint_deletes_no_file(trained, tmp_path):
+def test_a_checkpoint_cannot_delete_files(trained, tmp_path):
     victim = tmp_path / 'victim.txt'
     victim.write_text('keep me')
     saved = torch.load(trained['plain'], weights_only=False)

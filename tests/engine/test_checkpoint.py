@@ -1,4 +1,4 @@
-"""The one reader of checkpoints, against files of an attacker's."""
+"""The only reader of checkpoints, against files of an attacker."""
 
 import argparse
 import hashlib
@@ -104,7 +104,7 @@ def test_no_file_runs_code(tmp_path):
     files = list(hostile_files(tmp_path, marker))
     for path in files:
         for read in (read_weights, read_checkpoint, CheckpointLoader.load_checkpoint):
-            # What names a harmless attribute holds no code, and is read as nothing.
+            # The name of a harmless attribute is not code and is read as an empty object.
             if path.name.startswith('attribute'):
                 assert read_checkpoint(path)['x'] is None
                 continue
@@ -116,7 +116,7 @@ def test_no_file_runs_code(tmp_path):
     assert len(files) == 19
 
 
-def test_trust_is_given_for_a_while(tmp_path):
+def test_trust_ends_with_its_context(tmp_path):
     marker = tmp_path / 'marker'
     torch.save(dict(state_dict=WEIGHTS, extra=Payload(marker)), tmp_path / 'x.pth')
     with pytest.raises(UserError, match='--trust-checkpoint'):
@@ -127,7 +127,7 @@ def test_trust_is_given_for_a_while(tmp_path):
     marker.unlink()
     with pytest.raises(UserError), loading():
         read_weights(tmp_path / 'x.pth')
-    # Nor do other packages' own calls, whatever they ask for.
+    # Calls of other packages are restricted too, whatever arguments they pass.
     with pytest.raises(pickle.UnpicklingError), loading():
         torch.load(tmp_path / 'x.pth', weights_only=False)
     assert not marker.exists()
@@ -151,7 +151,7 @@ def test_downloaded_weights_run_no_code(address, tmp_path, monkeypatch):
     assert not (tmp_path / 'marker').exists()
 
 
-def test_a_file_of_another_address_is_not_taken(tmp_path, monkeypatch):
+def test_a_download_of_another_address_is_not_used(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.hub, 'get_dir', lambda: str(tmp_path))
     monkeypatch.setattr(
         torch.hub, 'download_url_to_file', lambda url, path: Path(path).write_text(url)
@@ -238,7 +238,7 @@ def test_a_number_in_the_place_of_weights_does_not_fit():
 
 
 @pytest.mark.parametrize('protocol', [4, 5])
-def test_another_pickle_protocol_is_said(protocol, tmp_path):
+def test_another_pickle_protocol_is_reported(protocol, tmp_path):
     torch.save(WEIGHTS, tmp_path / 'x.pth', pickle_protocol=protocol)
     with pytest.raises(UserError, match=r"pickle protocol of torch.save .*torch.save's defaults"):
         read_checkpoint(tmp_path / 'x.pth')
@@ -253,7 +253,7 @@ def test_configs_in_checkpoints_are_text(tmp_path):
     assert found['message_hub']['runtime_info'] == dict(iter=1)
 
 
-def test_a_checkpoint_names_no_files_to_delete(tmp_path):
+def test_files_to_delete_are_removed_from_a_checkpoint(tmp_path):
     best = tmp_path / 'best_iml_iter_1.pth'
     for name in (best.name, 'thesis.pdf'):
         (tmp_path / name).touch()
@@ -284,7 +284,7 @@ def test_weights_that_are_not_finite_are_refused(value, suffix, dtype, tmp_path)
             read(path)
 
 
-def test_what_promises_more_than_it_holds_is_refused(tmp_path):
+def test_tensors_without_their_own_numbers_are_refused(tmp_path):
     torch.save(dict(state_dict=WEIGHTS), tmp_path / 'x.pth')
     rezip(tmp_path / 'x.pth', tmp_path / 'bomb.pth', lambda data: data, bytes(10**6))
     views = dict(
@@ -294,7 +294,7 @@ def test_what_promises_more_than_it_holds_is_refused(tmp_path):
     )
     for name, tensor in views.items():
         torch.save(dict(state_dict=dict(w=tensor)), tmp_path / f'{name}.pth')
-    # Lists of each other, which double with each step if copied.
+    # Nested lists that would double with each copy.
     nested = []
     for _ in range(60):
         nested = [nested, nested]
@@ -306,7 +306,7 @@ def test_what_promises_more_than_it_holds_is_refused(tmp_path):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs RLIMIT_AS and /proc')
-def test_a_small_file_takes_no_memory(tmp_path):
+def test_a_small_file_cannot_take_much_memory(tmp_path):
     for number, ask in enumerate((bytearray, torch.Tensor, torch.UntypedStorage)):
         path = tmp_path / f'{number}.pth'
         torch.save(dict(state_dict=WEIGHTS, x=Call(ask, 4 * 1024**3)), path)
@@ -317,19 +317,19 @@ def test_a_small_file_takes_no_memory(tmp_path):
         assert resource.getrlimit(resource.RLIMIT_AS) == before
 
 
-def test_a_changed_number_is_told(tmp_path):
+def test_a_flipped_byte_is_detected(tmp_path):
     torch.save(dict(state_dict=dict(w=torch.ones(50))), tmp_path / 'x.pth')
     data = bytearray((tmp_path / 'x.pth').read_bytes())
     place = data.index(torch.ones(50).numpy().tobytes())
     data[place + 2] ^= 1
     (tmp_path / 'x.pth').write_bytes(data)
-    # PyTorch says nothing.
+    # PyTorch does not report it.
     assert (torch.load(tmp_path / 'x.pth')['state_dict']['w'] != 1).any()
     with pytest.raises(UserError, match='is damaged'):
         read_checkpoint(tmp_path / 'x.pth')
 
 
-def test_damaged_files_are_one_sentence(tmp_path):
+def test_damaged_files_are_reported_in_one_sentence(tmp_path):
     torch.save(dict(state_dict=WEIGHTS, r=np.random.get_state()), tmp_path / 'x.pth')
     data = (tmp_path / 'x.pth').read_bytes()
     rng = np.random.default_rng(0)

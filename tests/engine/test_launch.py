@@ -1,4 +1,4 @@
-"""What the scripts in tools/ make of configs and machines."""
+"""How the scripts in tools/ handle configs and machines."""
 
 import builtins
 import errno
@@ -36,7 +36,7 @@ def test_the_tensorboard_line_works_in_a_child_of_every_config():
     children = 0
     for path in sorted(Path('configs').rglob('*.py')):
         cfg = Config.fromfile(path)
-        # Neither a base, nor a table of runs.
+        # Neither a base config nor a benchmark.
         if '_base_' in path.parts or 'model' not in cfg:
             continue
         child = Config.fromstring(f"_base_ = '{path.resolve()}'\n{hint()}\n", '.py')
@@ -48,7 +48,7 @@ def test_the_tensorboard_line_works_in_a_child_of_every_config():
 
 
 @pytest.mark.parametrize('backend, package', [('Tensorboard', 'tensorboard'), ('Wandb', 'wandb')])
-def test_a_missing_package_is_one_sentence(
+def test_a_missing_package_is_reported_in_one_sentence(
     backend, package, demo_data, tmp_path, run_tool, monkeypatch
 ):
     real = builtins.__import__
@@ -73,7 +73,7 @@ def test_a_missing_package_is_one_sentence(
 
 
 def test_loaders_without_workers(demo_data, tmp_path, run_tool):
-    """For training, validation and testing, whatever else the loader says."""
+    """For training, validation and testing, with any other settings of the loader."""
     options_of = [
         f'{key}_dataloader.{option}'
         for key in ('train', 'val', 'test')
@@ -89,7 +89,7 @@ def test_loaders_without_workers(demo_data, tmp_path, run_tool):
 
 
 @pytest.mark.parametrize('setting', ['num_workers=-1', 'num_workers=two', 'batch_size=0'])
-def test_senseless_loaders_are_one_sentence(setting, demo_data, tmp_path, run_tool):
+def test_invalid_loaders_are_reported_in_one_sentence(setting, demo_data, tmp_path, run_tool):
     printed = run_tool(
         'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path,
         *options(demo_data, f'train_dataloader.{setting}'), status=1,
@@ -97,7 +97,7 @@ def test_senseless_loaders_are_one_sentence(setting, demo_data, tmp_path, run_to
     assert f'train_dataloader.{setting.split("=")[0]} must be an integer from' in printed
 
 
-def test_a_child_s_own_hooks_do_not_take_the_guards_away(tiny):
+def test_custom_hooks_of_a_config_keep_the_safety_hooks(tiny):
     cfg = tiny()
     cfg.custom_hooks = [dict(type='NonFiniteHook')]
     runner = Runner.from_cfg(cfg)
@@ -108,8 +108,8 @@ def test_a_child_s_own_hooks_do_not_take_the_guards_away(tiny):
 
 
 @pytest.mark.skipif(sys.platform != 'linux', reason='needs limits of the file size')
-def test_a_full_disk_is_one_sentence(demo_data, tmp_path, run_tool):
-    """A limit of the file size stands for the disk's end."""
+def test_a_full_disk_is_reported_in_one_sentence(demo_data, tmp_path, run_tool):
+    """A limit on file sizes stands for a full disk."""
     import resource
 
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -138,7 +138,7 @@ def test_a_work_dir_that_cannot_be_written(code, demo_data, tmp_path, run_tool, 
     assert f"'{tmp_path}/w' cannot be used (No room): free space on its disk" in printed
 
 
-def test_a_file_in_the_place_of_the_work_dir(demo_data, tmp_path, run_tool):
+def test_a_file_in_place_of_the_work_dir(demo_data, tmp_path, run_tool):
     (tmp_path / 'w').write_text('mine')
     printed = run_tool(
         'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path / 'w',

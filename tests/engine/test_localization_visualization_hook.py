@@ -46,7 +46,7 @@ def test_a_strip_of_all_maps_for_every_interval(hook, tmp_path):
     assert set(drawn) == {
         'val_0.png_10.png', 'val_2.png_12.png', 'test_p.png_1.png', 'test_q.png_2.png'
     }  # fmt: skip
-    # Five pictures of image, truth, probability, edge and uncertainty; three without the last two.
+    # Five panels: image, truth, probability, edge and uncertainty; three without the last two.
     full, less = drawn['val_0.png_10.png'], drawn['test_p.png_1.png']
     assert full.shape[1] > 1.4 * less.shape[1]
     # Red would show that channels were mixed up.

@@ -1,4 +1,4 @@
-"""What is told in a sentence, and what keeps its traceback."""
+"""Errors that become a sentence, and errors that keep their traceback."""
 
 import sys
 from pathlib import Path
@@ -24,7 +24,7 @@ def _takes_nothing() -> None:
     pass
 
 
-def test_settings_are_told_by_where_they_are_wrong():
+def test_wrong_settings_are_reported_with_their_place():
     head = read_config('configs/twin/twin_demo.py').model.decode_head
     for wrong, words in {'type': 'NoHead is not in the', 'stepz': "argument 'stepz'"}.items():
         error = raised(lambda wrong=wrong: MODELS.build(dict(head, **{wrong: 'NoHead'})))
@@ -43,18 +43,18 @@ def test_settings_are_told_by_where_they_are_wrong():
         lambda: exec('import diffiml_plugin.nothing'),
     ],
 )
-def test_the_same_words_from_elsewhere_are_a_fault_of_the_program(call):
+def test_other_errors_with_the_same_text_keep_their_traceback(call):
     assert mistake_in(raised(call), 'c.py') is None
 
 
-def test_a_program_tells_user_errors_alone(monkeypatch):
+def test_a_program_turns_only_user_errors_into_sentences(monkeypatch):
     monkeypatch.setattr(sys, 'argv', ['tools/x.py'])
 
     @program
     def fail(error: Exception) -> None:
         raise error
 
-    # As a data worker sends it.
+    # In the form that a data worker sends.
     error = UserError('Caught in worker\n  File "x"\ndiffiml_plugin.errors.UserError: no \x1b here')
     with pytest.raises(SystemExit, match=r'^x\.py: no \\x1b here$'):
         fail(error)
@@ -63,7 +63,7 @@ def test_a_program_tells_user_errors_alone(monkeypatch):
     assert isinstance(error, ValueError)
 
 
-def test_configs_are_found_by_path_else_by_name(tmp_path, monkeypatch):
+def test_configs_are_found_by_path_or_by_name(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for name in ('configs/twin/twin_demo.py', 'twin/twin_demo.py'):
         assert read_config(name).model.decode_head.type == 'EdgeFCNHead'

@@ -1,4 +1,4 @@
-"""Test sets and perturbations in one run: which there are, and what is not tested again."""
+"""Test sets and perturbations in one run: which ones there are, and which are skipped."""
 
 import json
 from pathlib import Path
@@ -72,12 +72,12 @@ def test_a_config_s_test_sets():
     assert list(get_test_sets(Config.fromfile(TWIN))) == ['test']
 
 
-def test_default_grid_is_the_field_s():
+def test_default_grid_matches_the_literature():
     assert [len(levels) for levels in GRID.values()] == [6, 6, 6, 3]
     assert GRID['jpeg'] == (100, 90, 80, 70, 60, 50) and GRID['resize'] == (0.78, 0.5, 0.25)
 
 
-def test_what_is_tested_is_not_tested_again(checkpoint, demo_data, tmp_path, run_tool):
+def test_finished_conditions_are_not_tested_again(checkpoint, demo_data, tmp_path, run_tool):
     seen = f'{demo_data}/test_seen'
     args = [
         TWIN, checkpoint, '--work-dir', tmp_path / 'log', '--results', tmp_path, '--resume',
@@ -99,12 +99,12 @@ def test_what_is_tested_is_not_tested_again(checkpoint, demo_data, tmp_path, run
     assert metrics['seen']['pixel_auc'] != metrics['seen/jpeg_50']['pixel_auc']
     for name in names:
         assert f'{metrics[name]["pixel_auc"]:.4f}' in printed
-    # The mean of the sets as they are.
+    # The mean over the unperturbed sets.
     table = json.loads((tmp_path / 'summary.json').read_text())
     mean = (metrics['seen']['pixel_auc'] + metrics['unseen']['pixel_auc']) / 2
     assert table['average']['pixel_auc'] == pytest.approx(mean)
 
-    # One condition is cut short and tested again, the same; all metrics are reported.
+    # An incomplete condition is tested again with equal results; all metrics are reported.
     (tmp_path / 'seen/jpeg_50/metrics.json').write_text('{"fing')
     again = run_tool(TOOL, *args)
     assert again.count('already tested') == 2
@@ -112,7 +112,7 @@ def test_what_is_tested_is_not_tested_again(checkpoint, demo_data, tmp_path, run
     assert stored | dict(ms=0) == metrics['seen/jpeg_50'] | dict(ms=0)
     assert f'{metrics["seen"]["pixel_auc"]:.4f}' in again
 
-    # Those of other weights, another data set or other settings are not taken for these.
+    # Results of other weights, another data set or other settings are not used.
     cfg = Config.fromfile(TWIN)
     cfg.test_dataloader.dataset.indices = 5
     cfg.test_cfg = dict(

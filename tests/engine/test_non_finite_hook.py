@@ -1,4 +1,4 @@
-"""Trainings that diverge, and models whose predictions are not numbers."""
+"""Trainings that diverge, and models whose predictions are not finite."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -21,7 +21,7 @@ def saved(cfg) -> dict[str, dict]:
 
 
 def replace_loss(monkeypatch, at: int, value: float) -> list:
-    """Let the model return this value in one iteration; list the files it was given."""
+    """Let the model return this value in one iteration; list the files of its batch."""
     batches = []
     original = DiffIML.loss
 
@@ -37,7 +37,7 @@ def replace_loss(monkeypatch, at: int, value: float) -> list:
 
 
 @pytest.mark.parametrize('value, accumulate', [(float('nan'), 1), (float('inf'), 2)])
-def test_a_loss_stops_before_the_weights_change(value, accumulate, tiny, monkeypatch):
+def test_a_loss_of_nan_stops_before_the_weights_change(value, accumulate, tiny, monkeypatch):
     cfg = tiny(**{'optim_wrapper.accumulative_counts': accumulate})
     batches = replace_loss(monkeypatch, 4, value)
     runner = Runner.from_cfg(cfg)
@@ -46,13 +46,13 @@ def test_a_loss_stops_before_the_weights_change(value, accumulate, tiny, monkeyp
     sentence = str(caught.value)
     assert sentence.startswith(f"iteration 4: loss 'decode.loss_mask_latent' is {value} on ")
     assert all(path in sentence for path in batches[3])
-    # What to go on from.
+    # A checkpoint to resume from.
     assert f'{cfg.work_dir}/iter_2.pth is finite' in sentence
     assert Path(cfg.work_dir, 'last_checkpoint').read_text() == f'{cfg.work_dir}/iter_2.pth'
     (state,) = saved(cfg).values()
     assert state['meta']['iter'] == 2
     if accumulate == 2:
-        # Iteration 3 made no step, and 4 was to make it.
+        # With accumulation, iteration 3 makes no step; iteration 4 would make it.
         for name, value in runner.model.named_parameters():
             assert torch.equal(value, state['state_dict'][name]), name
 
@@ -89,7 +89,7 @@ def test_no_checkpoint_holds_nan(part, tiny):
 
 
 def test_two_processes_stop_together(tmp_path):
-    """Rank 1 alone has a bad loss; both say so and neither waits."""
+    """Only rank 1 has a bad loss; both ranks report it and neither waits."""
     torch.multiprocessing.start_processes(
         _check_on_rank, (tmp_path / 'meet', tmp_path), nprocs=2, start_method='fork'
     )
@@ -131,7 +131,9 @@ def spoil_predictions(monkeypatch, which: str) -> None:
 @pytest.mark.parametrize(
     'stage, field', [('val', 'seg_logits'), ('test', 'uncertainty'), ('test', 'pred_score')]
 )
-def test_predictions_stop_any_evaluator(stage, field, tiny, train, monkeypatch):
+def test_predictions_that_are_not_finite_stop_every_evaluator(
+    stage, field, tiny, train, monkeypatch
+):
     evaluator = dict(type='IoUMetric', iou_metrics=['mIoU'])
     cfg = tiny(iters=1, val_cfg={}, val_evaluator=evaluator, test_evaluator=evaluator)
     spoil_predictions(monkeypatch, field)

@@ -1,4 +1,4 @@
-"""Interrupted trainings, and what they go on from."""
+"""Interrupted trainings, and the checkpoints from which they resume."""
 
 import copy
 import os
@@ -40,7 +40,7 @@ def use(cfg, sampler: str, loop: str) -> None:
         cfg.default_hooks.checkpoint.update(by_epoch=True, interval=1)
 
 
-# Batches of 5 of 24 or 14 images: epochs end with smaller ones, and runs stop within epochs.
+# Batches of 5 out of 24 or 14 images: epochs end with a smaller batch, runs stop within epochs.
 @pytest.mark.parametrize(
     'sampler, loop, before, after',
     [
@@ -82,14 +82,14 @@ def test_a_sample_is_seeded_by_its_place_alone():
     assert len(data) == 3 and data.metainfo == Draws.metainfo
 
 
-def test_a_smaller_set_than_the_batch_is_an_error(tiny, train):
+def test_a_set_smaller_than_the_batch_is_an_error(tiny, train):
     cfg = tiny(**{'train_dataloader.drop_last': True, 'train_dataloader.batch_size': 50})
     use(cfg, 'DefaultSampler', 'iter')
     with pytest.raises(UserError, match='fewer images than batch_size=50'):
         train(cfg)
 
 
-def test_what_differs_is_said(tiny, train, log_lines, demo_data):
+def test_differences_to_the_checkpoint_are_reported(tiny, train, log_lines, demo_data):
     train(tiny(iters=2))
     assert not log_lines
     cfg = tiny(iters=3, **{'train_dataloader.batch_size': 4})
@@ -163,7 +163,7 @@ DAMAGES = {
 
 
 @pytest.mark.parametrize('name', DAMAGES)
-def test_falls_back_to_the_newest_intact(name, work_dir, log_lines):
+def test_resume_falls_back_to_the_newest_intact_checkpoint(name, work_dir, log_lines):
     damage, expected = DAMAGES[name]
     damage(work_dir)
     assert newest_checkpoint(work_dir) == work_dir / expected
@@ -180,7 +180,7 @@ def test_a_moved_work_dir_is_read_by_name(text, trained, work_dir, log_lines):
     assert not log_lines
 
 
-def test_never_from_the_start_where_something_was_trained(work_dir, tmp_path_factory):
+def test_a_work_dir_without_an_intact_checkpoint_is_an_error(work_dir, tmp_path_factory):
     for step in (2, 4):
         truncate(work_dir / f'iter_{step}.pth')
     with pytest.raises(UserError, match='holds no checkpoint to resume from.*iter_4.pth'):
@@ -196,7 +196,7 @@ def test_never_from_the_start_where_something_was_trained(work_dir, tmp_path_fac
     assert newest_checkpoint(work_dir / 'none') is None
 
 
-def test_automatic_resume_uses_the_intact_one(tiny, train, log_lines):
+def test_automatic_resume_uses_the_intact_checkpoint(tiny, train, log_lines):
     cfg = tiny(iters=4)
     whole = weights(train(cfg))
     truncate(Path(cfg.work_dir) / 'iter_4.pth')
@@ -210,7 +210,7 @@ def test_automatic_resume_uses_the_intact_one(tiny, train, log_lines):
 
 
 def kill_and_resume(cfg_path: Path, work_dir: Path, env: dict, kills: int, seed: int) -> int:
-    """Train until it is done, killed at random moments; return how often it was killed."""
+    """Train to the end with kills at random moments; return the number of kills."""
     rng = random.Random(seed)
     command = [sys.executable, 'tools/train.py', str(cfg_path), '--resume', '--work-dir']
     killed = 0
@@ -221,7 +221,7 @@ def kill_and_resume(cfg_path: Path, work_dir: Path, env: dict, kills: int, seed:
             )
             if killed < kills:
                 before = len(list(work_dir.glob('iter_*.pth')))
-                # From the first new checkpoint on, so that the run gets somewhere.
+                # After the first new checkpoint, so that the run makes progress.
                 while process.poll() is None and len(list(work_dir.glob('iter_*.pth'))) <= before:
                     time.sleep(0.01)
                 time.sleep(rng.uniform(0, 1.5))

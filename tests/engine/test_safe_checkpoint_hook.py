@@ -22,7 +22,7 @@ def names(cfg) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.is_file() and path.suffix != '.py')
 
 
-def test_every_config_means_this_hook(tiny, train):
+def test_every_config_uses_this_checkpoint_hook(tiny, train):
     assert HOOKS.get('CheckpointHook') is SafeCheckpointHook
     cfg = tiny(iters=1)
     # The runner's own default.
@@ -54,11 +54,11 @@ def test_a_full_or_read_only_disk_keeps_what_was_there(code, tmp_path, monkeypat
 
 
 class Crash(BaseException):
-    """What no code handles, as it would handle no SIGKILL."""
+    """Raised where a SIGKILL would strike; no code handles it."""
 
 
 def test_a_crash_at_any_write_leaves_a_checkpoint(tiny, train, monkeypatch):
-    """One checkpoint is kept; a crash before and after each renaming, then a resume."""
+    """With one kept checkpoint, crash before and after each renaming, then resume."""
     real, calls = os.replace, []
 
     def crash_at(number: int, after: bool):
@@ -110,13 +110,13 @@ def test_old_checkpoints_are_removed_after_the_new_is_there(tiny, train, monkeyp
     monkeypatch.setattr(os, 'replace', replace)
     train(cfg)
     assert names(cfg) == ['iter_3.pth', 'iter_4.pth', 'last_checkpoint']
-    # A checkpoint, then its name: three while the oldest is still there.
+    # The checkpoint first, then last_checkpoint: three files while the oldest exists.
     assert seen == [1, 1, 2, 2, 3, 3, 3, 3]
 
 
 @pytest.mark.parametrize('iters', [2, 3])
-def test_an_interrupted_validation_is_made_up_for(iters, tiny, train):
-    """Else the best checkpoint, and what a scheduler of plateaus learns, would be lost."""
+def test_an_interrupted_validation_is_repeated(iters, tiny, train):
+    """Otherwise the best checkpoint and the state of a plateau scheduler would be lost."""
 
     def config(name: str):
         cfg = tiny(name, iters=iters, val_cfg={})
@@ -148,7 +148,7 @@ def test_an_interrupted_validation_is_made_up_for(iters, tiny, train):
     info = [state['message_hub']['runtime_info'] for state in states]
     assert info[0]['best_score'] == info[1]['best_score'] > 0
     assert states[0]['param_schedulers'] == states[1]['param_schedulers']
-    # A validation whose best checkpoint is there is not done again.
+    # A validation whose best checkpoint exists is not repeated.
     cfg.resume = True
     if iters == 2:
         again = Runner.from_cfg(cfg)

@@ -1,4 +1,4 @@
-"""Where predicted masks go: one file for each image, below the folder that was named."""
+"""Paths of predicted masks: one file per image, below the given folder."""
 
 from pathlib import Path
 from types import SimpleNamespace
@@ -18,7 +18,7 @@ from diffiml_plugin.errors import UserError
 
 
 def make_set(root: Path, *names: str, index: bool = False, **kwargs) -> IMLDataset:
-    """Write empty files; a list of them, or the folder format."""
+    """Write empty files, with a list or in the folder format."""
     for name in names:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).touch()
@@ -29,7 +29,7 @@ def make_set(root: Path, *names: str, index: bool = False, **kwargs) -> IMLDatas
 
 
 def predict(out: Path, *sets: IMLDataset) -> list[str]:
-    """Let the hook see a run over test sets; return the files that it wrote."""
+    """Run the hook over test sets; return the files that it wrote."""
     hook, loop = SaveMasksHook(str(out)), SimpleNamespace()
     loaders = {name_of_set(one): SimpleNamespace(dataset=one) for one in sets}
     loop.dataloader = SimpleNamespace(dataset=sets[0])
@@ -59,7 +59,7 @@ def test_the_place_below_the_root_is_kept(tmp_path):
     expected = ['SET/Au/a.png', 'SET/Au/b.v2.png', 'SET/Tp/a.png', 'SET/Tp/deep/a.png']
     data = make_set(tmp_path / 'data/SET', *images, *masks)
     assert predict(tmp_path / 'out', data) == expected
-    # By a relative root and another spelling of it too.
+    # Also with a relative root and another spelling of it.
     listed = make_set(tmp_path / 'data/SET', *images, index=True)
     listed.data_root = f'{tmp_path}/data/../data/SET/'
     assert predict(tmp_path / 'again', listed) == expected
@@ -90,7 +90,7 @@ def test_sets_of_one_root_or_one_name(tmp_path):
                    ) == expected  # fmt: skip
 
 
-def test_a_collision_is_told_before_anything_is_written(tmp_path):
+def test_a_collision_is_reported_before_anything_is_written(tmp_path):
     data = make_set(tmp_path / 'SET', 'Tp/b.jpg', 'Tp/a.jpg', 'Tp/a.png', index=True)
     with pytest.raises(UserError, match='Tp/a.jpg.*Tp/a.png.*would both be .*SET/Tp/a.png'):
         predict(tmp_path / 'out', data)
@@ -108,7 +108,7 @@ def test_masks_never_replace_images(tmp_path):
 
 
 @pytest.mark.parametrize('name', ['../up', '/abs', 'a/b', '..', 'a\\b', 'x\n', 101 * 'x'])
-def test_a_set_s_name_stays_inside(name):
+def test_names_of_sets_cannot_leave_the_folder(name):
     with pytest.raises(UserError, match='cannot name a folder'):
         name_of_set(SimpleNamespace(metainfo=dict(dataset_name=name)))
 
@@ -122,7 +122,7 @@ def test_the_name_comes_from_the_root(root, name):
     assert here == name_of_set(SimpleNamespace(data_root='docs/..')) == Path.cwd().name
 
 
-def test_what_cannot_be_written_is_named(tmp_path):
+def test_a_mask_that_cannot_be_written_is_named(tmp_path):
     data = make_set(tmp_path / 'SET', 'a.jpg', index=True)
     (tmp_path / 'out').touch()
     with pytest.raises(UserError, match='out/SET/a.png. cannot be written'):

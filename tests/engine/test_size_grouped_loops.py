@@ -1,4 +1,4 @@
-"""Batches of images of different sizes give what single images give."""
+"""Batches of images of different sizes give the predictions of single images."""
 
 import csv
 from pathlib import Path
@@ -26,20 +26,20 @@ def images_of(config: str, root: Path, tta: bool = False) -> list[dict]:
 
 @pytest.mark.parametrize('config, tta', [(DEMO, False), (TWIN, True), (SEGFORMER, False)])
 @torch.inference_mode()
-def test_every_model_sees_each_image_as_if_alone(config, tta, build, demo_data):
+def test_predictions_equal_those_of_single_images(config, tta, build, demo_data):
     model = build(config).eval()
     if tta:
         model = MODELS.build(dict(type='IMLTTAModel', module=model))
     images = images_of(config, demo_data / 'test_seen', tta)
     shapes = {str(image['inputs'][0].shape if tta else image['inputs'].shape) for image in images}
     assert len(shapes) > 1
-    # Two of one size, apart from each other, share a batch.
+    # Two images of one size, not next to each other, share a batch.
     images.append(images[0])
     together = predict_by_size(model.test_step, pseudo_collate(images))
-    for image, found in zip(images, together, strict=True):
+    for image, predictions in zip(images, together, strict=True):
         alone = model.test_step(pseudo_collate([image]))[0]
-        assert found.img_path == alone.img_path
-        assert torch.allclose(found.seg_logits.data, alone.seg_logits.data, atol=1e-5)
+        assert predictions.img_path == alone.img_path
+        assert torch.allclose(predictions.seg_logits.data, alone.seg_logits.data, atol=1e-5)
 
 
 def test_one_call_for_each_size_and_the_order_of_the_batch():
@@ -50,11 +50,11 @@ def test_one_call_for_each_size_and_the_order_of_the_batch():
         return [f'seen {name}' for name in batch['data_samples']]
 
     inputs = [torch.zeros(3, size, 4) for size in sizes]
-    found = predict_by_size(step, dict(inputs=inputs, data_samples=list('abcde')))
-    assert found == [f'seen {name}' for name in 'abcde']
+    predictions = predict_by_size(step, dict(inputs=inputs, data_samples=list('abcde')))
+    assert predictions == [f'seen {name}' for name in 'abcde']
     assert [len(call) for call in calls] == [2, 2, 1]
     assert all(len(set(call)) == 1 for call in calls)
-    # What is one tensor already, or not a batch of images, is left as it is.
+    # A single tensor, or inputs that are not a batch of images, stay unchanged.
     whole = dict(inputs=torch.stack(inputs[::2][:2]), data_samples=list('ac'))
     assert predict_by_size(step, whole) == ['seen a', 'seen c']
 
@@ -80,14 +80,16 @@ def test_tools_give_the_same_rows_at_any_batch_size(
         assert np.allclose(first, second, atol=1e-4, equal_nan=True)
 
 
-def test_validation_and_a_loop_that_cannot(demo_data, tmp_path, random_checkpoint, run_tool):
+def test_validation_and_a_batch_that_cannot_be_grouped(
+    demo_data, tmp_path, random_checkpoint, run_tool
+):
     cfg = Config.fromfile(TWIN)
     cfg.val_dataloader.update(batch_size=4)
     cfg.val_dataloader.dataset.data_root = f'{demo_data}/test_seen'
     cfg.train_dataloader.dataset.data_root = f'{demo_data}/train'
     cfg.work_dir, cfg.load_from = str(tmp_path), str(random_checkpoint(TWIN))
-    found = Runner.from_cfg(cfg).val()
-    assert 0 <= found['iml/pixel_f1'] <= 1
+    predictions = Runner.from_cfg(cfg).val()
+    assert 0 <= predictions['iml/pixel_f1'] <= 1
     printed = run_tool(
         'tools/test.py', TWIN, cfg.load_from, '--work-dir', tmp_path, '--cfg-options',
         'test_dataloader.batch_size=4', 'test_cfg.type=TestLoop',

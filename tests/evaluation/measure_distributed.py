@@ -1,4 +1,4 @@
-"""Run by torchrun: every rank scores its share as mmengine's sampler deals it out."""
+"""Run by torchrun: every rank evaluates the share that MMEngine's sampler gives it."""
 
 import json
 import sys
@@ -20,7 +20,7 @@ SETTINGS = [
 if __name__ == '__main__':
     torch.distributed.init_process_group('gloo')
     warnings.simplefilter('ignore')
-    found = []
+    summaries = []
     for count, batch in ((23, 1), (23, 7), (2, 1)):
         samples = make_samples(count, seed=5)
         indices = list(DefaultSampler(samples, shuffle=False))
@@ -28,8 +28,8 @@ if __name__ == '__main__':
             metric = IMLMetric(**settings)
             for start in range(0, len(indices), batch):
                 metric.process({}, [samples[i] for i in indices[start : start + batch]])
-            found.append(metric.evaluate(count))
+            summaries.append(metric.evaluate(count))
     if get_rank() == 0:
         with open(sys.argv[1], 'w') as file:
-            json.dump(found, file)
+            json.dump(summaries, file)
     torch.distributed.destroy_process_group()

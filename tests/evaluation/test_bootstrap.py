@@ -1,4 +1,4 @@
-"""Intervals: what they cover, and that the order of files changes nothing."""
+"""Coverage of intervals, and their independence of the order of files."""
 
 import json
 
@@ -18,7 +18,7 @@ def shuffles(count: int, times: int = 3) -> list[np.ndarray]:
 
 
 @pytest.mark.parametrize('seed', SEEDS)
-def test_the_order_of_images_changes_no_interval(seed):
+def test_order_of_images_does_not_change_intervals(seed):
     rng = np.random.default_rng(2)
     values, others = rng.random(37), rng.random(37)
     values[::6] = np.nan
@@ -28,14 +28,14 @@ def test_the_order_of_images_changes_no_interval(seed):
         assert paired_difference(values[order], others[order], 300, seed) == paired_difference(
             values, others, 300, seed
         )
-        # Of training seeds neither.
+        # The same with training seeds.
         assert seeded_difference(
             first[::-1, order], second[::-1, order], 100, seed
         ) == seeded_difference(first, second, 100, seed)
 
 
 @pytest.mark.parametrize('settings', [{}, dict(average='dataset'), dict(best_threshold='dataset')])
-def test_the_order_of_files_changes_no_result(settings, tmp_path):
+def test_order_of_files_does_not_change_results(settings, tmp_path):
     rng = torch.Generator().manual_seed(4)
     samples = []
     for number in range(23):
@@ -57,23 +57,23 @@ def test_the_order_of_files_changes_no_result(settings, tmp_path):
     expected, _ = measure(np.arange(23), 'plain')
     assert len(expected['intervals_95']) > 4
     for number, order in enumerate(shuffles(23, times=0)):
-        found, paths = measure(order, str(number))
-        assert found['intervals_95'] == expected['intervals_95']
-        assert found['metrics'] == pytest.approx(expected['metrics'], rel=1e-12)
-        # The table itself keeps the files' order.
+        interval, paths = measure(order, str(number))
+        assert interval['intervals_95'] == expected['intervals_95']
+        assert interval['metrics'] == pytest.approx(expected['metrics'], rel=1e-12)
+        # The table keeps the order of the files.
         assert paths == [f'{i}.png' for i in order]
 
 
-def test_ninety_five_percent_are_covered():
-    """Of normal values the interval is that of the closed form, and covers the mean as often."""
+def test_intervals_cover_95_percent():
+    """For normal values the interval equals the closed form and has its coverage."""
     rng = np.random.default_rng(5)
     covered, widths, count = 0, [], 400
     for seed in range(count):
         values = rng.normal(1, 1, 60)
-        # Draws of its own each, or all would share one error of the resampling.
-        found = mean_interval(values, 400, seed)
-        covered += found.low <= 1 <= found.high
-        widths.append((found.high - found.low) / (2 * 1.96 * values.std() / np.sqrt(60)))
-    # Two standard errors of the share, and the percentile bootstrap's own shortfall.
+        # Separate draws for each, or all would share one resampling error.
+        interval = mean_interval(values, 400, seed)
+        covered += interval.low <= 1 <= interval.high
+        widths.append((interval.high - interval.low) / (2 * 1.96 * values.std() / np.sqrt(60)))
+    # Two standard errors of the share, plus the known shortfall of the percentile bootstrap.
     assert covered / count == pytest.approx(0.945, abs=0.025)
     assert np.mean(widths) == pytest.approx(1, abs=0.02)

@@ -13,7 +13,7 @@ from diffiml_plugin.evaluation import functional
 
 
 def case(seed: int) -> tuple[np.ndarray, np.ndarray]:
-    """Random, tied, tiny, one-sided and saturated images by turns."""
+    """Random, tied, tiny, one-sided and saturated images in turn."""
     rng = np.random.default_rng(seed)
     size = int(rng.integers(2, 9)) if seed % 5 == 4 else int(rng.integers(200, 900))
     score = rng.random(size).astype(np.float32)
@@ -50,8 +50,8 @@ def test_counts_against_scikit_learn(seed):
 @pytest.mark.parametrize('seed', range(150))
 def test_rankings_against_scikit_learn(seed):
     score, truth = case(seed)
-    found = functional.rank(score, truth)
-    area, ap = (f(found.tp, found.fp)[0] for f in functional.RANKING_METRICS.values())
+    measured = functional.rank(score, truth)
+    area, ap = (f(measured.tp, measured.fp)[0] for f in functional.RANKING_METRICS.values())
     if truth.all():
         assert math.isnan(area) and math.isnan(ap)
         return
@@ -63,20 +63,20 @@ def test_rankings_against_scikit_learn(seed):
             float(function(functional.confusion(score >= t, truth)))
             for t in np.append(np.unique(score), 2)
         )
-        assert function(found.everywhere()).max() == pytest.approx(brute, abs=1e-9), name
+        assert function(measured.everywhere()).max() == pytest.approx(brute, abs=1e-9), name
 
 
-def test_a_megapixel_keeps_six_digits():
+def test_auc_of_a_megapixel_is_exact():
     rng = np.random.default_rng(0)
     truth = rng.random(1 << 20) < 0.03
     score = (rng.random(1 << 20) * 0.8 + 0.2 * truth).astype(np.float32)
-    found = functional.rank(score, truth)
+    measured = functional.rank(score, truth)
     expected = metrics.roc_auc_score(truth, score)
-    assert functional.auc(found.tp, found.fp)[0] == pytest.approx(expected, abs=1e-9)
+    assert functional.auc(measured.tp, measured.fp)[0] == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize('seed', range(30))
-def test_histograms_are_off_by_no_more_than_they_say(seed):
+def test_histogram_errors_stay_below_their_bound(seed):
     images = [case(100 * seed + i) for i in range(8)]
     tp, fp = np.zeros((2, len(functional.THRESHOLDS) + 1))
     for image in images:
@@ -96,7 +96,7 @@ def test_histograms_are_off_by_no_more_than_they_say(seed):
 def test_histograms_are_close():
     rng = np.random.default_rng(0)
     truth = rng.random(100_000) < 0.1
-    # Half of it within 1e-4 of the ends, as confident models have it.
+    # Half of the values within 1e-4 of the ends, as in confident models.
     score = 1 / (1 + np.exp(-rng.normal(6 * truth - 3, 4)))
     ranking = functional.rank(score.astype(np.float32), truth)
     counts = ranking.above(functional.THRESHOLDS)
@@ -120,7 +120,7 @@ def test_calibration_against_torchmetrics(seed):
 def test_images_against_scikit_learn(seed):
     score, truth = case(seed)
     truth[-1] = False
-    found = functional.image_metrics(functional.IMAGE_METRICS, score, truth)
+    measured = functional.image_metrics(functional.IMAGE_METRICS, score, truth)
     pred = score > 0.5
     expected = dict(
         f1=metrics.f1_score(truth, pred),
@@ -131,23 +131,23 @@ def test_images_against_scikit_learn(seed):
         auc=metrics.roc_auc_score(truth, score),
         ap=metrics.average_precision_score(truth, score),
     )
-    # Where a line between the ROC's corners has as many misses as false alarms.
+    # The point between two corners of the ROC where misses equal false alarms.
     fpr, tpr, _ = metrics.roc_curve(truth, score)
     grid = np.linspace(0, 1, 200_001)
     rates = np.interp(grid, np.arange(len(fpr)) / (len(fpr) - 1), fpr + tpr - 1)
     at = np.interp(grid[np.abs(rates).argmin()], np.arange(len(fpr)) / (len(fpr) - 1), fpr)
-    assert found.pop('eer') == pytest.approx(at, abs=1e-4)
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert measured.pop('eer') == pytest.approx(at, abs=1e-4)
+    assert measured == pytest.approx(expected, abs=1e-6)
 
 
-def test_figures_without_the_images_they_need_are_nan():
+def test_metrics_without_the_images_they_need_are_nan():
     none = functional.image_metrics(functional.IMAGE_METRICS, np.zeros(0), np.zeros(0, bool))
     assert all(map(math.isnan, none.values()))
     authentic = functional.image_metrics(functional.IMAGE_METRICS, np.ones(3), np.zeros(3, bool))
     assert authentic.pop('acc') == 0 and all(map(math.isnan, authentic.values()))
 
 
-def test_nothing_warns_where_a_denominator_is_zero():
+def test_zero_denominators_do_not_warn():
     empty = functional.Confusion(0, 0, 5, 0)
     with warnings.catch_warnings():
         warnings.simplefilter('error')

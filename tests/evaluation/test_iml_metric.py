@@ -43,8 +43,8 @@ def make_samples(count: int, seed: int = 0) -> list[dict]:
 def measure(samples: list[dict], **settings) -> dict[str, float]:
     metric = IMLMetric(**settings)
     metric.process({}, samples)
-    found = metric.evaluate(len(samples))
-    return {key.removeprefix('iml/'): value for key, value in found.items()}
+    measured = metric.evaluate(len(samples))
+    return {key.removeprefix('iml/'): value for key, value in measured.items()}
 
 
 def pixels(one: dict) -> tuple[np.ndarray, np.ndarray]:
@@ -52,9 +52,9 @@ def pixels(one: dict) -> tuple[np.ndarray, np.ndarray]:
     return prob[mask != 255], mask[mask != 255] == 1
 
 
-def test_means_are_over_tampered_images():
+def test_means_cover_tampered_images_only():
     samples = make_samples(40)
-    found = measure(samples, pixel=['f1', 'auc', 'ap', 'mcc'])
+    measured = measure(samples, pixel=['f1', 'auc', 'ap', 'mcc'])
     tampered = [(p, g) for p, g in map(pixels, samples) if g.any()]
     both = [(p, g) for p, g in tampered if not g.all()]
     expected = dict(
@@ -66,19 +66,19 @@ def test_means_are_over_tampered_images():
     authentic = [p > 0.5 for p, g in map(pixels, samples) if not g.any()]
     expected['false_alarm_area'] = np.mean([p.mean() for p in authentic])
     expected['false_alarm_rate'] = np.mean([p.any() for p in authentic])
-    assert {key: found[key] for key in expected} == pytest.approx(expected, abs=1e-6)
+    assert {key: measured[key] for key in expected} == pytest.approx(expected, abs=1e-6)
 
 
-def test_one_confusion_of_the_data_set():
+def test_data_set_metrics_use_one_confusion_matrix():
     samples = make_samples(40)
-    found = measure(samples, pixel=['f1', 'iou', 'auc', 'ap', 'ece'], average='dataset')
+    measured = measure(samples, pixel=['f1', 'iou', 'auc', 'ap', 'ece'], average='dataset')
     prob, truth = (np.concatenate(column) for column in zip(*map(pixels, samples), strict=True))
-    assert found['pixel_f1_dataset'] == pytest.approx(metrics.f1_score(truth, prob > 0.5))
-    assert found['pixel_iou_dataset'] == pytest.approx(metrics.jaccard_score(truth, prob > 0.5))
+    assert measured['pixel_f1_dataset'] == pytest.approx(metrics.f1_score(truth, prob > 0.5))
+    assert measured['pixel_iou_dataset'] == pytest.approx(metrics.jaccard_score(truth, prob > 0.5))
     for name, oracle in (('auc', metrics.roc_auc_score), ('ap', metrics.average_precision_score)):
-        off = abs(found[f'pixel_{name}_dataset'] - oracle(truth, prob))
-        assert off <= found[f'pixel_{name}_dataset_error'] < 0.05
-    assert 0 < found['pixel_ece'] < 1
+        off = abs(measured[f'pixel_{name}_dataset'] - oracle(truth, prob))
+        assert off <= measured[f'pixel_{name}_dataset_error'] < 0.05
+    assert 0 < measured['pixel_ece'] < 1
 
 
 @pytest.mark.parametrize('mode', ['origin', 'reverse', 'double'])
@@ -87,7 +87,7 @@ def test_modes_and_best_thresholds_by_brute_force(mode, best):
     samples = make_samples(24, seed=1)
     title = 'pixel_f1' + (f'_{mode}' if mode != 'origin' else '')
     title += f'_best_{best}' if best else ''
-    found = measure(samples, pixel=['f1'], mode=mode, best_threshold=best)[title]
+    measured = measure(samples, pixel=['f1'], mode=mode, best_threshold=best)[title]
     curves = []
     for prob, truth in map(pixels, samples):
         if not truth.any():
@@ -102,18 +102,18 @@ def test_modes_and_best_thresholds_by_brute_force(mode, best):
             for view in views
         ]
         curves.append(max(map(max, scores)) if best == 'image' else np.max(scores, 0))
-    assert found == pytest.approx(np.mean(curves, 0).max(), abs=1e-9)
+    assert measured == pytest.approx(np.mean(curves, 0).max(), abs=1e-9)
 
 
-def test_the_best_threshold_of_a_data_set_is_named():
+def test_best_threshold_of_a_data_set_is_reported():
     samples = make_samples(30, seed=2)
     for average in ('image', 'dataset'):
-        found = measure(samples, pixel=['f1'], average=average, best_threshold='dataset')
+        measured = measure(samples, pixel=['f1'], average=average, best_threshold='dataset')
         title = 'pixel_f1_best_dataset' if average == 'image' else 'pixel_f1_dataset_best_dataset'
-        at = found[f'{title}_threshold']
+        at = measured[f'{title}_threshold']
         again = measure(samples, pixel=['f1'], average=average, threshold=at)
         fixed = next(value for key, value in again.items() if key.startswith('pixel_f1'))
-        assert fixed == pytest.approx(found[title], abs=1e-9)
+        assert fixed == pytest.approx(measured[title], abs=1e-9)
 
 
 @pytest.mark.parametrize('score', ['max', 'mean', 'topk', 'model'])
@@ -121,7 +121,7 @@ def test_image_scores(score):
     samples = make_samples(30)
     for number, one in enumerate(samples):
         one['pred_score'] = (number * 7 % 30) / 30
-    found = measure(samples, image=IMAGE_METRICS, score=score, topk=0.1)
+    measured = measure(samples, image=IMAGE_METRICS, score=score, topk=0.1)
     truth = np.array([g.any() for _, g in map(pixels, samples)])
     values = dict(
         max=[p.max() for p, _ in map(pixels, samples)],
@@ -130,12 +130,12 @@ def test_image_scores(score):
         model=[one['pred_score'] for one in samples],
     )[score]
     suffix = '' if score == 'max' else f'_{score}'
-    assert found[f'img_auc{suffix}'] == pytest.approx(metrics.roc_auc_score(truth, values))
+    assert measured[f'img_auc{suffix}'] == pytest.approx(metrics.roc_auc_score(truth, values))
     expected = metrics.f1_score(truth, np.array(values) > 0.5, zero_division=0)
-    assert found[f'img_f1{suffix}'] == pytest.approx(expected)
+    assert measured[f'img_f1{suffix}'] == pytest.approx(expected)
 
 
-def test_batches_do_not_matter():
+def test_batch_size_does_not_change_metrics():
     samples = make_samples(23)
     settings = dict(pixel=PIXEL_METRICS, image=IMAGE_METRICS, best_threshold='dataset')
     whole = measure(samples, **settings)
@@ -144,12 +144,12 @@ def test_batches_do_not_matter():
         for start in range(0, len(samples), size):
             metric.process({}, samples[start : start + size])
         assert metric.evaluate(len(samples)) == {f'iml/{k}': v for k, v in whole.items()}
-        # A second evaluation starts from nothing.
+        # A second evaluation starts from an empty state.
         metric.process({}, samples)
         assert metric.evaluate(len(samples)) == {f'iml/{k}': v for k, v in whole.items()}
 
 
-def test_one_and_two_channel_heads_are_read_alike():
+def test_one_and_two_channel_heads_give_the_same_metrics():
     logits = torch.randn(2, 9, 9)
     mask = (torch.rand(1, 9, 9) > 0.5).long()
     results = []
@@ -159,36 +159,36 @@ def test_one_and_two_channel_heads_are_read_alike():
     assert results[0]['pixel_f1'] == pytest.approx(results[1]['pixel_f1'])
 
 
-def test_nothing_to_average_is_nan_with_a_reason():
+def test_no_image_to_average_gives_nan_with_a_reason():
     empty = sample(torch.zeros(1, 4, 4), torch.zeros(1, 4, 4, dtype=torch.long))
     with pytest.warns(UserWarning, match='no tampered'):
-        found = measure([empty], pixel=['f1', 'auc', 'boundary_f1'], best_threshold='dataset')
-    assert all(math.isnan(v) for k, v in found.items() if k.startswith('pixel'))
-    assert found['false_alarm_area'] == 0
+        measured = measure([empty], pixel=['f1', 'auc', 'boundary_f1'], best_threshold='dataset')
+    assert all(math.isnan(v) for k, v in measured.items() if k.startswith('pixel'))
+    assert measured['false_alarm_area'] == 0
 
 
 def test_result_files(tmp_path):
     samples = make_samples(20)
-    found = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'])
+    measured = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'])
     rows = read_results(tmp_path / 'results.csv')
     assert [row['img_path'] for row in rows] == [one['img_path'] for one in samples]
     values = [row['f1'] for row in rows if row['tampered']]
-    assert np.mean(values) == pytest.approx(found['pixel_f1'])
+    assert np.mean(values) == pytest.approx(measured['pixel_f1'])
     summary = json.loads((tmp_path / 'summary.json').read_text())
-    assert summary['metrics']['pixel_f1'] == found['pixel_f1'] and summary['images'] == 20
+    assert summary['metrics']['pixel_f1'] == measured['pixel_f1'] and summary['images'] == 20
     low, high = summary['intervals_95']['pixel_f1']
-    assert low < found['pixel_f1'] < high
+    assert low < measured['pixel_f1'] < high
     assert '| pixel_auc |' in (tmp_path / 'summary.md').read_text()
 
 
-def test_intervals_of_what_is_no_mean(tmp_path):
+def test_intervals_of_metrics_that_are_not_means(tmp_path):
     samples = make_samples(60)
-    found = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'], average='dataset')
+    measured = measure(samples, out_dir=str(tmp_path), pixel=['f1', 'auc'], average='dataset')
     spread = json.loads((tmp_path / 'summary.json').read_text())['intervals_95']
-    # The ranking of all pixels has none; images and their counts have.
+    # The ranking of all pixels has no interval; means over images and their counts have one.
     expected = {'pixel_f1_dataset', 'img_f1', 'img_auc', 'img_acc'}
     assert set(spread) == expected | {'false_alarm_area', 'false_alarm_rate'}
-    assert all(spread[k][0] < found[k] < spread[k][1] for k in expected)
+    assert all(spread[k][0] < measured[k] < spread[k][1] for k in expected)
     every, rng = [pixels(one) for one in samples], np.random.default_rng(9)
     draws = []
     for _ in range(400):
@@ -243,43 +243,43 @@ def test_wrong_samples_are_named(one, settings, message):
         IMLMetric(**settings).process({}, [one])
 
 
-def test_any_number_of_processes_gives_the_same(tmp_path, run_env):
-    """Sizes that do not divide, and fewer images than processes."""
-    found = []
+def test_number_of_processes_does_not_change_metrics(tmp_path, run_env):
+    """Uneven shares, and fewer images than processes."""
+    measured = []
     for count in (1, 2, 3):
         out = tmp_path / f'{count}.json'
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
         command += [f'--nproc_per_node={count}', 'tests/evaluation/measure_distributed.py', out]
         done = subprocess.run(command, env=run_env, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
-        found.append(json.loads(out.read_text()))
-    for others in found[1:]:
-        for one, other in zip(found[0], others, strict=True):
+        measured.append(json.loads(out.read_text()))
+    for others in measured[1:]:
+        for one, other in zip(measured[0], others, strict=True):
             assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)
 
 
-def labelled(*values: int) -> dict:
+def labeled(*values: int) -> dict:
     mask = torch.zeros(1, 6, 6, dtype=torch.long)
     mask.view(-1)[: len(values)] = torch.tensor(values)
     return sample(torch.full((1, 6, 6), 0.25), mask, img_path='a.png')
 
 
-def test_other_labels_than_0_1_and_ignored_are_refused():
+def test_labels_other_than_0_1_and_ignored_are_refused():
     mend = "type='LoadTamperingMask'"
     for values, named in (([7, 9, 1], '7, 9'), ([-1], '-1')):
         with pytest.raises(UserError, match=f'a.png: the mask holds {named}, .*{mend}'):
-            measure([labelled(*values)])
+            measure([labeled(*values)])
     with pytest.raises(UserError, match='ignored pixels alone'):
-        measure([labelled(*[255] * 36)])
-    # Masks of 0 and 255 as they are: every tampered pixel would be ignored.
-    gray = labelled(255, 255)
+        measure([labeled(*[255] * 36)])
+    # Without conversion, masks of 0 and 255 would ignore every tampered pixel.
+    gray = labeled(255, 255)
     with pytest.raises(UserError, match=f'no mask holds a 1.*{mend}'):
-        measure([gray, labelled(), gray])
-    assert measure([gray, labelled(1)])['img_acc'] == 0.5
-    assert measure([labelled(7, 1)], ignore_index=7)['pixel_f1'] == 0
+        measure([gray, labeled(), gray])
+    assert measure([gray, labeled(1)])['img_acc'] == 0.5
+    assert measure([labeled(7, 1)], ignore_index=7)['pixel_f1'] == 0
 
 
-def test_ignored_pixels_change_no_figure():
+def test_ignored_pixels_do_not_change_metrics():
     every = ['f1', 'iou', 'precision', 'recall', 'acc', 'mcc', 'auc', 'ap', 'ece']
     samples = make_samples(12)
     changed = copy.deepcopy(samples)

@@ -13,7 +13,7 @@ from diffiml_plugin.models.diffiml.noise_schedule import NOISE_SCHEDULERS
 CONFIGS = sorted(
     str(p)
     for p in Path('configs').rglob('*.py')
-    # Its package is a stand-in in the tests.
+    # The tests use a stand-in for its package.
     if not {'_base_', 'experiments', 'imdlbenco_mesorch_casia.py'} & set(p.parts)
 )
 ABLATION = Benchmark.fromfile('configs/experiments/ablation.py')
@@ -79,7 +79,7 @@ def test_every_ablation_builds(row):
 
 
 def test_published_config_has_the_paper_s_numbers(build):
-    """METHOD.md, figure by figure."""
+    """Compare every number with the paper."""
     cfg = Config.fromfile('configs/diffiml_casia_published.py')
     model = build('configs/diffiml_casia_published.py')
     head = model.decode_head

@@ -1,4 +1,4 @@
-"""What heads make of labels: 0 (authentic), 1 (tampered), 255 (ignored), and nothing else."""
+"""Labels that heads accept: 0 (authentic), 1 (tampered) and 255 (ignored)."""
 
 import pytest
 import torch
@@ -85,7 +85,7 @@ def test_ignored_pixels_draw_no_gradient_of_the_twin_and_pscc(build):
     loss = balanced_cross_entropy(logits, target, valid)
     loss.backward()
     assert not logits.grad[known == 255].any()
-    # Gathered first, the pixels give the same.
+    # Selecting the valid pixels first gives the same loss.
     assert torch.allclose(loss, balanced_cross_entropy(logits[valid], target[valid]))
 
 
@@ -100,7 +100,7 @@ def test_latents_that_have_seen_ignored_pixels_do_not_count(build):
         with torch.no_grad():
             return head.vae.encode((chosen == 1).float() * 2 - 1)
 
-    # Whatever the truth of ignored pixels may be, the latents that count stay.
+    # Valid latents do not depend on the true labels of ignored pixels.
     changed = torch.zeros_like(valid)
     for half, truth in enumerate((known, edges)):
         plain = encode(truth)
@@ -174,11 +174,11 @@ def test_other_labels_and_classes_are_refused(name, build):
     objects = labels()[0].clamp(max=1) * 7
     with pytest.raises(UserError, match="mask of '1.jpg' holds 7, but .*type='LoadTamperingMask'"):
         head._stack_batch_gt(samples(labels()[0], objects))
-    # Of 0 and 255 nothing would be learned: tampered pixels are all ignored.
+    # With 0 and 255 nothing would be learned: all tampered pixels are ignored.
     gray = labels()[0].clamp(max=1) * 255
     with pytest.raises(UserError, match="'0.jpg' holds 0 and 255 .*and no 1.*LoadTamperingMask"):
         head._stack_batch_gt(samples(gray, labels()[1]))
-    # Padding, and crops of masks that are known to be right, may do so.
+    # Padding and crops of valid masks may have a single label.
     head._stack_batch_gt(samples(labels()[1]))
     head._stack_batch_gt(samples(labels()[0]))
     head._stack_batch_gt(samples(gray))

@@ -33,7 +33,7 @@ def test_unknown_merge_is_named(build):
 
 @torch.inference_mode()
 def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
-    """Six versions of an image, brought back to its size and merged."""
+    """Six versions of an image, resized to its size and merged."""
     scales = [dict(type='Resize', scale_factor=factor) for factor in (0.75, 1.0, 1.25)]
     flips = [dict(type='RandomFlip', prob=prob) for prob in (0.0, 1.0)]
     steps = [scales, flips, [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]]
@@ -55,7 +55,7 @@ def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
 
 
 @torch.inference_mode()
-def test_versions_of_one_size_are_one_batch(build):
+def test_versions_of_one_size_are_predicted_in_one_batch(build):
     model = build('configs/diffiml/diffiml_demo.py').eval()
     images = torch.randint(0, 256, (2, 3, 40, 56), dtype=torch.uint8)
     calls = []

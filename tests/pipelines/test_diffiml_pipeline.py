@@ -30,17 +30,17 @@ def pipe() -> DiffIMLPipeline:
 
 @pytest.fixture(scope='module')
 def image(demo_data) -> Image.Image:
-    # Something is found in it: of nothing, all solvers say the same.
+    # An image with a detection: for empty masks, all solvers agree.
     return Image.open(sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0])
 
 
 def assert_equal(output, expected, tolerance=1e-5):
-    for found, name in (
+    for maps, name in (
         (output.probabilities, 'probability'),
         (output.edges, 'edge'),
         (output.uncertainties, 'uncertainty'),
     ):
-        assert np.abs(found[0] - getattr(expected, name)).max() <= tolerance, name
+        assert np.abs(maps[0] - getattr(expected, name)).max() <= tolerance, name
     assert (output.masks[0] != expected.mask).mean() < 1e-3
     assert output.scores[0] == pytest.approx(expected.score, abs=tolerance)
 
@@ -59,10 +59,10 @@ def test_conversion_and_round_trip_keep_every_metric(weights, image, tmp_path, r
     assert not list(out.rglob('*.bin'))
     loaded = DiffIMLPipeline.from_pretrained(out)
     assert_equal(loaded(image), expected)
-    # The folder is a model to every other way in.
+    # Every other interface accepts the folder as a model.
     (again,) = DiffIMLInferencer(out, device='cpu', show_progress=False)(image)['predictions']
     assert np.abs(again.probability - expected.probability).max() <= 1e-5
-    # And what was loaded can be saved again.
+    # A loaded pipeline can be saved again.
     loaded.save_pretrained(tmp_path / 'second')
     assert_equal(DiffIMLPipeline.from_pretrained(tmp_path / 'second')(image), expected)
     card = ModelCard.load(out / 'README.md')
@@ -72,7 +72,9 @@ def test_conversion_and_round_trip_keep_every_metric(weights, image, tmp_path, r
     assert figure.metric_value == 0.1235 and '| pixel_f1 | 0.1235 |' in card.text
 
 
-def test_half_precision_is_stored_and_single_computed(weights, image, tmp_path, run_tool):
+def test_weights_are_stored_in_half_and_used_in_single_precision(
+    weights, image, tmp_path, run_tool
+):
     tool = 'tools/model_converters/to_diffusers.py'
     printed = run_tool(tool, CONFIG, weights, tmp_path / 'half', '--half')
     assert 'half: 7.9 MB' in printed
@@ -83,7 +85,7 @@ def test_half_precision_is_stored_and_single_computed(weights, image, tmp_path, 
     assert np.abs(difference).max() < 0.01
 
 
-def test_the_tool_says_what_is_wrong(weights, tmp_path, run_tool, random_checkpoint):
+def test_the_tool_reports_mistakes_in_a_sentence(weights, tmp_path, run_tool, random_checkpoint):
     tool = 'tools/model_converters/to_diffusers.py'
     twin = 'configs/twin/twin_demo.py'
     printed = run_tool(tool, twin, random_checkpoint(twin), tmp_path / 'out', status=1)
@@ -111,13 +113,13 @@ def test_schedulers_are_swapped_as_in_diffusers(pipe, image, name):
         output = pipe(image, num_inference_steps=4, ensemble_size=2, noise_scale=1.0)
     finally:
         pipe.scheduler = usual
-    # What the same scheduler gives by MMSegmentation's config.
+    # The result of the same scheduler in a config of MMSegmentation.
     inferencer = DiffIMLInferencer(device='cpu', show_progress=False)
     settings = dict(num_inference_steps=4, ensemble_size=2, noise_scale=1.0)
     (expected,) = inferencer(image, scheduler=dict(type=name), **settings)['predictions']
     assert_equal(output, expected)
     (plain,) = inferencer(image, **settings)['predictions']
-    # Euler's steps are DDIM's but for a first noise level that is not quite infinite.
+    # Euler's steps equal DDIM's, except for a first noise level that is not quite infinite.
     differs = np.abs(expected.probability - plain.probability).max() > 1e-3
     assert differs == (name != 'DDIMScheduler')
 
@@ -133,8 +135,8 @@ def test_a_swapped_scheduler_is_saved(pipe, image, tmp_path):
     expected = swapped(image, **settings).probabilities[0]
     assert np.abs(loaded(image, **settings).probabilities[0] - expected).max() <= 1e-5
     inferencer = DiffIMLInferencer(tmp_path, device='cpu', show_progress=False)
-    (found,) = inferencer(image, **settings)['predictions']
-    assert np.abs(found.probability - expected).max() <= 1e-5
+    (maps,) = inferencer(image, **settings)['predictions']
+    assert np.abs(maps.probability - expected).max() <= 1e-5
 
 
 def test_seeds_and_generators(pipe, image):
@@ -173,7 +175,7 @@ def test_a_generator_per_image(pipe, image):
             pipe([image, other], generator=wrong)
 
 
-def test_inputs_and_outputs_of_all_kinds(pipe, image):
+def test_all_types_of_inputs_and_outputs(pipe, image):
     rgb = np.asarray(image.convert('RGB'))
     expected = pipe(image)
     tensor = torch.from_numpy(rgb / 255).permute(2, 0, 1)
@@ -191,7 +193,7 @@ def test_inputs_and_outputs_of_all_kinds(pipe, image):
     assert (plain[0][0] == expected.probabilities[0]).all() and plain[-1] == expected.scores
 
 
-def test_a_text_in_the_place_of_a_number(pipe, tmp_path):
+def test_text_instead_of_a_number_is_refused(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
     path = tmp_path / 'model/config.json'
     config = json.loads(path.read_text())
@@ -202,7 +204,7 @@ def test_a_text_in_the_place_of_a_number(pipe, tmp_path):
 
 
 @pytest.mark.parametrize('dtype', [torch.bfloat16, torch.float16])
-def test_moved_to_another_precision(image, dtype):
+def test_pipeline_moves_to_another_precision(image, dtype):
     pipe = DiffIMLPipeline.from_mmseg()
     single = pipe(image)
     half = pipe.to(dtype)(image)
@@ -226,8 +228,8 @@ def test_wrong_arguments(pipe, args, words):
         pipe(**args)
 
 
-def test_a_pipeline_needs_nothing_of_the_repository(tmp_path, run_env):
-    """From another folder, with the package alone, without a network."""
+def test_a_pipeline_runs_without_the_repository(tmp_path, run_env):
+    """From another folder, with only the installed package, without a network."""
     code = (
         'import numpy as np\n'
         'from diffiml_plugin.apis.model import RELEASE\n'
@@ -246,7 +248,7 @@ def test_a_pipeline_needs_nothing_of_the_repository(tmp_path, run_env):
     assert '(40, 50)' in done.stdout
 
 
-def test_the_package_leaves_the_pipelines_alone(run_env):
+def test_the_package_does_not_import_diffusers_pipelines(run_env):
     code = (
         'import sys, diffiml_plugin, diffiml_plugin.cli\n'
         "print(sum(m.startswith(('diffusers.pipelines.', 'gradio')) for m in sys.modules))"
@@ -254,5 +256,5 @@ def test_the_package_leaves_the_pipelines_alone(run_env):
     done = subprocess.run(
         [sys.executable, '-c', code], env=run_env, capture_output=True, text=True, check=True
     )
-    # Of hundreds.
+    # diffusers has hundreds.
     assert int(done.stdout.splitlines()[-1]) < 10

@@ -57,17 +57,17 @@ def test_masks_are_binary_and_paired(demo_data):
             assert set(np.unique(cv2.imread(str(path), 0))) == {0, 255}
 
 
-def test_no_images_is_refused(tmp_path):
+def test_zero_images_are_refused(tmp_path):
     with pytest.raises(UserError, match='at least one image'):
         make_demo_data(tmp_path, 0, 5)
 
 
-def test_further_test_sets_are_what_they_say(demo_data):
+def test_other_test_sets_match_their_description(demo_data):
     images = [p for p in (demo_data / 'test_jpeg').rglob('*') if p.parent.name in ('Tp', 'Au')]
     assert len(images) == 10
     for path in images:
         with Image.open(path) as image:
-            # Of the standard luminance table, whose first entry 16 is scaled by the quality.
+            # The first entry of the standard luminance table, 16, scaled by the quality.
             assert 50 <= 100 - 50 * image.quantization[0][0] / 16 <= 70
     areas = [cv2.imread(str(p), 0).mean() / 255 for p in (demo_data / 'test_shapes/Gt').iterdir()]
     assert all(0.005 <= area <= 0.6 for area in areas) and min(areas) < 0.1 < max(areas)

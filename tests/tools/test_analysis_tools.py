@@ -1,4 +1,4 @@
-"""The analysis tools, run as a user does."""
+"""The analysis tools, run from the command line."""
 
 import csv
 import json
@@ -39,7 +39,7 @@ def test_vae_upper_bound(demo_data, run_tool):
             if f' {name} ' in line
         }
         assert 'over 8 tampered images' in printed
-        # The ceiling of the shipped VAE; IoU follows from F1 but for the mean over images.
+        # The upper bound of the shipped VAE; IoU follows from F1, except for the mean over images.
         assert rows['mask'][0] > 0.97 and rows['edge'][0] > 0.9 and rows['mask'][2] > 0.95
         assert all(row[1] <= row[0] for row in rows.values())
 
@@ -109,8 +109,8 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
         rows = {row['setting']: row for row in csv.DictReader(file)}
-    # The published one; one step of one solver; two steps of two; each with and without flip; and
-    # the same without noise, where one member is as good as two.
+    # The published setting; one step of one solver; two steps of two; with and without flip; and
+    # the same without noise, where two members are equal.
     assert len(rows) == 1 + 4 + 2 * 4 + 2 + 2 * 2
     assert 'DDIM, 1 x 1, noise 0' in rows and 'DDIM, 1 x 2, noise 0' not in rows
     assert rows['DDIM leading, 8 x 5 + flip']['evaluations'] == '80'
@@ -129,7 +129,7 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
 def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, run_tool):
     saved = torch.load(checkpoint, weights_only=False)
     bias = [k for k in saved['state_dict'] if k.startswith('decode_head.vae.decoder')][-1]
-    # Untrained, it would mark nothing.
+    # An untrained model would mark nothing.
     saved['state_dict'][bias] += 6
     checkpoint = tmp_path / 'marking.pth'
     torch.save(saved, checkpoint)

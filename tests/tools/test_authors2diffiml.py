@@ -1,4 +1,4 @@
-"""The authors' layout against a plain PyTorch construction of the published modules."""
+"""The authors' layout, against the published modules built in plain PyTorch."""
 
 import sys
 
@@ -135,7 +135,7 @@ class ConditionalUNet(nn.Module):
         self.concat = nn.Conv2d(256, 128, 3, padding=1, bias=False)
 
     def forward(self, y: Tensor, t: Tensor, features: Tensor) -> Tensor:
-        # diffusers' own forward pass, with the merge put behind its first convolution.
+        # The forward pass of diffusers, with the merge after its first convolution.
         def merge(module, inputs, output):
             return self.concat(torch.cat([output, features], 1))
 
@@ -170,7 +170,7 @@ def vae() -> nn.Module:
 
 
 class Published(nn.Module):
-    """The paper's model and its inference without the flip, from METHOD.md's table."""
+    """The paper's model and its inference without the flip."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -263,7 +263,7 @@ class Payload:
         return print, ('executed',)
 
 
-def test_files_that_are_no_plain_checkpoints_are_refused(convert, tmp_path, capsys):
+def test_files_that_are_not_plain_checkpoints_are_refused(convert, tmp_path, capsys):
     torch.save({'model': Payload()}, tmp_path / 'evil.pth')
     (tmp_path / 'text.pth').write_text('no checkpoint')
     torch.save({'weights': {}}, tmp_path / 'key.pth')

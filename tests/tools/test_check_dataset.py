@@ -1,4 +1,4 @@
-"""Planted faults, every one of which must be found."""
+"""Planted faults, all of which must be found."""
 
 import json
 import shutil
@@ -41,7 +41,7 @@ def make(root: Path, names: str, first_seed: int) -> Path:
     return root
 
 
-def test_a_sound_set_has_no_faults(tmp_path, run_tool):
+def test_an_intact_set_has_no_faults(tmp_path, run_tool):
     printed = run_tool(TOOL, make(tmp_path / 'a', 'abc', 0))
     assert '4 images, 3 tampered' in printed and 'no faults found' in printed
 
@@ -57,7 +57,7 @@ def huge() -> bytes:
 
 
 def plant(test: Path, train: Path) -> set[tuple[str, str]]:
-    """Plant one fault a file, and say which."""
+    """Plant one fault per file; return the faults."""
     (test / 'Gt/a.png').unlink()
     write(test / 'Gt/lonely.png', mask())
     write(test / 'Tp/b.png', picture(7))
@@ -128,18 +128,18 @@ def test_every_planted_fault_is_found(by_config, tmp_path, run_tool):
     found = {(f['kind'], str(Path(f['path']).relative_to(test))) for f in findings}
     assert found == planted
     kinds = {kind for kind, _ in found}
-    # The others are what only an index, or a whole set, can cause.
+    # Only an index or a whole set can cause the others.
     assert kinds == {*ERRORS, *WARNINGS} - {'missing', 'unusable', 'inverted masks'}
     assert all(f'x {kind}' in printed for kind in kinds)
 
 
 @pytest.mark.parametrize('as_published', [True, False])
 def test_a_set_of_inverted_masks_fails(as_published, tmp_path, run_tool):
-    """As DSO-1 is published: people cut out, black, on white."""
+    """Masks as published with DSO-1: black cut-outs of people on white."""
     root = make(tmp_path / 'a', 'abcdef', 0)
     for number, name in enumerate('abcdef'):
         person = np.zeros(SIZE, np.uint8)
-        # Standing on the lower border.
+        # The region touches the lower border.
         person[96 - 12 * (number + 2) :, 30 : 50 + 3 * number] = 255
         write(root / f'Gt/{name}.png', 255 - person if as_published else person)
     printed = run_tool(TOOL, root, status=int(as_published))
@@ -152,7 +152,7 @@ def test_a_set_of_inverted_masks_fails(as_published, tmp_path, run_tool):
 def test_large_regions_are_not_inverted_masks(tmp_path, run_tool):
     root = make(tmp_path / 'a', 'abcdef', 0)
     for number, name in enumerate('abcdef'):
-        # Two thirds of the image inside, as generative edits may be; one new background.
+        # Regions of two thirds of the image, as in generative edits; one new background.
         region = np.zeros(SIZE, np.uint8)
         region[8:90, 8:118] = 255
         write(root / f'Gt/{name}.png', 255 - mask() if number < 2 else region)
@@ -202,13 +202,13 @@ class TwoFolders(BaseSegDataset):
 """
 
 
-def test_a_data_set_of_the_user_s_own(tmp_path, run_tool, monkeypatch):
+def test_a_user_s_own_data_set(tmp_path, run_tool, monkeypatch):
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / 'own_data.py').write_text(OWN)
     for role, seed in dict(train=0, val=10).items():
         for number in range(3):
             write(tmp_path / f'images/{role}/{number}.jpg', picture(seed + number))
-            # The authentic image has an empty mask, as mmseg has it.
+            # The authentic image has an empty mask, as in mmseg.
             write(tmp_path / f'masks/{role}/{number}.png', mask() // 255 * (number > 0))
     write(tmp_path / 'masks/val/2.png', mask() // 255 * 2 + np.eye(*SIZE, dtype=np.uint8))
     config = tmp_path / 'config.py'

@@ -1,4 +1,4 @@
-"""Every converter on a miniature tree with the download's own names."""
+"""Every converter on a small folder with the names of the download."""
 
 import os
 import re
@@ -22,7 +22,7 @@ manipulation|c|probe/NC2016_0003.jpg|Y|reference/manipulation/mask/missing.png
 GREEN_AND_RED = np.zeros((12, 16, 3), np.uint8)
 GREEN_AND_RED[TRUTH == 0] = (0, 0, 200)
 GREEN_AND_RED[TRUTH == 1] = (0, 200, 0)
-# Next to the boundary both are bright.
+# Both are bright next to the boundary.
 GREEN_AND_RED[2, :][TRUTH[3] == 1] = (0, 0, 255)
 GREEN_AND_RED[3, :][TRUTH[3] == 1] = (0, 255, 0)
 THREE_LEVELS = TRUTH * 255
@@ -142,7 +142,7 @@ TREES = {
 }
 
 
-# What archives and file managers leave in every folder.
+# Files that archives and file managers leave in every folder.
 HIDDEN = ('.DS_Store', 'Thumbs.db', '__MACOSX/._a.png')
 
 
@@ -185,16 +185,16 @@ def test_a_download_becomes_the_folder_format(tool, tmp_path, run_tool):
     names = [Path(row['img_path']).stem for row in rows]
     assert names == sorted(tampered) + sorted(authentic)
     for row in rows[: len(tampered)]:
-        # Colours of Columbia's JPEG masks bleed over a boundary.
+        # Colors of Columbia's JPEG masks bleed over boundaries.
         wrong = np.count_nonzero(row['gt_seg_map'] != TRUTH)
         assert wrong == 0 if tool != 'columbia' else wrong <= 8
     assert not any(row['gt_seg_map'].any() for row in rows[len(tampered) :])
-    # What was read is what was downloaded, byte by byte.
+    # The files are copied byte by byte.
     originals = {p.read_bytes() for p in (tmp_path / 'download').rglob('*') if p.is_file()}
     assert all(Path(row['img_path']).read_bytes() in originals for row in rows)
 
 
-# Sides of the image, sides of the mask, and what is said; of the 17 of CASIA v2 among others.
+# Size of the image, size of the mask, and the message; some are from CASIA v2.
 @pytest.mark.parametrize(
     'image, mask, words',
     [
@@ -225,7 +225,7 @@ def test_masks_that_do_not_fit_are_left_out(image, mask, words, tmp_path, run_to
 def test_a_mask_of_the_upright_photograph_is_turned_as_exif_says(
     orientation, suffix, tmp_path, run_tool
 ):
-    """The oracle is Pillow: turned upright as the image is, the mask is the one that was given."""
+    """The oracle is Pillow: rotated upright like the image, the mask equals the given one."""
     tree = tmp_path / 'download/folder'
     tree.mkdir(parents=True)
     exif = Image.Exif()
@@ -236,7 +236,7 @@ def test_a_mask_of_the_upright_photograph_is_turned_as_exif_says(
     cv2.imwrite(str(tree / 'a_mask.png'), upright)
     printed = run_tool(script('imd2020'), tmp_path / 'download', tmp_path / 'out')
     assert '1 tampered, 0 authentic, 0 left out' in printed
-    # OpenCV turns TIFF itself, whatever it is told.
+    # OpenCV always rotates TIFF by its orientation.
     turned = orientation > 4 and suffix != '.tif'
     assert ('mask turned as EXIF says' in printed) == turned
     stored = Image.open(tmp_path / 'out/Gt/folder_a.png')
@@ -259,7 +259,7 @@ def test_two_masks_of_an_image_are_not_guessed(tmp_path, run_tool):
     assert f'{stem}.tif has 3 masks' in printed and '1 tampered' in printed
 
 
-def test_a_reference_that_cannot_be_trusted(tmp_path, run_tool):
+def test_damaged_references_are_refused(tmp_path, run_tool):
     make_tree(tmp_path, {'secret.jpg': None})
     rows = f"""TaskID|ProbeFileID|ProbeFileName|IsTarget|ProbeMaskFileName
 manipulation|a|../secret.jpg|N|

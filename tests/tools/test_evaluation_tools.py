@@ -1,4 +1,4 @@
-"""Testing on several sets, result files and their comparison, run as a user does."""
+"""Tests on several sets, result files and their comparison, from the command line."""
 
 import csv
 import json
@@ -58,7 +58,7 @@ def test_several_sets_and_their_result_files(demo_data, tmp_path, run_tool, chec
         assert (out / name / 'worst.png').is_file() and (out / name / 'best.png').is_file()
 
 
-def test_two_metrics_do_not_write_over_each_other(demo_data, tmp_path, run_tool, checkpoint):
+def test_two_metrics_do_not_overwrite_each_other(demo_data, tmp_path, run_tool, checkpoint):
     config = write_config(tmp_path / 'two.py', demo_data)
     more = "test_evaluator = [dict(type='IMLMetric'), dict(type='IMLMetric', mode='double')]\n"
     config.write_text(config.read_text() + more)
@@ -103,7 +103,7 @@ def test_comparison_of_result_files(tmp_path, run_tool):
     rng = np.random.default_rng(0)
     first = rng.random(200)
     first[::5] = np.nan
-    # Harder images are harder for both: only pairing shows the small difference.
+    # Hard images are hard for both models: only pairing shows the small difference.
     second = first - 0.02 + rng.normal(0, 0.05, 200)
     files = [
         write_rows(tmp_path / 'a.csv', first, 'here'),
@@ -117,7 +117,7 @@ def test_comparison_of_result_files(tmp_path, run_tool):
     found = rows['f1']
     assert found['images'] == 160
     assert found['difference'] == pytest.approx(difference.mean())
-    # The normal approximation is good for so many images.
+    # The normal approximation is accurate for this many images.
     assert found['low'] == pytest.approx(difference.mean() - 1.96 * error, abs=1e-3)
     assert found['high'] == pytest.approx(difference.mean() + 1.96 * error, abs=1e-3)
     assert found['p_value'] < 1e-3 and rows['false_alarm_area']['difference'] == 0

@@ -1,4 +1,4 @@
-"""Export to ONNX, run by onnxruntime against the inferencer."""
+"""Export to ONNX, run with onnxruntime, against the inferencer."""
 
 import numpy as np
 import pytest
@@ -12,7 +12,7 @@ TOOL = 'tools/model_converters/to_onnx.py'
 CONFIG = 'configs/diffiml/diffiml_demo.py'
 
 
-def test_three_files_do_what_the_model_does(random_checkpoint, run_tool, tmp_path):
+def test_exported_files_predict_like_the_model(random_checkpoint, run_tool, tmp_path):
     weights = random_checkpoint(CONFIG)
     printed = run_tool(TOOL, CONFIG, weights, tmp_path)
     assert printed.count('largest difference from PyTorch') == 3
@@ -20,13 +20,13 @@ def test_three_files_do_what_the_model_does(random_checkpoint, run_tool, tmp_pat
         name: onnxruntime.InferenceSession(tmp_path / f'{name}.onnx').run
         for name in ('encoder', 'denoiser', 'decoder')
     }
-    # Another size than that of the export.
+    # A size that differs from that of the export.
     bgr = np.random.default_rng(0).integers(0, 256, (200, 160, 3), dtype=np.uint8)
     packed = torch.from_numpy(bgr).permute(2, 0, 1)
     image = packed.flip(0)[None].float().numpy()
     (condition,) = run['encoder'](None, dict(image=image))
     noise = identity_noise([pixel_hash(packed)], (8, *condition.shape[-2:]), 0, 0)
-    # One DDIM step of a network that predicts the clean latents ends at them.
+    # One DDIM step of a network that predicts the clean latents gives its prediction.
     inputs = dict(latents=0.25 * noise.numpy(), timestep=np.array([999]), condition=condition)
     (latents,) = run['denoiser'](None, inputs)
     inferencer = DiffIMLInferencer(CONFIG, weights, 'cpu', show_progress=False)

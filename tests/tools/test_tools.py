@@ -1,4 +1,4 @@
-"""The real scripts on small data."""
+"""The scripts of tools/ on small data."""
 
 import json
 import re
@@ -185,7 +185,7 @@ def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_env):
     assert 'iml/pixel_f1' in log and sorted(losses(tmp_path)) == [1]
 
 
-def test_missing_data_is_one_sentence(tmp_path, run_tool):
+def test_missing_data_is_reported_in_one_sentence(tmp_path, run_tool):
     printed = run_tool(
         'tools/train.py', 'configs/diffiml/diffiml_demo.py', '--work-dir', tmp_path,
         '--cfg-options', f'train_dataloader.dataset.data_root={tmp_path}/none', status=1,

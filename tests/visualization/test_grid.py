@@ -13,7 +13,7 @@ def test_grid_shows_every_picture_and_its_title(tmp_path):
     picture = cv2.imread(str(tmp_path / 'new/grid.png'))
     red = (picture == (0, 0, 250)).all(2)
     assert cv2.connectedComponents(red.astype(np.uint8))[0] - 1 == 2
-    # Names of files may look like formulas, and be in any script.
+    # File names may look like formulas and use any script.
     with warnings.catch_warnings():
         warnings.simplefilter('error')
         draw_grid(rows, ['', ''], ['\u7167', '$b^$'], tmp_path / 'untitled.png')

@@ -16,12 +16,12 @@ pytest.importorskip('gradio', reason='the extra `web` is not installed')
 
 from diffiml_plugin.web import serve
 
-# What Python tells of attempts to reach somebody.
+# Audit events of attempts to connect.
 OUTGOING = {'socket.connect', 'socket.getaddrinfo', 'socket.gethostbyname', 'socket.sendto'}
 
 
 class Watch:
-    """Hears of every attempt to reach an address, but for those of the tests' own thread."""
+    """Records every attempt to connect, except those of the test's own thread."""
 
     def __init__(self) -> None:
         self.heard: list[str] = []
@@ -36,7 +36,7 @@ class Watch:
 
 
 class Client:
-    """Asks the server as no browser would."""
+    """Sends requests that no browser would send."""
 
     def __init__(self, url: str) -> None:
         self.host = url.split('/')[2]
@@ -57,7 +57,7 @@ class Client:
         return json.loads(re.search(r'window.gradio_config = (\{.*?\});</script>', text)[1])
 
     def call(self, inputs: int, data: list, **more):
-        """Call the page's function with so many inputs."""
+        """Call the page's function that has this many inputs."""
         (number,) = [c['id'] for c in self.config['dependencies'] if len(c['inputs']) == inputs]
         body = json.dumps(dict(data=data, fn_index=number) | more)
         return self('POST', '/gradio_api/run/predict', body)
@@ -105,7 +105,7 @@ def ask(page_url) -> Client:
 
 @pytest.fixture
 def victim() -> Iterator[socket.socket]:
-    """A server that nobody may reach."""
+    """A server with an address that nothing may connect to."""
     with socket.create_server(('127.0.0.1', 0)) as listener:
         listener.setblocking(False)
         yield listener

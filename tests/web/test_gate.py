@@ -1,4 +1,4 @@
-"""What the server of the page answers to those who do not mean well."""
+"""Answers of the page's server to hostile requests."""
 
 import json
 import os
@@ -13,7 +13,7 @@ from .conftest import form
 
 GIF = b'GIF89a\x01\x00\x01\x00\x80\x00\x00\x00\x00\x00\xff\xff\xff,\x00\x00\x00\x00\x01\x00\x01\x00'
 EXAMPLE = '/uploads/examples/Tp/00000_splice.png'
-# Of a call: steps, members, seed, threshold, opacity.
+# Values of a call: steps, members, seed, threshold, opacity.
 SETTINGS = [1, 1, 0, 0.5, 0.6]
 META = dict(meta={'_type': 'gradio.FileData'})
 ROUTES = """
@@ -50,7 +50,7 @@ def test_only_what_the_page_needs_is_answered(ask, method):
     assert ask('HEAD', '/').status == 200
 
 
-def test_no_address_is_ever_reached(ask, watch, victim):
+def test_the_server_never_connects_to_an_address(ask, watch, victim):
     port = victim.getsockname()[1]
     urls = [f'http://127.0.0.1:{port}/x', f'https://localhost:{port}/', f'//127.0.0.1:{port}/']
     urls += [f'ftp://127.0.0.1:{port}/', 'http://huggingface.co/a.png', 'file:///etc/passwd']
@@ -60,23 +60,23 @@ def test_no_address_is_ever_reached(ask, watch, victim):
             [own(url)], dict(path=url), dict(url=url), url, dict(image=own(url)),
             own(f'{EXAMPLE}/../{url}'),
         ):  # fmt: skip
-            # The last of the page's values is a token, the only one of the second call an index.
+            # The last value of the page is a token; the only value of the second call is an index.
             for inputs, data in ((6, [given, *SETTINGS]), (4, [given, 1, 0, given]), (1, [given])):
                 more = dict(session_hash='x', event_data=own(url), trigger_id=1, simple_format=True)
                 answer = ask.call(inputs, data, **more)
-                # A file of ours that also has an address is that file.
+                # A file of the store that also has an address is read as a file.
                 taken = inputs == 6 and isinstance(given, dict) and EXAMPLE in str(given)
                 assert answer.status == (200 if taken else 400), given
         ask('GET', f'/gradio_api/file={url}')
         ask('GET', f'/?deep_link={url}&url={url}', headers={'X-Forwarded-Host': url})
         ask.upload(GIF, url)
-    # Nor at the start of the server, nor by all tests of it before.
+    # This includes the start of the server and all earlier tests.
     assert watch.heard == []
     with pytest.raises(BlockingIOError):
         victim.accept()
 
 
-def test_only_what_was_uploaded_is_read(ask, image, tmp_path):
+def test_only_uploads_are_read(ask, image, tmp_path):
     outside = tmp_path / 'a.gif'
     outside.write_bytes(GIF)
     folder = os.environ['GRADIO_TEMP_DIR']
@@ -113,11 +113,11 @@ def test_only_what_was_uploaded_is_read(ask, image, tmp_path):
         None, {}, 'x',
     ],
 )  # fmt: skip
-def test_values_that_no_slider_has_are_refused(ask, data):
+def test_values_outside_the_sliders_are_refused(ask, data):
     assert ask.call(6, data).status == 400
 
 
-def test_calls_that_are_none_are_refused(ask):
+def test_malformed_calls_are_refused(ask):
     bodies = [b'', b'[', b'[' * 60_000, b'\xff', b'null', b'{"fn_index": 99, "data": []}', b'{}']
     bodies += [
         b'{"fn_index": 1e99, "data": []}',
@@ -127,7 +127,7 @@ def test_calls_that_are_none_are_refused(ask):
         assert ask('POST', '/gradio_api/run/predict', body).status == 400, body[:40]
 
 
-def test_tokens_are_no_paths(ask):
+def test_tokens_are_not_paths(ask):
     for token in ('../examples', '.', '/etc', 'examples', 'a' * 33, 1, own(EXAMPLE)):
         assert ask.call(3, [token, 0.5, 0.5]).status == 400
     answer = ask.call(3, ['0' * 32, 0.5, 0.5])
@@ -150,7 +150,7 @@ def test_tokens_are_no_paths(ask):
               name=b'filename="\\ud800.png"'), 400),
     ],
 )  # fmt: skip
-def test_forms_are_taken_or_refused(ask, upload, status):
+def test_forms_are_accepted_or_refused(ask, upload, status):
     answer = ask.upload(GIF, **upload)
     assert answer.status == status, answer.text
     if status == 200:
@@ -158,7 +158,7 @@ def test_forms_are_taken_or_refused(ask, upload, status):
         assert len(Path(path).name.encode()) <= 210
 
 
-def test_no_form_is_an_error_of_the_server(ask):
+def test_forms_never_cause_a_server_error(ask):
     random.seed(0)
     body, headers = form(GIF)
     for _ in range(200):
@@ -185,7 +185,7 @@ def test_requests_have_a_limit(ask):
     assert ask.upload(bytes(900_000)).status == 200
     assert ask.upload(bytes(1_030_000)).status == 413
     assert ask.upload(bytes(1_200_000)).status == 413
-    # Twenty files, each small enough.
+    # Twenty files, each below the limit.
     assert ask.upload(bytes(900_000), count=20).status in (400, 413)
     for path in ('/gradio_api/upload', '/gradio_api/run/predict'):
         headers = form(b'')[1]
@@ -202,14 +202,14 @@ def test_requests_have_a_limit(ask):
     assert (
         ask('POST', '/gradio_api/run/predict', chunks(300_000), encode_chunked=True).status == 413
     )
-    # A length that is not so.
+    # A wrong length.
     head = f'POST /gradio_api/run/predict HTTP/1.1\r\nHost: {ask.host}\r\n'
     assert ' 413 ' in answer_to(ask, f'{head}Content-Length: 300000000\r\n\r\n{{'.encode())
     assert ' 400 ' in answer_to(ask, f'{head}Content-Length: -5\r\n\r\n{{'.encode())
     assert ' 400 ' in answer_to(ask, f'{head}Content-Length: 1\r\n\r\n{"x" * 99}'.encode())
 
 
-def test_slow_requests_end(ask, monkeypatch):
+def test_slow_requests_time_out(ask, monkeypatch):
     monkeypatch.setattr('diffiml_plugin.web.gate._CALL_TIME', 0.3)
     monkeypatch.setattr('diffiml_plugin.web.gate._UPLOAD_TIME', 0.3)
     monkeypatch.setattr('diffiml_plugin.web.server._PATIENCE', 0.3)
@@ -217,7 +217,7 @@ def test_slow_requests_end(ask, monkeypatch):
         kind = form(b'')[1]['Content-Type']
         head = f'POST /gradio_api/{path} HTTP/1.1\r\nHost: {ask.host}\r\nContent-Type: {kind}\r\n'
         assert ' 408 ' in answer_to(ask, f'{head}Content-Length: 99\r\n\r\n--B\r\n'.encode())
-    # Nothing, half a header, and half of a second request.
+    # No data, half a header, and half of a second request.
     assert answer_to(ask, b'') == ''
     assert answer_to(ask, b'GET / HTTP/1.1\r\nHost') == ''
     host, port = ask.host.split(':')
@@ -270,7 +270,7 @@ def test_other_pages_are_refused(ask, headers, page, rest):
         assert 'access-control' not in str(answer.headers).lower()
 
 
-def test_headers_keep_the_page_to_itself(ask):
+def test_headers_isolate_the_page(ask):
     (upload,) = json.loads(ask.upload(b'<script>alert(1)</script>', 'a.html').text)
     for path in ('/', '/theme.css', '/nothing', f'/gradio_api/file={upload}'):
         headers = ask('GET', path).headers
@@ -293,7 +293,7 @@ def test_failures_are_escaped(ask):
 
 
 @pytest.mark.slow
-def test_two_hundred_requests_leave_little(ask, image):
+def test_memory_and_disk_stay_bounded_over_200_requests(ask, image):
     def resident() -> float:
         pages = int(Path('/proc/self/statm').read_text().split()[1])
         return pages * os.sysconf('SC_PAGE_SIZE') / 1e6
@@ -303,7 +303,7 @@ def test_two_hundred_requests_leave_little(ask, image):
         return sum(path.stat().st_size for path in files if path.is_file()) / 1e6
 
     def round_trip(number: int) -> None:
-        # A photograph, which grows with each upload, then one that is none.
+        # A photograph that grows with each upload, then a file that is not one.
         for content in (image.read_bytes() + bytes(number), os.urandom(200_000)):
             (path,) = json.loads(ask.upload(content).text)
             token = json.loads(ask.call(6, [own(path), *SETTINGS]).text)['data'][1]

@@ -22,7 +22,7 @@ from diffiml_plugin.web import serve  # noqa: E402
 
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
-# Keeps all that the server says, streams included.
+# Keeps everything that the server sends, including streams.
 LISTEN = """
 window.said = [];
 const ask = window.fetch;
@@ -77,7 +77,7 @@ def tab(browser, page_url):
 
 
 def wait_until(tab, expression: str) -> None:
-    # Not `wait_for_function`, which evaluates text in the page: the page does not let it.
+    # `wait_for_function` would evaluate text in the page, which its policy forbids.
     for _ in range(240):
         if tab.evaluate(expression):
             return
@@ -94,7 +94,7 @@ def upload(tab, path: Path) -> None:
 def set_slider(tab, label: str, value: str) -> None:
     number = tab.get_by_label(f'number input for {label}')
     slider = tab.get_by_label(f'range slider for {label}')
-    # Faster than any hand: what is typed while the page still draws results is lost to it.
+    # Faster than a user: input that arrives while the page draws results is lost.
     for _ in range(20):
         number.fill(value)
         number.press('Enter')
@@ -125,7 +125,7 @@ def test_an_upload_is_analyzed_as_from_python(tab, inferencer, image, page_url):
     record = json.loads(report.read_text())
     assert record['provenance'] == expected.provenance
     assert record['tampered_share'] == expected.record()['tampered_share']
-    # The threshold changes the mask, and what is said of it, but not the rest.
+    # The threshold changes the mask and its text, but nothing else.
     before = {n: tab.get_attribute(f'#{n} img', 'src') for n in ('mask', 'overlay')}
     set_slider(tab, 'Threshold', '0.98')
     wait_until(tab, "document.querySelector('#score').innerText.includes('threshold 0.98')")
@@ -138,7 +138,7 @@ def test_an_upload_is_analyzed_as_from_python(tab, inferencer, image, page_url):
     # The opacity changes the overlay.
     set_slider(tab, 'Opacity', '0')
     wait_until(tab, changed.format('overlay', json.dumps(before['overlay'])))
-    # Nothing was asked of anybody else, and nothing said of where the server keeps it.
+    # No other host was asked, and no answer shows the server's folder.
     assert tab.hosts == {page_url.split('/')[2]}
     assert not [text for kind, text in tab.complaints if kind == 'error']
     said = ''.join(tab.evaluate('window.said')) + tab.content()
@@ -147,7 +147,7 @@ def test_an_upload_is_analyzed_as_from_python(tab, inferencer, image, page_url):
         assert secret not in said, secret
 
 
-def test_the_solver_is_shown_at_work(tab, image):
+def test_the_animation_shows_the_solver(tab, image):
     upload(tab, image)
     tab.get_by_text('Solver', exact=True).click()
     set_slider(tab, 'Steps', '4')
@@ -163,7 +163,7 @@ def test_the_solver_is_shown_at_work(tab, image):
     assert Image.open(film).n_frames == 5
 
 
-def test_an_example_is_at_hand(tab):
+def test_the_page_has_examples(tab):
     tab.locator('button.gallery-item, .gallery button').first.click()
     tab.wait_for_selector('#photo img')
     tab.click('#analyze')
@@ -174,7 +174,7 @@ def test_an_example_is_at_hand(tab):
 @pytest.mark.parametrize(
     'content, words', [(b'no picture', 'is not an image of a known format'), (None, 'allowed')]
 )
-def test_bad_uploads_are_answered_by_a_sentence(tab, tmp_path, content, words):
+def test_bad_uploads_are_answered_with_a_sentence(tab, tmp_path, content, words):
     path = tmp_path / 'picture.png'
     if content is None:
         Image.new('1', (9000, 9000)).save(path)
@@ -187,19 +187,19 @@ def test_bad_uploads_are_answered_by_a_sentence(tab, tmp_path, content, words):
     )
 
 
-def test_nothing_given(tab):
+def test_analyzing_without_an_image_is_answered_with_a_sentence(tab):
     tab.click('#analyze')
     assert 'Give an image first' in tab.wait_for_selector('#problem p').inner_text()
 
 
-def test_it_listens_to_this_machine_alone(page_url, inferencer):
+def test_the_server_listens_to_this_machine_only(page_url, inferencer):
     assert page_url.startswith('http://127.0.0.1:')
     port = int(page_url.rstrip('/').rsplit(':', 1)[1])
     with pytest.raises(UserError, match=f'cannot listen on 127.0.0.1:{port}'):
         serve(inferencer, port=port, wait=False)
 
 
-def test_without_gradio_the_extra_is_named(monkeypatch, capsys):
+def test_a_missing_gradio_names_the_extra(monkeypatch, capsys):
     monkeypatch.setitem(sys.modules, 'diffiml_plugin.web', None)
     assert main(['serve']) == 2
     assert 'diffiml_plugin[web]' in capsys.readouterr().err

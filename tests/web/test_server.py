@@ -1,4 +1,4 @@
-"""The server's folder, and its end."""
+"""The folder of the server, and its removal."""
 
 import os
 import signal
@@ -37,14 +37,14 @@ def fill(store: Store, sizes: list[int]) -> list[Path]:
     return paths
 
 
-def test_the_oldest_files_go_first(temporary):
+def test_the_oldest_files_are_removed_first(temporary):
     store = Store(max_bytes=100)
     (example,) = fill(store, [90])
     store.keep()
     paths = fill(store, [40, 40, 40, 40])
     assert store.trim() == {str(path) for path in paths[:2]}
     assert [path.exists() for path in paths] == [False, False, True, True]
-    # Their folders are gone, too, and the example is there.
+    # Their folders are removed too; the example is kept.
     assert not paths[0].parent.exists() and example.exists()
     os.utime(paths[2], (0, 0))
     assert store.trim() == {str(paths[2])}
@@ -52,7 +52,7 @@ def test_the_oldest_files_go_first(temporary):
     assert not list(temporary.iterdir())
 
 
-def test_so_many_files_are_kept(temporary, monkeypatch):
+def test_the_number_of_kept_files_is_limited(temporary, monkeypatch):
     monkeypatch.setattr(store_module, 'MAX_FILES', 3)
     store = Store()
     paths = fill(store, [1] * 5)
@@ -60,14 +60,14 @@ def test_so_many_files_are_kept(temporary, monkeypatch):
     store.close()
 
 
-def test_what_a_killed_server_left_is_removed(temporary):
+def test_files_of_a_killed_server_are_removed(temporary):
     alive = Store()
     assert alive.path.stat().st_mode & 0o777 == 0o700
     names = {}
     for name in ('killed', 'unlocked', 'others'):
         names[name] = temporary / f'diffiml-web-{name}'
         (names[name] / 'uploads').mkdir(parents=True)
-    # Of another program, or one that is being made.
+    # A folder of another program, and one that is just being made.
     (names['killed'] / '.lock').touch()
     (names['others'] / '.lock').touch()
     (temporary / 'diffiml-web-link').symlink_to(names['others'])
@@ -80,8 +80,8 @@ def test_what_a_killed_server_left_is_removed(temporary):
 
 
 @pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
-def test_signals_end_in_order(number):
-    # Under nohup, SIGHUP is ignored, and stays so.
+def test_signals_end_the_server_cleanly(number):
+    # Under nohup, SIGHUP is ignored and stays ignored.
     usual = signal.signal(number, signal.SIG_DFL)
     try:
         with pytest.raises(SystemExit), _signals_as_exit():
@@ -91,7 +91,7 @@ def test_signals_end_in_order(number):
         signal.signal(number, usual)
 
 
-def test_so_many_wait():
+def test_the_number_of_waiting_requests_is_limited():
     line, inside, go_on = _Line(2), threading.Event(), threading.Event()
 
     def stay() -> None:
@@ -128,7 +128,7 @@ def test_names_of_hosts_are_checked(host, capsys):
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
-def test_uploads_are_removed_in_the_end(number, status, run_env, tmp_path):
+def test_uploads_are_removed_at_the_end(number, status, run_env, tmp_path):
     with socket.create_server(('127.0.0.1', 0)) as free:
         port = free.getsockname()[1]
     command = [sys.executable, '-m', 'diffiml_plugin', 'serve', '--port', str(port)]

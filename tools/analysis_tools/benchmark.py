@@ -4,9 +4,9 @@ r"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios
         configs/diffiml_casia.py configs/diffiml_casia_published.py@flip
 
 Weights are random; nothing is downloaded. The models take turns (A B C A B C ...), so changes of
-the machine's load affect all of them. Any
- mmseg config can be given; with @flip it also predicts the
-mirror image, with @plain it runs without the config's AccelerationHook.
+the machine's load affect all of them. Any mmseg config can be given; with @flip it also predicts
+the mirror image, with @plain it runs without the config's AccelerationHook.
+
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""Layers and models of other authors, against their definitions and published figures."""
+"""Layers and models of other authors, against their definitions and published numbers."""
 
 import math
 from pathlib import Path
@@ -33,7 +33,7 @@ def test_bayar_kernels_are_prediction_errors():
     assert torch.allclose(kernel[..., 2, 2], torch.tensor(-1.0))
     assert torch.allclose(kernel.sum((-2, -1)), torch.zeros(3, 1), atol=1e-6)
     flat = torch.full((1, 3, 16, 16), 0.7)
-    # What a neighbourhood predicts exactly leaves nothing.
+    # A pixel that its neighborhood predicts exactly leaves no residual.
     assert layer(flat)[..., 2:-2, 2:-2].abs().max() < 1e-5
     layer(torch.randn(1, 3, 16, 16)).square().sum().backward()
     assert layer.weight.grad.abs().sum() > 0
@@ -43,7 +43,7 @@ def test_srm_filters_remove_content():
     layer = SRMConv2d()
     assert list(layer.parameters()) == []
     ramp = torch.arange(20.0).expand(1, 3, 20, 20)
-    # A plane has no second difference, whatever the direction.
+    # The second difference of a plane is 0 in every direction.
     for image in (ramp, ramp.transpose(-2, -1)):
         found = layer(image)
         assert found.shape == (1, 9, 20, 20)
@@ -67,7 +67,7 @@ def test_sobel_gate_is_half_where_nothing_changes():
 
 
 @pytest.mark.parametrize('band, share', [('high', None), ('low', None), ('high', 0.3)])
-def test_dct_pass_against_numpy(band, share):
+def test_dct_pass_matches_numpy(band, share):
     rng = np.random.default_rng(0)
     image = rng.normal(size=(24, 40))
 
@@ -151,7 +151,7 @@ def test_correlation_by_hand():
     channel = torch.einsum('cn,cd->dn', value, (query @ key.T).softmax(-1)).view(1, 3, 2, 4)
     expected = maps + layer.out_place(place) + layer.out_channel(channel)
     assert torch.allclose(layer(maps), expected, atol=1e-5)
-    # Sizes that blocks do not divide.
+    # Sizes that are not multiples of the block size.
     odd = SpatioChannelCorrelation(2, reduction=4)(torch.randn(1, 2, 9, 6))
     assert odd.shape == (1, 1, 9, 6)
 
@@ -168,7 +168,7 @@ def test_balanced_cross_entropy_by_hand():
 
 
 def test_fusion_exchanges_contexts():
-    """What one modality says reaches the other through its context alone."""
+    """Information of one modality reaches the other only through its context."""
     module = FeatureFusionModule(8, heads=2).eval()
     rgb, noise = torch.randn(1, 8, 4, 4), torch.randn(1, 8, 4, 4)
     far = noise.clone()
@@ -218,7 +218,7 @@ MIT = dict(
     qkv_bias=True,
 )  # fmt: skip
 HIGH, LOW = dict(type='DCTPass', band='high'), dict(type='DCTPass', band='low')
-# Each config's own model with its parts made small.
+# The model of each config with small parts.
 SMALL = {
     'mvssnet_r50': {
         'backbone.streams': [
@@ -342,7 +342,7 @@ def test_weights_for_rgb_fit_an_extended_first_convolution():
     found = extended.backbone.layers[0][0].projection.weight
     assert torch.equal(found[:, :3], plain.layers[0][0].projection.weight)
     assert torch.equal(found[:, 3:], own)
-    # Its own checkpoints are taken as they are.
+    # Checkpoints of the model itself are loaded unchanged.
     again = MODELS.build(cfg)
     again.load_state_dict(extended.state_dict())
     assert torch.equal(again.backbone.layers[0][0].projection.weight, found)
@@ -406,6 +406,6 @@ def test_mmseg_s_models_train_and_predict(name):
     model.eval()
     with torch.inference_mode():
         found = model.predict(images, batch((96, 96)))[0]
-    # One channel is a probability, two are logits: what IMLMetric reads.
+    # IMLMetric reads one channel as a probability and two as logits.
     channels = 2 if name.startswith(('segmenter', 'ocrnet')) else 1
     assert found.seg_logits.data.shape == (channels, 96, 96)

@@ -1,4 +1,4 @@
-"""Models of IMDL-BenCo, by a stand-in with its calling convention."""
+"""Models of IMDL-BenCo, with a stand-in that has its calling convention."""
 
 import sys
 import types
@@ -61,7 +61,7 @@ def samples() -> list[SegDataSample]:
 
 
 @pytest.mark.usefixtures('_package')
-def test_training_gives_what_the_model_wants():
+def test_training_passes_the_inputs_that_the_model_needs():
     model = MODELS.build(dict(type='IMDLBenCoModel', name='StandIn'))
     images = torch.randn(2, 3, 24, 32)
     loss, logged = model.parse_losses(model(images, samples(), mode='loss'))
@@ -69,7 +69,7 @@ def test_training_gives_what_the_model_wants():
     assert seen['label'].tolist() == [0, 1] and seen['shape'].tolist() == [[24, 32]] * 2
     assert seen['mask'].unique().tolist() == [0.0, 1.0] and seen['mask'][1].sum() == 8 * 14
     assert torch.equal(seen['edge_mask'], mask_to_edge(seen['mask'], 7))
-    # The parts are shown and not added.
+    # Parts of the loss are logged, not added.
     assert torch.equal(loss, logged['loss'])
     assert logged['shown/combined_value'] == pytest.approx(2 * float(loss))
     loss.backward()
@@ -97,7 +97,7 @@ def test_prediction(labels, logits):
 
 
 @pytest.mark.usefixtures('_package')
-def test_what_does_not_fit_is_one_sentence():
+def test_models_that_do_not_fit_are_reported_in_one_sentence():
     def build(**settings):
         return MODELS.build(dict(type='IMDLBenCoModel', name='StandIn') | settings)
 

@@ -33,7 +33,7 @@ def test_one_member_is_certain(codec):
 
 
 @torch.inference_mode()
-def test_a_member_that_is_nan_shows(codec):
+def test_a_member_of_nan_is_visible(codec):
     members = torch.randn(3, 1, 8, 4, 4)
     members[1] = torch.nan
     assert merge_members(members, codec, (32, 32))[0].isnan().all()

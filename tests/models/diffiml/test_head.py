@@ -83,7 +83,7 @@ def test_mixed_precision_reaches_every_weight(build):
     assert torch.cosine_similarity(full, mixed, dim=0) > 0.95
 
 
-def test_checkpointed_denoiser_keeps_less_and_learns_the_same(build):
+def test_checkpointed_denoiser_needs_less_memory_and_gives_the_same_gradients(build):
     images, batch = training_batch()
     found, kept = [], []
 

@@ -16,7 +16,7 @@ def test_shipped_weights_reconstruct_held_out_masks(size, mask_f1, edge_f1):
     masks = torch.stack([sample['inputs'] for sample in map(data.__getitem__, range(24))])
     for maps, least in ((masks, mask_f1), (mask_to_edge(masks), edge_f1)):
         probs = vae(maps * 2 - 1)[0].sigmoid()
-        # The whole of 0..1, where a margin of 1 would reach 0.27..0.73.
+        # The range of 0..1; a margin of 1 would only reach 0.27..0.73.
         assert probs.quantile(0.5) < 0.01 and probs[maps > 0].quantile(0.5) > 0.99
         scores = [
             f1(confusion(p.numpy() > 0.5, m.numpy() > 0))

@@ -46,7 +46,7 @@ def test_score_of_a_gaussian(prediction_type):
 
 
 @pytest.mark.parametrize('prediction_type', ['sample', 'epsilon', 'v_prediction'])
-def test_public_score_agrees_with_the_parameterisation(build, prediction_type):
+def test_public_score_agrees_with_the_parameterization(build, prediction_type):
     key = 'model.decode_head.scheduler.prediction_type'
     zero_snr = 'model.decode_head.scheduler.rescale_betas_zero_snr'
     model = build(DEMO, **{key: prediction_type, zero_snr: False}).eval()
@@ -75,7 +75,7 @@ def test_solvers_inherit_the_training_s_noise_levels(name, betas, zero_snr):
 
 @pytest.mark.parametrize('other', ['sample', 'epsilon', 'v_prediction'])
 @pytest.mark.parametrize('own', ['sample', 'epsilon', 'v_prediction'])
-def test_converted_outputs_say_the_same(own, other):
+def test_converted_outputs_are_equivalent(own, other):
     schedule = NoiseSchedule(SCHEDULE | dict(prediction_type=own))
     original, noise = torch.randn(2, 3, 4, 4), torch.randn(2, 3, 4, 4)
     timesteps = torch.tensor([100, 600])

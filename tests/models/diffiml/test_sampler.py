@@ -15,7 +15,7 @@ from diffiml_plugin.models.diffiml.sampler import identity_noise
 DEMO = 'configs/diffiml/diffiml_demo.py'
 
 
-def test_noise_is_the_image_s_own():
+def test_noise_depends_on_the_image():
     batch = identity_noise(['a', 'b', 'c'], (8, 4, 4), 5, 1)
     shuffled = identity_noise(['c', 'a'], (8, 4, 4), 5, 1)
     assert torch.equal(batch[2], shuffled[0]) and torch.equal(batch[0], shuffled[1])
@@ -80,8 +80,8 @@ def gaussian_head(build, std: float, mean: float = 0.5, **changes):
 @pytest.mark.parametrize('spacing', ['trailing', 'leading', 'linspace'])
 @pytest.mark.parametrize('name', SOLVERS)
 @torch.inference_mode()
-def test_every_solver_reaches_what_a_perfect_denoiser_knows(build, name, spacing, zero_snr):
-    """With a distribution that is one point, every solver ends there."""
+def test_every_solver_reaches_the_mask_of_a_perfect_denoiser(build, name, spacing, zero_snr):
+    """If the distribution is a single point, every solver ends at it."""
     head = gaussian_head(
         build,
         std=0.0,
@@ -94,7 +94,7 @@ def test_every_solver_reaches_what_a_perfect_denoiser_knows(build, name, spacing
     )
     condition = torch.zeros(1, 128, 4, 4)
     found = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
-    # 'leading' and DDPM stop a little before the end, with some noise left.
+    # 'leading' and DDPM stop shortly before the end, with some noise left.
     assert torch.allclose(found, torch.full_like(found, 0.5), atol=0.12)
 
 
@@ -114,7 +114,7 @@ def test_stochastic_solvers_depend_on_the_image_alone(build, solver):
 @pytest.mark.parametrize('prediction_type', ['sample', 'epsilon', 'v_prediction'])
 @torch.inference_mode()
 def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, prediction_type):
-    """Integrate score() itself by diffusers' Euler and Heun, in the variance-exploding form."""
+    """Integrate score() with diffusers' Euler and Heun, in the variance-exploding form."""
     changes = {
         'scheduler.prediction_type': prediction_type,
         'scheduler.rescale_betas_zero_snr': False,

@@ -26,7 +26,7 @@ def sampler(name, steps=4, **changes):
         ('FlowMatchHeunDiscreteScheduler', 'no noise schedule of betas'),
         ('FlowMatchLCMScheduler', 'no noise schedule of betas'),
         ('PNDMScheduler', 'must be one of `epsilon` or `v_prediction`'),
-        # These once gave a mask of noise, or of nan, without a word.
+        # These would give a mask of noise or nan without an error.
         ('IPNDMScheduler', 'no noise schedule of betas'),
         ('DDIMInverseScheduler', 'with a perfect denoiser it ends'),
         ('DPMSolverMultistepInverseScheduler', 'with a perfect denoiser it ends'),

@@ -30,8 +30,8 @@ def test_prediction_does_not_depend_on_the_batch(model):
 
 
 @torch.inference_mode()
-def test_noise_is_that_of_the_pixels_alone(model, monkeypatch):
-    """Whatever the name, the batch, the padding or the step; unlike another picture's."""
+def test_noise_depends_on_the_pixels_only(model, monkeypatch):
+    """Independent of name, batch, padding and step; different for another image."""
     first, second = torch.randint(0, 256, (2, 3, 56, 64), dtype=torch.uint8)
     digests = [
         hashlib.sha256(b'torch.uint8 (3, 56, 64)' + image.numpy().tobytes()).hexdigest()
@@ -51,14 +51,14 @@ def test_noise_is_that_of_the_pixels_alone(model, monkeypatch):
     model.test_step(dict(inputs=first[None]))
     model.data_preprocessor.test_cfg = dict(size_divisor=64)
     model.test_step(dict(inputs=[second]))
-    # Mirrored, as by test-time augmentation, it is another picture.
+    # The mirror image, as in test-time augmentation, counts as another image.
     model.test_step(dict(inputs=[first.flip(-1)]))
     assert identities[:4] == [digests, digests[::-1], digests[:1], digests[1:]]
     assert identities[4][0] not in digests
 
 
 @torch.inference_mode()
-def test_what_a_sample_carries(model):
+def test_fields_of_a_predicted_sample(model):
     meta = dict(ori_shape=(50, 70), img_shape=(64, 64))
     sample = model.predict(torch.randn(1, 3, 64, 64), [SegDataSample(metainfo=meta)])[0]
     for name in ('seg_logits', 'pred_sem_seg', 'pred_edge', 'uncertainty'):
