@@ -58,5 +58,5 @@ def latex_cell(text: str) -> str:
 
 def _escaped(match: re.Match) -> str:
     code = ord(match[0])
-    # Python stands for a byte by a code above 0xdc00.
+    # Python represents an undecodable byte by a code above 0xdc00.
     return f'\\x{code - 0xDC00:02x}' if 0xDC80 <= code <= 0xDCFF else f'\\u{code:04x}'

@@ -36,7 +36,7 @@ def print_table(rows: Sequence[Row], title: str | None = None, digits: int = 4) 
     lines = [[printable(cell(row.get(column), digits)) for column in columns] for row in rows]
     for line in lines:
         table.add_row(*map(Text, line))
-    # As wide as it needs to be: a terminal's own width would cut numbers off.
+    # As wide as necessary: the width of the terminal would cut numbers off.
     widths = [max(map(len, line)) for line in zip(columns, *lines, strict=True)]
     Console(width=max(80, sum(widths) + 3 * len(widths) + 1)).print(table)
 

@@ -71,7 +71,7 @@ def check_folder(
 def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
     """Check a data set by its config."""
     if cfg['type'] == 'IMLDataset' and not cfg.get('ann_file'):
-        # Reports what the data set itself would stop at.
+        # Reports faults at which the data set itself would stop.
         return check_folder(
             Path(cfg['data_root']),
             cfg.get('inverted_masks', False),
@@ -128,7 +128,7 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
         if name in results:
             name = f'{name} ({len(results)})'
         if not Path(root).exists():
-            # The other sets are worth checking all the same.
+            # Check the other sets nevertheless.
             results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])
             continue
         try:

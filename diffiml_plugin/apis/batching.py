@@ -18,7 +18,7 @@ from .photos import Photo, PhotoSource, reduced
 from .prediction import Failure
 from .tiling import Tile, make_tiles
 
-# With `tile='auto'`, what the network sees of an image may have so many pixels in one piece.
+# With `tile='auto'`, the largest number of pixels that the network gets without tiles.
 MAX_WHOLE = 2 * 1024 * 1024
 AUTO_TILE = 1024
 _FIELDS = dict(edge='pred_edge', uncertainty='uncertainty', confidence='confidence')
@@ -50,9 +50,11 @@ class Cutting:
         if isinstance(self.tile, int):
             if self.overlap is None:
                 object.__setattr__(self, 'overlap', self.tile // 4)
-            next(make_tiles((1, 1), self.tile, self.overlap))  # its errors, before the first image
+            next(
+                make_tiles((1, 1), self.tile, self.overlap)
+            )  # raises errors before the first image
         elif self.overlap is not None:
-            raise UserError('overlap is that of tiles: give their size')
+            raise UserError('overlap needs a size of tiles: set tile as well')
 
 
 class Job:
@@ -74,7 +76,7 @@ class Job:
         self.maps: dict[str, np.ndarray] = {}
         self.scores: list[float] = []
         self.fault = ''
-        # Views that are still to go through the model, and whether more will be made.
+        # Views that wait for the model, and whether more will follow.
         self.waiting = 0
         self.complete = False
 
@@ -186,7 +188,7 @@ def _predict(model: nn.Module, views: list[View]) -> None:
     # Networks differ in what they raise when an image is too small for them.
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         if len(views) > 1:
-            # Whose fault it is, shows when each is alone.
+            # Predicting each image alone shows which one fails.
             for view in views:
                 _predict(model, [view])
             return

@@ -59,7 +59,7 @@ class Decoder:
                 # The process may have chosen to end after its last answer.
                 answer = self._ask(file, max_pixels) or self._ask(file, max_pixels)
             except BaseException:
-                # What it would answer later belongs to no question.
+                # A late answer would belong to no request.
                 self.close()
                 raise
         if answer is None or 'error' in answer:
@@ -72,7 +72,9 @@ class Decoder:
             try:
                 self._start()
             except OSError as error:
-                raise DecodingError(f'cannot be decoded: no process starts: {error}') from None
+                raise DecodingError(
+                    f'cannot be decoded, because no process starts: {error}'
+                ) from None
         descriptors = []
         request = json.dumps([max_pixels, self.memory, self.seconds]).encode()
         try:
@@ -86,7 +88,7 @@ class Decoder:
                 line += part
             answer = json.loads(line)
             if descriptors:
-                # Not copied, and yet this process's own: what it changes, it alone sees.
+                # Copy-on-write: changes stay in this process.
                 stored = mmap.mmap(descriptors[0], 0, access=mmap.ACCESS_COPY)
                 answer['pixels'] = np.frombuffer(stored, np.uint8).reshape(answer['shape'])
             return answer
@@ -102,7 +104,7 @@ class Decoder:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                # No module beside the file stands for a package.
+                # -P: no module beside the file can replace a package.
                 [sys.executable, '-P', decoding.__file__],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
@@ -110,9 +112,9 @@ class Decoder:
                 start_new_session=True,
                 env=os.environ
                 | dict(
-                    # Where this process finds its packages.
+                    # The places in which this process finds its packages.
                     PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
-                    # Threads take address space, and are of no use there.
+                    # Threads take address space and are not needed there.
                     OMP_NUM_THREADS='1',
                     OPENBLAS_NUM_THREADS='1',
                     MALLOC_ARENA_MAX='2',

@@ -28,13 +28,13 @@ from PIL import ExifTags, Image
 try:
     from PIL import AvifImagePlugin
 except ImportError:
-    # Pillow may be built without, and older ones have none.
+    # Pillow may be built without AVIF; older versions do not have it.
     AvifImagePlugin = None
 
 try:
     import resource
 except ModuleNotFoundError:
-    # Windows: nothing is decoded in another process there.
+    # Windows, where no decoder process is used.
     resource = None
 
 # Pillow's names of formats that photographs come in. It knows more, some of which it hands to
@@ -42,7 +42,7 @@ except ModuleNotFoundError:
 FORMATS = (
     'AVIF', 'BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP',
 )  # fmt: skip
-# Beginnings of files that people take for photographs, and that cannot be read.
+# Beginnings of photograph formats that cannot be read.
 _UNREADABLE = {
     'HEIC': rb'....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)',
     'JPEG XL': rb'\xff\x0a|\0\0\0\x0cJXL ',
@@ -61,14 +61,14 @@ _TO_EIGHT = 'convert it to 8 or 16 bits per channel'
 # takes most of both.
 MEMORY, MEMORY_PER_PIXEL = 500_000_000, 48
 SECONDS, SECONDS_PER_PIXEL = 20, 1e-6
-# Fewer pixels are decoded however few bytes they come in: a truncated file is then called so.
+# Up to here the file's size is not checked, so a truncated file is reported as truncated.
 _HARMLESS = 1_000_000
-# How many bytes a byte of a file can become, by Pillow's names of decoders.
+# Largest number of decoded bytes per byte of a file, by Pillow's names of decoders.
 _EXPANSION = {'raw': 1, 'ppm': 1, 'ppm_plain': 1, 'packbits': 64, 'tga_rle': 128, 'zip': 1032}
 # How many pixels it can become where that is known: two bits are the least of a JPEG's block (one
 # in a progressive one), and no string in a GIF's table is longer than the table.
 _PIXELS_PER_BYTE = {'jpeg': 512, 'gif': 2560}
-# Their plugins decode by themselves, and hand the result on as raw.
+# Their plugins decode the file and return the result as raw.
 _OWN_DECODING = ('AVIF', 'WEBP')
 # Lossless WebP, JPEG 2000 and fax codes store blank images of any size in a few bytes. No
 # photograph is as blank as a black and white PNG can be.
@@ -77,7 +77,7 @@ _MOST_PIXELS_PER_BYTE = 8 * 1032
 # many is true of many cameras' files.
 _CORRUPT_JPEG = re.compile(r'premature end|bad Huffman code|instead of RST', re.IGNORECASE)
 
-# Whether stderr is for this module to read.
+# Whether this module may read the process's stderr.
 _OWN_PROCESS = False
 
 
@@ -136,11 +136,11 @@ def decode_file(
 def _decode(
     data: bytes, max_pixels: int, announce: Callable[[int], None]
 ) -> tuple[np.ndarray, int]:
-    # Pillow's own guard warns at 89 megapixels and cannot be told by argument.
+    # Pillow's own limit of 89 megapixels is a global, not an argument.
     guard, Image.MAX_IMAGE_PIXELS = Image.MAX_IMAGE_PIXELS, None
     try:
         if size := _webp_size(data):
-            # Pillow takes memory for all pixels when it opens one.
+            # Pillow allocates memory for all pixels when it opens a WebP file.
             _check_size(size, max_pixels, len(data) * _MOST_PIXELS_PER_BYTE)
             announce(math.prod(size))
         with _opened(data) as image:
@@ -151,11 +151,11 @@ def _decode(
             pixels = _by_opencv(data, image)
             if pixels is None:
                 pixels = from_pillow(image)
-            # After loading: TIFF files are turned by both, and Pillow then says so.
+            # After loading: both libraries rotate TIFF files, and Pillow then resets the tag.
             return pixels, orientation(image)
     except (DecodingError, MemoryError):
         raise
-    # Pillow's decoders raise whatever a damaged file makes them stumble over.
+    # On damaged files, Pillow's decoders raise exceptions of any kind.
     except Exception as error:
         raise DecodingError(f'is damaged: {_first_line(error)}') from None
     finally:
@@ -173,13 +173,13 @@ def _opened(data: bytes) -> Image.Image:
             raise DecodingError(_unreadable(name))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        # Otherwise all that is not read is "not identified".
+        # Otherwise every unreadable file is "not identified".
         explained, Image.WARN_POSSIBLE_FORMATS = Image.WARN_POSSIBLE_FORMATS, True
         try:
             image = Image.open(io.BytesIO(data), formats=formats())
         except Image.UnidentifiedImageError:
             reasons = [str(w.message).partition(' opening failed. ') for w in caught]
-            # A TGA file has no mark by which it is known: every file might be one.
+            # TGA has no signature: every file might be one.
             for kind, failed, reason in reasons:
                 if failed and kind != 'TGA':
                     if reason == 'unknown pixel mode':
@@ -193,7 +193,7 @@ def _opened(data: bytes) -> Image.Image:
         finally:
             Image.WARN_POSSIBLE_FORMATS = explained
     tags = getattr(image, 'tag_v2', {})
-    # What Pillow would read of a raw file is a thumbnail.
+    # Pillow would read only the thumbnail of a raw file.
     if _DNG_VERSION in tags or tags.get(_NEW_SUBFILE_TYPE) == 1:
         raise DecodingError(_unreadable('camera raw'))
     return image
@@ -219,7 +219,7 @@ def _pixels_per_byte(image: Any) -> float:
     """Say how many pixels a byte can become at most."""
     decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
     if decoder in _EXPANSION:
-        # At least: 15 bits are a color, and one bit is a gray.
+        # The smallest pixels: 15 bits for a color, one bit for a gray level.
         return _EXPANSION[decoder] * (0.5 if len(image.getbands()) > 2 else 8)
     return _PIXELS_PER_BYTE.get(decoder, _MOST_PIXELS_PER_BYTE)
 
@@ -232,7 +232,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     if kind == b'VP8X':
         width, height = (1 + int.from_bytes(head[i : i + 3], 'little') for i in (4, 7))
         return width, height
-    # 14 bits each, the rest is of other things.
+    # 14 bits each; the other bits have another meaning.
     if kind == b'VP8L':
         both = int.from_bytes(head[1:5], 'little')
         return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
@@ -245,14 +245,14 @@ def orientation(image: Image.Image) -> int:
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
-        # Whatever Pillow stumbles over there, it is not the pixels.
+        # A fault in EXIF does not concern the pixels.
         return 1
     return value if value in range(1, 9) else 1
 
 
 def _by_opencv(data: bytes, image: Image.Image) -> np.ndarray | None:
     """Decode to 8 bits, unless OpenCV does not know the format or its range of values."""
-    # It takes the values of a PPM file for those of 8 or 16 bits, whatever its header says.
+    # OpenCV reads values of a PPM file as 8 or 16 bits, whatever maximum its header declares.
     if _is_deep(image) or image.format == 'PPM':
         return None
     _check_range(image)
@@ -290,7 +290,7 @@ def from_pillow(image: Image.Image) -> np.ndarray:
     More than 8 bits are scaled by the range that the image declares.
 
     Raises:
-        DecodingError: If it holds values whose range nobody knows.
+        DecodingError: If the range of its values is unknown.
     """
     tags = getattr(image, 'tag_v2', {})
     if not _is_deep(image):
@@ -303,13 +303,13 @@ def from_pillow(image: Image.Image) -> np.ndarray:
         values = values.view(np.uint32)
     low, high = _value_range(image, values, tags)
     if (low, high) == (0, 65535):
-        # As OpenCV does it.
+        # As in OpenCV.
         gray = (values.astype(np.uint16) >> 8).astype(np.uint8)
     else:
         scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
         gray = scaled.round().astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:
-        # White is zero: Pillow leaves that as it is where there are more than 8 bits.
+        # White is zero: Pillow inverts only 8 bits and fewer.
         gray = 255 - gray
     return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
 
@@ -332,13 +332,13 @@ def _value_range(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple
     elif image.mode.startswith('I;16'):
         low, high = 0, 2 ** _first(tags.get(_BITS), 16) - 1
     elif image.mode == 'F':
-        # What all programs write where they declare nothing else.
+        # The usual range of floating-point images.
         low, high = 0, 1
     elif image.format in ('PNG', 'PPM'):
-        # Pillow may have no other mode for their 16 bits.
+        # Pillow may use this mode for their 16 bits.
         low, high = 0, 65535
     elif most > 2**30:
-        # Fewer bits may have been put into 32; not so here.
+        # With smaller values, the file might use fewer than 32 bits.
         low, high = 0, 2 ** (31 if values.dtype == np.int32 else 32) - 1
     else:
         raise DecodingError(
@@ -377,7 +377,7 @@ def _without_metadata(data: bytes) -> bytes:
     while place + 4 <= len(data) and data[place] == 0xFF and data[place + 1] != 0xDA:
         marker, length = struct.unpack_from('>xBH', data, place)
         segment = data[place : place + 2 + length]
-        # Of an Adobe segment, decoders need the color space.
+        # Decoders need the color space of an Adobe segment.
         kept = {0xE1: segment[4:8] == b'Exif', 0xEE: length >= 14}
         if kept.get(marker, not (0xE0 <= marker <= 0xEF or marker == 0xFE)):
             needed.append(segment)
@@ -407,7 +407,7 @@ def _png_chunks(data: bytes) -> Iterator[tuple[bytes, memoryview]]:
 
 
 def _is_of_pixels(kind: bytes) -> bool:
-    # Chunks that no reader may skip begin with a capital letter.
+    # Critical chunks begin with a capital letter.
     return kind[:1].isupper() or kind == b'tRNS'
 
 
@@ -422,7 +422,7 @@ def _address_space() -> int:
 
 def _limit(memory: int, seconds: float) -> None:
     """Give this process a budget: bytes of address space in all, and time from now on."""
-    # Some systems have the limit and do not allow it to be set.
+    # Some systems know the limit, but do not allow setting it.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
     # Ends this process, whatever a decoder is doing.
@@ -446,7 +446,7 @@ def serve() -> None:
         os.dup2(messages.fileno(), 2)
     _OWN_PROCESS = True
     Image.init()
-    # Each thread takes address space, on a machine of many cores as much as the budget.
+    # Each thread takes address space; on many cores, as much as the budget.
     cv2.setNumThreads(1)
     if AvifImagePlugin is not None:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 4
@@ -462,7 +462,7 @@ def serve() -> None:
             socket.send_fds(connection, [json.dumps(answer).encode() + b'\n'], handles)
         del pixels
         if _address_space() > base + memory // 4:
-            # Memory that decoders lost is not to be taken from the next image's budget.
+            # Leaked memory must not reduce the budget of the next image.
             return
 
 
@@ -474,7 +474,7 @@ def _answer(
     _limit(memory, seconds)
 
     def announce(pixels: int) -> None:
-        # Told twice where an image is opened twice: the time continues.
+        # Called twice if an image is opened twice; the time limit continues.
         end = start + seconds + SECONDS_PER_PIXEL * pixels
         _limit(memory + MEMORY_PER_PIXEL * pixels, max(end - time.monotonic(), 1e-3))
 

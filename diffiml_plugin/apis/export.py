@@ -10,6 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from ..engine.atomic import write_atomically
 from ..engine.checkpoint import sha256_of
 from ..errors import UserError
 from ..escaping import valid_text
@@ -25,7 +26,7 @@ _OVERLAY = ('overlay.png', 'strip.png')
 _TRAJECTORY = ('trajectory.gif', 'trajectory.png')
 # Length of an output's name in bytes: file systems allow 255, and suffixes follow.
 _LONGEST_NAME = 200
-# What is wrong with the name or the place of one image's outputs, and not with the disk.
+# Errors that concern the name or place of one image's outputs, not the disk.
 _OF_ONE_IMAGE = (
     errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
@@ -105,7 +106,7 @@ class FolderExport:
         ]
         if set(tables) - {'json', 'csv'}:
             raise UserError(f"tables must be a list of 'json' and 'csv', got {tables!r}")
-        # Wrong settings show here, before anything is written.
+        # Raises errors for wrong settings before anything is written.
         inferencer.stream([], batch_size, **settings)
         if trajectory and inferencer.solver_settings is None:
             raise UserError('there is no trajectory: the model has no diffusion solver')
@@ -122,7 +123,7 @@ class FolderExport:
         """List all images, and the inputs behind which there is none."""
         left_out: list[Path] = []
         places: set[str] = set()
-        # An image's record could get the table's name.
+        # An image named "results" would have the table's name.
         taken = {'results': self.out / 'results.json'} if 'json' in self.tables else {}
         for one in inputs:
             try:
@@ -132,7 +133,7 @@ class FolderExport:
                 continue
             for source, name in photos:
                 image = _Image(Path(str(source)), name, _shortened(name))
-                # By two inputs, under two names.
+                # Two inputs may name the same image.
                 if real_place(image.source) in places:
                     continue
                 places.add(real_place(image.source))
@@ -199,18 +200,20 @@ class FolderExport:
                     '`diffiml predict`: give another folder, or move it away'
                 )
         contents = self._contents(image, prediction)
-        # The record first and last: it says that all is there, and nothing of another run beside.
+        # The record is removed first and written last: it states that all outputs exist.
         for path in self._outputs(image):
             path.unlink(missing_ok=True)
         outputs = {}
         for suffix in self.suffixes:
             path = self._output(image, suffix)
-            sha256 = files.write_atomically(path, contents[suffix]())
+            content = contents[suffix]()
+            write_atomically(path, content)
+            sha256 = hashlib.sha256(content).hexdigest()
             outputs[suffix] = dict(file=valid_text(path.name), sha256=sha256)
         record = prediction.record() | dict(
             name=valid_text(image.name), options=self.settings, outputs=outputs
         )
-        files.write_atomically(self._output(image, 'json'), files.as_json(record))
+        write_atomically(self._output(image, 'json'), files.as_json(record))
         return record
 
     def _contents(self, image: _Image, prediction: Prediction) -> dict[str, Callable[[], bytes]]:
@@ -251,19 +254,19 @@ class FolderExport:
                 and provenance['input_sha256'] == sha256_of(image.source)
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            # Not there, or not whole: it is made again.
+            # Missing or incomplete outputs are made again.
             return None
         return record if same else None
 
     def _write_tables(self) -> None:
-        # In the order of the images, whatever existed before.
+        # In the order of the images, including existing results.
         records = [self.records[i.name] for i in self.images if i.name in self.records]
         if 'json' in self.tables:
             content = dict(predictions=records, failures=list(map(vars, self.failures)))
-            files.write_atomically(self.out / 'results.json', files.as_json(content))
+            write_atomically(self.out / 'results.json', files.as_json(content))
         if 'csv' in self.tables:
             table = files.as_csv(records, self.failures)
-            files.write_atomically(self.out / 'results.csv', table)
+            write_atomically(self.out / 'results.csv', table)
 
 
 def _shortened(name: str) -> str:

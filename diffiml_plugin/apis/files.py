@@ -1,10 +1,8 @@
-"""Outputs of a prediction as files, each written whole or not at all."""
+"""Outputs of a prediction, encoded as files."""
 
 import csv
-import hashlib
 import io
 import json
-import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -27,27 +25,9 @@ _COLUMNS = (
     'name', 'width', 'height', 'score', 'threshold', 'tampered_share', 'mean_uncertainty',
 )  # fmt: skip
 _OF_PROVENANCE = ('input_sha256', 'model_sha256', 'config_sha256', 'seed', 'settings', 'versions')
-# Pixels of a strip per inch, and of the side of a picture in it.
+# Resolution of a strip in pixels per inch, and side of its panels in pixels.
 _DPI = 180
 _STRIP = 480
-
-
-def write_atomically(path: Path, data: bytes) -> str:
-    """Write a file so that it is there as a whole or not; return its SHA-256."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    # The name's own length may leave no room for more.
-    mark = hashlib.sha256(os.fsencode(path.name)).hexdigest()[:16]
-    temporary = path.with_name(f'.{mark}.{os.getpid()}.tmp')
-    try:
-        with temporary.open('wb') as file:
-            file.write(data)
-            # Before it gets its name, it must be there through a loss of power.
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(temporary, path)
-    finally:
-        temporary.unlink(missing_ok=True)
-    return hashlib.sha256(data).hexdigest()
 
 
 def is_foreign(path: Path) -> bool:
@@ -74,7 +54,7 @@ def is_foreign(path: Path) -> bool:
 def as_json(content: dict) -> bytes:
     """Encode for people and programs."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
-    # JSON's own escape for what no encoding has.
+    # JSON escapes what UTF-8 cannot encode.
     return text.encode(errors='backslashreplace')
 
 
@@ -140,7 +120,7 @@ def trajectory_gif(
     """
     pictures = []
     for number, frame in enumerate(frames):
-        # The image beside it: a first frame of noise says nothing by itself.
+        # With the image beside it, since a first frame of noise shows nothing.
         picture = np.concatenate([image, blend(image, frame, 0.8)], axis=1)
         done = round(picture.shape[1] * (number + 1) / len(frames))
         bar = np.full((4, picture.shape[1], 3), 40, np.uint8)

@@ -86,7 +86,7 @@ class DiffIMLInferencer:
         self.hashes = dict(
             model_sha256=weights_sha256(weights), config_sha256=config_sha256(self.cfg)
         )
-        # The image is read already; there are no masks, and results are wanted at its own size.
+        # The image is read already, there are no masks, and results have its original size.
         steps = get_test_set(self.cfg)['pipeline']
         kept = [s for s in steps if not s['type'].startswith(('Load', 'ScoreAtInput'))]
         self.pipeline = Compose([dict(type='LoadImageFromNDArray'), *kept])
@@ -192,7 +192,7 @@ class DiffIMLInferencer:
         if threshold is not None and not 0 <= threshold <= 1:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
         cutting, settings = Cutting(tile, overlap, max_size), SolverSettings(**solver)
-        # One command line may have a seed for models of all kinds.
+        # A seed may be given for models without a solver, too.
         unknown = settings.given().keys() - {'seed'}
         if unknown and self.solver_settings is None:
             raise UserError(

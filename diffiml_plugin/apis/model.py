@@ -13,13 +13,14 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import nn
 
-from ..engine.checkpoint import load_weights, loading, local_file, sha256_of, weight_files
+from ..engine.checkpoint import loading, local_file, sha256_of, weight_files
 from ..engine.conditions import get_test_set
 from ..engine.config import read_config
+from ..engine.weights import load_weights
 from ..errors import UserError
 from .model_data import INDEX, read_data_config, read_pretrained
 
-# Trained by `make demo`; its model card lies beside it.
+# The shipped model; its card is beside it.
 RELEASE = Path(__file__).parents[1] / 'release'
 
 
@@ -46,7 +47,7 @@ def find_model(
             downloaded.
 
     Raises:
-        UserError: If one of them is missing, or data says more than data may.
+        UserError: If one of them is missing, or data holds more than data may.
     """
     if model is None:
         model = RELEASE
@@ -123,12 +124,12 @@ def load_model(
             model = revert_sync_batchnorm(MODELS.build(cfg.model))
     except UserError:
         raise
-    # Components differ in what they raise for settings that they cannot take.
+    # Components raise different exceptions for wrong settings.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f'the model of {cfg.filename!r} cannot be built: {reason}') from error
     load_weights(model, checkpoint, cfg.filename)
-    # Where mmseg's `init_model` puts it.
+    # The place that mmseg's `init_model` uses.
     model.cfg = cfg
     return model.to(device).eval(), cfg
 

@@ -41,7 +41,7 @@ _LOADING = (
     'norm_layer',
 )  # fmt: skip
 _SHIPPED = (None, 'shipped', 'shipped-published')
-# A package of models that download what they want.
+# Models of a package that download files.
 _DOWNLOADING = ('IMDLBenCoModel',)
 # Limits of a config; real ones have some hundred values.
 _MAX_VALUES = 20_000
@@ -67,7 +67,9 @@ def _parsed(path: Path, parse: Callable[[str], Any]) -> Any:
         with path.open('rb') as file:
             content = file.read(_MAX_BYTES + 1)
         if len(content) > _MAX_BYTES:
-            raise UserError(f'{str(path)!r} has more than {_MAX_BYTES / 1e6:.0f} MB: no config has')
+            raise UserError(
+                f'{str(path)!r} is too large for a config: more than {_MAX_BYTES / 1e6:.0f} MB'
+            )
         return parse(content.decode())
     except UserError:
         raise
@@ -82,7 +84,7 @@ def read_data_config(path: Path) -> Config:
     """Read the model and the test pipeline of a JSON or YAML config.
 
     Raises:
-        UserError: If it cannot be read, lacks them, or says more than data may.
+        UserError: If it cannot be read, lacks them, or holds more than data may.
     """
     content = _parsed(path, json.loads if path.suffix == '.json' else yaml.safe_load)
     try:
@@ -104,7 +106,7 @@ def read_pretrained(folder: Path) -> tuple[Config, Path]:
         several files, their index.
 
     Raises:
-        UserError: If it is not such a folder, says more than data may, or leads out of it.
+        UserError: If it is not such a folder, holds more than data may, or leads out of it.
     """
     check_index(folder)
     model, scheduler = folder / 'model', folder / 'scheduler/scheduler_config.json'
@@ -113,14 +115,14 @@ def read_pretrained(folder: Path) -> tuple[Config, Path]:
     try:
         config = registry_config(solver['_class_name'], solver)
         content['segmentor']['decode_head']['sampler']['scheduler'] = config
-        # Of the training's noise, which sampling also asks for.
+        # The sampler also needs the noise schedule of the training.
         cfg = model_config(content['segmentor'], content['test_pipeline'], str(folder))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'the folder {str(folder)!r} has an {INDEX}, but is not what '
             f'DiffIMLPipeline.save_pretrained writes ({error!r})'
         ) from None
-    # Its errors, before diffusers builds it.
+    # Raises its errors before diffusers builds it.
     NOISE_SCHEDULERS.build(config)
     return cfg, find_weights(model, folder)
 
@@ -133,10 +135,10 @@ def check_index(folder: Path) -> None:
     """
     index = read_json(inside(folder / INDEX, folder))
     for place in (folder, folder / 'model', folder / 'scheduler'):
-        # diffusers looks there for classes.
+        # diffusers looks for classes there.
         if programs := sorted(place.glob('*.py')):
             raise UserError(
-                f'{str(programs[0])!r} is a program: a folder with an {INDEX} holds data alone'
+                f'{str(programs[0])!r} is a program: a folder with an {INDEX} may hold only data'
             )
     if not isinstance(index, dict) or not isinstance(index.get('_class_name'), str):
         raise UserError(
@@ -162,14 +164,14 @@ def read_model(folder: Path, root: Path) -> dict[str, Any]:
     """Read the checked ``config.json`` of a saved ``DiffIMLModel`` in or below ``root``.
 
     Raises:
-        UserError: If it is not one's, or says more than data may.
+        UserError: If it is not one's, or holds more than data may.
     """
     path = folder / 'config.json'
     content = read_json(inside(path, root))
     if not isinstance(content, dict) or not {'segmentor', 'test_pipeline'} <= content.keys():
         raise UserError(f'{str(path)!r} has no `segmentor` and `test_pipeline`')
     if unknown := sorted(content.keys() - set(_MODEL_KEYS)):
-        raise UserError(f'{str(path)!r}: no DiffIMLModel has a setting {unknown[0]!r}')
+        raise UserError(f'{str(path)!r}: DiffIMLModel has no setting {unknown[0]!r}')
     check_model(content['segmentor'], content['test_pipeline'], str(path))
     return content
 
@@ -244,8 +246,8 @@ def check_model(segmentor: Any, pipeline: Any, source: str) -> None:
             _check(step, f'test_pipeline[{number}]', _is_transform, budget)
     except _Refused as refusal:
         raise UserError(
-            f'{source!r} says more than data may ({refusal}): only plain names of registered '
-            'components, words and numbers are allowed; whatever needs more is a Python config'
+            f'{source!r} holds more than data may ({refusal}): only plain names of registered '
+            'components, words and numbers are allowed; use a Python config for anything else'
         ) from None
 
 

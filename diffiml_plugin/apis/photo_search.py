@@ -15,7 +15,7 @@ from . import decoding
 from .decoding import DecodingError
 from .photos import PhotoSource, open_photo
 
-# Suffixes that only other programs read: listed, so that nobody takes them for done.
+# Suffixes that only other programs can read; they are listed as failures.
 _UNREADABLE = {
     *('.heic', '.heif', '.hif', '.jxl', '.psd', '.exr'),
     *('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.rw2'),
@@ -105,7 +105,7 @@ def is_output(path: Path) -> bool:
 
 
 def _suffixes() -> set[str]:
-    # MPO, of cameras with two lenses, is JPEG with more behind it.
+    # MPO, from cameras with two lenses, is JPEG followed by more data.
     formats = {*decoding.FORMATS, 'MPO'}
     extensions = Image.registered_extensions().items()
     return _UNREADABLE | {suffix for suffix, name in extensions if name in formats}
@@ -120,7 +120,7 @@ def _images_in(folder: Path) -> list[Path]:
             continue
         folders.append(place)
         files += [place / name for name in names if Path(name).suffix.lower() in suffixes]
-    # A folder that looks like an image, and holds none, was meant to be one.
+    # A folder with an image's suffix and without images was meant to be an image.
     files += [
         place
         for place in folders[1:]
@@ -150,7 +150,7 @@ def _matching(pattern: str) -> list[Path]:
     parts = Path(pattern).parts
     suffixes = _suffixes()
     if '**' not in parts:
-        # A folder is not meant, unless it looks like an image.
+        # Folders are skipped, unless they have an image's suffix.
         return sorted(
             path
             for path in map(Path, glob.glob(pattern))

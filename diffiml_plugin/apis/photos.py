@@ -17,7 +17,7 @@ from . import decoding
 from .decoder_process import Decoder
 from .decoding import DecodingError
 
-# 200-megapixel sensors are sold; what claims to be far more is meant to exhaust the memory.
+# Sensors have up to 200 megapixels; a file with far more is meant to exhaust the memory.
 MAX_PIXELS = 250_000_000
 # Largest file: metadata, and pixels of four channels of 16 bits.
 _MAX_BYTES, _MAX_BYTES_PER_PIXEL = 100_000_000, 8
@@ -97,7 +97,7 @@ def read_photo(
             f'{type(source).__name__!r} is not an image: give a path, a NumPy array or a Pillow '
             'image'
         )
-    # What the user gave, not where it lies: the sentence may go to somebody else.
+    # The name as given, not the full path: other people may see the sentence.
     name = Path(source).name
     try:
         with open_photo(source) as file:
@@ -118,7 +118,7 @@ def read_photo(
         reason = getattr(error, 'strerror', None) or error
         raise UserError(f'{name!r} cannot be read: {reason}') from None
     except MemoryError:
-        raise UserError(f'{name!r} needs more memory than there is') from None
+        raise UserError(f'{name!r} needs more memory than is available') from None
     pixels, orientation, sha256 = decoded
     return Photo(pixels, valid_text(name), sha256, orientation)
 
@@ -126,7 +126,7 @@ def read_photo(
 def open_photo(path: str | Path) -> BinaryIO:
     """Open a file, and nothing that has no end or waits for another program."""
     _check_kind(os.stat(path), path)
-    # Should it have become something else meanwhile, opening does not wait.
+    # If the path has become a pipe in the meantime, opening it does not block.
     file = open(path, 'rb', opener=_without_waiting)  # noqa: SIM115  the caller closes it
     try:
         _check_kind(os.fstat(file.fileno()), path)
@@ -144,7 +144,7 @@ def _check_kind(status: os.stat_result, path: str | Path) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
-        # One that cannot be listed says so.
+        # A folder that cannot be listed raises an error.
         os.scandir(path).close()
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), 'something else')
     raise DecodingError(f'is {kind}, not an image file')
@@ -159,7 +159,7 @@ def _from_pillow(image: Image.Image, max_pixels: int) -> Photo:
         pixels = decoding.from_pillow(image)
     except DecodingError as error:
         raise UserError(f'the image {error}') from None
-    # One that is opened and not yet loaded may be damaged in any way.
+    # An image that is opened but not loaded may be damaged.
     except Exception as error:
         raise UserError(f'the image cannot be converted to RGB: {error}') from None
     return Photo(pixels, 'image', _sha256_of_pixels(pixels), decoding.orientation(image))

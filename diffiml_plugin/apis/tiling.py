@@ -56,7 +56,7 @@ def _windows(side: int, size: int, overlap: int) -> list[tuple[slice, np.ndarray
         return [(slice(0, side), np.ones(side, np.float32))]
     count = -(-(side - overlap) // (size - overlap))
     starts = np.linspace(0, side - size, count).round().astype(int)
-    # Rises from both ends; half a pixel off, so that no weight is 0.
+    # Rises from both ends, shifted by half a pixel so that no weight is 0.
     ramp = np.minimum(np.arange(size) + 0.5, overlap + 0.5)
     profile = np.minimum(ramp, ramp[::-1])
     total = np.zeros(side)

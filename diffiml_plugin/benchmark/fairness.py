@@ -9,7 +9,7 @@ from mmseg.registry import MODELS
 from ..engine.conditions import get_test_set
 from ..engine.cost import blank_batch, count_gflops
 
-# These may well differ: they are what the rows are about, or follow from it.
+# These may differ: they are the subject of the comparison, or follow from it.
 FREE = ('model', 'parameters', 'GFLOPs', 'images/s')
 TRAINING = (
     'training data', 'augmentation', 'training input', 'batch', 'iterations', 'optimizer',

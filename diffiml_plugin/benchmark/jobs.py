@@ -77,7 +77,7 @@ def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device:
     folder = out / entry.name / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
     cfg, done = bench.config_of(entry, seed), []
-    # Training dumps what it runs with into its own folder; this one stays as it is.
+    # Training writes its final config into its own folder; this file stays unchanged.
     dumped = folder / 'config.py'
     trains = not (entry.weights_of or seed in entry.checkpoints)
     if trains and dumped.is_file() and _training(Config.fromfile(dumped)) != _training(cfg):
@@ -150,7 +150,7 @@ def run_all(
         for entry in entries:
             try:
                 said = ', '.join(run_model(bench, entry, seed, out, device))
-            except Exception as error:  # one model must not stop the others, whatever it is
+            except Exception as error:  # a failing model must not stop the others
                 kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
                 failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
             with lock:

@@ -40,7 +40,7 @@ METRICS = (
     ('false_alarm_area', 'false alarm', False),
     ('pixel_ece', 'calibration error', False),
 )
-SHOWN = 10  # images of a picture, of all test sets together
+SHOWN = 10  # number of images in a picture, for all test sets together
 
 
 def _spread(values: np.ndarray) -> str:
@@ -136,7 +136,7 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
 
 
 def _environment(command: str) -> dict[str, str]:
-    # `check` is off: the package may lie outside of a repository.
+    # Without `check`: the package may be outside a repository.
     done = subprocess.run(
         ['git', 'describe', '--always', '--dirty'],
         cwd=Path(__file__).parent, capture_output=True, text=True,

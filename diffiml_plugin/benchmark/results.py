@@ -70,7 +70,7 @@ class BenchmarkResults:
                 except UserError:  # it has not been trained
                     continue
                 wanted = {c: tested[c] for c in bench.conditions if c in tested}
-                # A seed counts if it was tested on every set as it is.
+                # A seed counts if it was tested on every unperturbed set.
                 if all(Condition(name) in wanted for name in bench.test_sets):
                     records += [
                         _record(entry.name, seed, condition, metrics, folder / 'test')

@@ -171,9 +171,11 @@ def _entry(name: str, spec: Mapping, seeds: Sequence[int]) -> ModelEntry:
     if owner is not None:
         other = spec['models'].get(owner, dict(weights_of=None))
         if 'weights_of' in other:
-            raise UserError(f'model {name!r}: weights_of {owner!r} is not a row of own weights')
+            raise UserError(
+                f'model {name!r}: weights_of {owner!r} is not a row with its own weights'
+            )
         if {'config', 'checkpoint'} & set(row):
-            raise UserError(f'model {name!r}: beside weights_of there may be changes alone')
+            raise UserError(f'model {name!r}: weights_of can be combined with changes only')
         config, changes = other.get('config'), dict(other.get('changes', {})) | dict(changes)
     config = config or spec.get('config')
     if not config:

@@ -17,7 +17,7 @@ PROGRAMS = dict(
     test='diffiml_plugin.engine.test',
     compare='diffiml_plugin.benchmark.compare',
 )
-# What a shell reports of a program that Ctrl-C ended.
+# Exit status of a program that Ctrl-C ended.
 INTERRUPTED = 130
 
 
@@ -43,7 +43,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         command.set_defaults(run=module.run)
     for name in PROGRAMS:
         commands.add_parser(name, help=f'{name.capitalize()} models; see `diffiml {name} --help`.')
-    # A terminal's or file's encoding may lack what names of files hold.
+    # The encoding of a terminal or file may lack characters of file names.
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
@@ -52,7 +52,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog, main_of = f'diffiml {argv[0]}', import_module(PROGRAMS[argv[0]]).main
         return _run(argv[0], lambda: main_of(argv[1:], prog) or 0)
     args = parser.parse_args(argv)
-    # They speak to developers of configs.
+    # These warnings are for developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     with loading(getattr(args, 'trust_checkpoint', False)):
         return _run(args.command, lambda: args.run(args))

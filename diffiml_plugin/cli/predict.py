@@ -116,7 +116,7 @@ def run(args: argparse.Namespace) -> int:
         print(f'skipped {skipped} that an earlier run wrote, such as {example}', file=sys.stderr)
     if export.existing:
         print(f'skipped {_images(export.existing)}: outputs already exist')
-    # Killed politely, as by Ctrl-C.
+    # Handle SIGTERM like Ctrl-C.
     usual = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         _run(export)
@@ -146,7 +146,7 @@ def _run(export: FolderExport) -> None:
     with Progress(
         console=console,
         transient=True,
-        # What goes into a file or to another program is not to go past the bar.
+        # Output to a file or another program must not go through the progress bar.
         redirect_stdout=sys.stdout.isatty(),
         disable=not console.is_terminal,
     ) as bar:

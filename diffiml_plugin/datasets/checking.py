@@ -22,7 +22,9 @@ from .transforms.loading import (
     uniform_kind,
 )
 
-# Of (mask, image) pairs that cannot be scored; the others are worth a look.
+# Largest number of different bits in the perceptual hashes (64 bits) of similar images.
+_NEAR = 4
+# Faults of pairs that cannot be evaluated; the others are warnings.
 ERRORS = (
     'unusable',
     'unpaired',
@@ -80,12 +82,12 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
 def _read_image(path: str, data: bytes) -> tuple[np.ndarray | None, list[Finding]]:
     faults = []
     try:
-        # OpenCV may fill what is missing of a file with gray, and say nothing.
+        # OpenCV may silently fill missing parts of a file with gray.
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             picture.load()
     except UnidentifiedImageError:
-        pass  # some formats only OpenCV reads
+        pass  # only OpenCV reads some formats
     except Image.DecompressionBombError:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0) / 1e6
         return None, [Finding('too large', path, f'above {limit:.0f} megapixels, not checked')]
@@ -175,7 +177,7 @@ def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> lis
         name (str): The set's folder or list.
     """
     kinds = Counter(finding.kind for finding in findings)
-    # Full masks say nothing: the opposite would be empty.
+    # Full masks do not count: their opposite would be empty.
     partial = tampered - kinds['full mask']
     count = kinds['inverted-looking mask']
     if 2 * count <= partial:
@@ -198,16 +200,12 @@ def find_duplicates(prints: Sequence[Fingerprint]) -> list[Finding]:
     return findings
 
 
-def find_leaks(
-    train: Sequence[Fingerprint], test: Sequence[Fingerprint], distance: int = 4
-) -> list[Finding]:
-    """Find test images that training shows too.
+def find_leaks(train: Sequence[Fingerprint], test: Sequence[Fingerprint]) -> list[Finding]:
+    """Find test images that are also training images.
 
     Args:
         train (Sequence[Fingerprint]): Fingerprints of the training images.
         test (Sequence[Fingerprint]): Fingerprints of the test images.
-        distance (int): Up to so many of the 64 bits of the perceptual hash may differ. Defaults
-            to 4.
 
     Returns:
         list[Finding]: 'leak' for the same file, 'near leak' for the same look.
@@ -224,8 +222,8 @@ def find_leaks(
         agree = looks @ item.looks
         nearest = int(agree.argmax())
         differ = int(64 - agree[nearest]) // 2
-        # A flat image says nothing.
-        if differ <= distance and abs(item.looks.sum()) < 56:
+        # The hash of a flat image is meaningless.
+        if differ <= _NEAR and abs(item.looks.sum()) < 56:
             path = Path(train[nearest].path)
             findings.append(Finding('near leak', item.path, f'{differ} of 64 bits off {path}'))
     return findings

@@ -18,7 +18,7 @@ from .image_files import is_image
 from .mask_size import size_fault
 from .transforms.loading import IGNORED, read_mask
 
-# EXIF orientation -> what brings the upright picture back to the stored pixels.
+# EXIF orientation -> operation that turns the upright picture into the stored pixels.
 _TO_STORED = {
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_90,
@@ -33,7 +33,7 @@ class Item(NamedTuple):
     image: Path
     mask: np.ndarray | None = None  # (H, W) of 0, 1, 255; None for an authentic image
     name: str | None = None  # stem to write; None keeps the image's
-    fault: str | None = None  # why it cannot be taken
+    fault: str | None = None  # why it is left out
 
 
 def images_in(folder: Path, recursive: bool = False) -> list[Path]:
@@ -85,7 +85,7 @@ def tampered(
 
 def _fit(item: Item) -> tuple[Item, bool]:
     """Bring a mask to its image's stored pixels; return also whether it was turned."""
-    # As the data set will read it, whatever EXIF says.
+    # As the data set will read it, without EXIF rotation.
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
     data, image = np.fromfile(item.image, np.uint8), None
     with contextlib.suppress(cv2.error):
@@ -99,7 +99,7 @@ def _fit(item: Item) -> tuple[Item, bool]:
     if mask.shape == image.shape[::-1]:
         unknown = (OSError, Image.DecompressionBombError)
         with contextlib.suppress(*unknown), Image.open(item.image) as picture:
-            # A mask that was drawn on the upright picture. TIFF is read upright as it is.
+            # The mask was drawn on the upright picture. TIFF is read upright already.
             if picture.format != 'TIFF':
                 turn = _TO_STORED.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is not None:
@@ -187,10 +187,10 @@ def convert(
     if not source.is_dir():
         raise UserError(f'{str(source)!r} is not a folder')
     if out.resolve().is_relative_to(source.resolve()):
-        # Images would be overwritten by themselves, or be found again by the next run.
+        # Images would overwrite themselves, or be read again by the next run.
         raise UserError(f'{str(out)!r} lies in the download: write to another folder')
     if any((out / kind).exists() for kind in ('Tp', 'Gt', 'Au')):
-        # The files of two runs would mix, and some replace others.
+        # The files of two runs would mix and overwrite each other.
         raise UserError(f'{str(out)!r} holds a data set: write to another folder, or remove it')
     try:
         pairs, authentic, turned, faults = write_folder(collect(source, **args), out, link)

@@ -2,12 +2,12 @@
 
 from pathlib import PurePath
 
-# What the pinned OpenCV decodes; it looks at the content, whatever the suffix.
+# Formats of the pinned OpenCV, which looks at the content and not at the suffix.
 IMAGE_SUFFIXES = (
     '.jpg', '.jpeg', '.jpe', '.jfif', '.png', '.bmp', '.dib', '.tif', '.tiff', '.webp', '.avif',
     '.jp2', '.gif', '.pbm', '.pgm', '.ppm', '.pnm',
 )  # fmt: skip
-# What file managers and archives leave behind; anything that starts with a dot is one of them.
+# Files of file managers and archives; files that start with a dot are hidden too.
 _HIDDEN = ('thumbs.db', 'ehthumbs.db', 'desktop.ini', '__macosx', '@eadir')
 
 

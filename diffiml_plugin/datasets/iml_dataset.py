@@ -30,7 +30,7 @@ class FolderFiles(NamedTuple):
 
     pairs: list[tuple[str, str | None]]  # image and mask; None: authentic, or without a partner
     unpaired: list[str]  # files of Tp/ and Gt/ without a partner
-    doubled: list[str]  # images whose stem another one of the same folder has
+    doubled: list[str]  # images of one folder that share a stem
     others: list[str]  # files that are neither images nor hidden
 
 
@@ -137,8 +137,8 @@ class IMLDataset(BaseSegDataset):
         for transform in _transforms(self.pipeline):
             if type(transform) is LoadAnnotations:
                 raise UserError(
-                    'IMLDataset pipeline: LoadAnnotations knows neither authentic images nor masks '
-                    "of 0 and 255: put dict(type='LoadTamperingMask') in its place"
+                    'IMLDataset pipeline: LoadAnnotations supports neither authentic images nor '
+                    "masks of 0 and 255: use dict(type='LoadTamperingMask') instead"
                 )
 
     def _join_prefix(self) -> None:
@@ -181,7 +181,7 @@ class IMLDataset(BaseSegDataset):
         try:
             return super().prepare_data(idx)
         except (AssertionError, cv2.error) as error:
-            # What mmcv and OpenCV make of a file that is not an image, or is empty.
+            # mmcv and OpenCV raise these for a file that is not an image or is empty.
             path = self.get_data_info(idx)['img_path']
             data = np.frombuffer(fileio.get(path, self.backend_args), np.uint8)
             if data.size and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None:

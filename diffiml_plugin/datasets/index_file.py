@@ -10,7 +10,7 @@ from mmengine import fileio
 
 from ..errors import UserError
 
-# What stands for the mask of an authentic image.
+# Values that stand for the mask of an authentic image.
 AUTHENTIC = ('Negative', 'None')
 _FORMATS = (
     'a JSON list holds [image, mask] or [image, "Negative"]; a line of a text index is '
@@ -66,7 +66,7 @@ def _entries(path: str, backend_args: dict | None) -> Iterator[tuple[str, list |
     except OSError as error:
         raise UserError(f'{path!r} cannot be read: {error.strerror or error}') from None
     if not path.lower().endswith('.json'):
-        # Other line ends of Unicode may be part of a name.
+        # Other line ends of Unicode can be part of a name.
         lines = [line.strip(' \t') for line in re.split(r'\r\n|\r|\n', text)]
         for count, number in enumerate((n for n, line in enumerate(lines, 1) if line), 1):
             line = lines[number - 1]
@@ -144,7 +144,7 @@ def _missing(files: Iterable[str], backend_args: dict | None) -> Iterator[str]:
         by_folder[osp.dirname(file)].append(file)
     for folder, inside in by_folder.items():
         try:
-            # One listing instead of a question for each file, which is slow on remote storage.
+            # One listing instead of a request per file, which is slow on remote storage.
             names = set(
                 fileio.list_dir_or_file(folder or '.', list_dir=False, backend_args=backend_args)
             )

@@ -1,6 +1,6 @@
 """Masks of another size than their images."""
 
-# Rounding of a resized mask's sides stays below; a mask of another cut does not.
+# Rounding the sides of a resized mask stays below this; another crop does not.
 _MAX_STRETCH = 1.05
 
 

@@ -19,10 +19,10 @@ class AccelerationHook(Hook):
     Weights, checkpoints and configs stay as they are; predictions change by rounding.
 
     Args:
-        fused_attention (bool): Whether ``nn.MultiheadAttention``, of which mmseg's MiT and ViT
-            are made, runs PyTorch's ``scaled_dot_product_attention``: mmseg asks it for the
-            matrix of attention weights, which nobody reads and which rules that out. Defaults
-            to True.
+        fused_attention (bool): Whether ``nn.MultiheadAttention`` in mmseg's MiT and ViT runs
+            PyTorch's ``scaled_dot_product_attention``. mmseg requests the matrix of attention
+            weights, which is not used and prevents that. Defaults to True.
+
         channels_last (bool): Whether convolutions get the channels-last layout. Defaults to
             False.
         compile (bool): Whether ``torch.compile`` compiles the encoder and the denoiser, for
@@ -91,7 +91,7 @@ def _without_weights(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tupl
 
 def compile_networks(model: nn.Module) -> None:
     """Compile the encoder and, where there is one, the denoiser, for static shapes."""
-    # A machine without a C++ compiler, an operator that inductor lacks: a warning, and eager.
+    # Without a C++ compiler or for an unsupported operator: warn, and run eagerly.
     torch._dynamo.config.suppress_errors = True
     for name in ('backbone', 'decode_head.denoiser'):
         try:

@@ -9,7 +9,8 @@ from mmseg.registry import HOOKS
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .checkpoint import misfit, without_prefix
+from .checkpoint import without_prefix
+from .weights import misfit
 
 
 @HOOKS.register_module()
@@ -87,7 +88,7 @@ class CheckWeightsHook(Hook):
 def _check_optimizer(runner: Runner, state: dict, source: str) -> None:
     wrapper = runner.optim_wrapper
     try:
-        # As the Runner does next, which would not notice that settings are missing.
+        # The Runner does the same next, but would not notice missing settings.
         wrapper.load_state_dict(dict(state))
         optimizer = getattr(wrapper, 'optimizer', None)
         groups = optimizer.param_groups if optimizer else []

@@ -8,7 +8,7 @@ import os
 import pickle
 import re
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from http.client import HTTPException
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -17,7 +17,7 @@ from urllib.parse import urlparse
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import Tensor
 
 from ..errors import UserError
 from .unpickling import unpickle
@@ -105,17 +105,17 @@ def local_file(checkpoint: str | Path) -> Path:
         return Path(checkpoint).expanduser()
     name = PurePosixPath(urlparse(address).path).name
     folder = Path(torch.hub.get_dir()) / 'checkpoints'
-    # What MMEngine downloaded, if its content is what the name says.
+    # A file that MMEngine downloaded, if its hash is the one in the name.
     named = re.search(r'-([0-9a-f]{8,})\.', name)
     if named and (folder / name).is_file() and sha256_of(folder / name).startswith(named[1]):
         return folder / name
-    # Many addresses end in the same name.
+    # Different addresses can end in the same name.
     path = folder / f'{hashlib.sha256(address.encode()).hexdigest()[:8]}-{name}'
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
             torch.hub.download_url_to_file(address, str(path))
-        # A server's answer that is not HTTP, or an address that is not one.
+        # For example an invalid address, or an answer that is not HTTP.
         except (OSError, ValueError, HTTPException) as error:
             raise UserError(f'checkpoint {address!r} cannot be downloaded: {error}') from None
     return path
@@ -134,7 +134,7 @@ def checkpoint_fault(path: str) -> str:
             return str(error)
     try:
         if path.endswith('.safetensors'):
-            # Reads the names and sizes alone, and compares them with the file's own size.
+            # Reads only names and sizes, and compares them with the size of the file.
             with safe_open(path, 'pt'):
                 return ''
         with zipfile.ZipFile(path) as archive:
@@ -143,13 +143,13 @@ def checkpoint_fault(path: str) -> str:
         return f'weights {path!r} are damaged: {error}'
     except OSError as error:
         return f'checkpoint {path!r} cannot be read: {error.strerror or error}'
-    # PyTorch's format since 1.6 is a zip archive, the one before begins as a pickle.
+    # PyTorch's format since 1.6 is a zip archive; the earlier one begins with a pickle.
     except (zipfile.BadZipFile, ValueError, NotImplementedError):
         with open(path, 'rb') as file:
             if file.read(2) == b'\x80\x02':
                 return ''
         return f'checkpoint {path!r} is not a PyTorch checkpoint, or is truncated'
-    # PyTorch compresses nothing.
+    # PyTorch does not compress.
     if unpacked > os.path.getsize(path):
         return f'checkpoint {path!r} is compressed, which no checkpoint of PyTorch is'
     return ''
@@ -187,7 +187,7 @@ def read_checkpoint(path: str | Path) -> dict[str, Any]:
         _defuse(checkpoint, path)
     for state in (checkpoint.get('state_dict', checkpoint), checkpoint.get('ema_state_dict', {})):
         if not isinstance(state, dict) or not all(isinstance(name, str) for name in state):
-            raise UserError(f'checkpoint {str(path)!r} holds no weights under names')
+            raise UserError(f'checkpoint {str(path)!r} holds no named weights')
     for state in (checkpoint, *checkpoint.values()):
         if isinstance(state, dict):
             check_tensors(state, path)
@@ -198,10 +198,10 @@ def _check_checksums(path: Path) -> None:
     if not zipfile.is_zipfile(path):
         return
     try:
-        # PyTorch itself compares none.
+        # PyTorch itself does not compare checksums.
         with zipfile.ZipFile(path) as archive:
             changed = archive.testzip()
-    # What a damaged archive raises is of no certain kind.
+    # Damaged archives raise exceptions of many kinds.
     except Exception as error:
         changed = str(error) or type(error).__name__
     if changed:
@@ -239,7 +239,7 @@ def _defuse(checkpoint: dict, path: Path) -> None:
     """Take out what MMEngine would run as a program, or whose files it would delete."""
     meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
     info = hub.get('runtime_info') if isinstance(hub, dict) else None
-    # Where Runner.resume and MMEngine's inferencers look for a config, to execute it.
+    # Runner.resume and MMEngine's inferencers would execute a config found in these places.
     texts = [
         part.pop(key, None)
         for part in (info, meta)
@@ -271,12 +271,12 @@ def check_tensors(state: Mapping[str, Any], path: str | Path) -> None:
         if not isinstance(tensor, Tensor):
             continue
         dense = tensor.layout == torch.strided and tensor.device.type != 'meta'
-        # A view of few numbers may claim any size.
+        # A view of a few numbers can claim any size.
         if not dense or tensor.nbytes > tensor.untyped_storage().nbytes():
-            raise UserError(f'weights {str(path)!r}: {name!r} has no numbers of its own')
+            raise UserError(f'weights {str(path)!r}: {name!r} does not store all of its numbers')
         if tensor.is_floating_point() and not tensor.isfinite().all():
             raise UserError(
-                f'weights {str(path)!r}: {name!r} holds values that are not finite, as of a '
+                f'weights {str(path)!r}: {name!r} holds values that are not finite, as after a '
                 'training that diverged: use an earlier checkpoint'
             )
 
@@ -302,61 +302,6 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     return {name: v.float() if v.dtype == torch.half else v for name, v in state.items()}
 
 
-# A model predicts the same without them, so they may be missing or left over.
-OPTIONAL_WEIGHTS = ('auxiliary_head.',)
-
-
-def misfit(
-    own: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: Sequence[str] = ()
-) -> str:
-    """Say what of a checkpoint's weights does not fit a model; nothing if all does.
-
-    Args:
-        own (Mapping[str, Tensor]): The model's ``state_dict()``.
-        state (Mapping[str, Tensor]): The checkpoint's.
-        optional (Sequence[str]): Beginnings of names that either may have alone, beside
-            ``OPTIONAL_WEIGHTS``. The counters ``num_batches_tracked`` may always be missing.
-    """
-
-    def needed(names: Iterable[str]) -> list[str]:
-        return sorted(name for name in names if not name.startswith((*OPTIONAL_WEIGHTS, *optional)))
-
-    both = own.keys() & state.keys()
-    faults = {
-        'missing': [
-            name
-            for name in needed(own.keys() - state.keys())
-            if not name.endswith('.num_batches_tracked')
-        ],
-        'too many': needed(state.keys() - own.keys()),
-        'of another shape': sorted(
-            name for name in both if own[name].shape != getattr(state[name], 'shape', None)
-        ),
-    }
-    return ', '.join(
-        f'{len(names)} tensors {fault} ({", ".join(names[:3])})'
-        for fault, names in faults.items()
-        if names
-    )
-
-
-def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path | None) -> None:
-    """Load a checkpoint's weights into a model that they must fit, see :func:`misfit`.
-
-    Args:
-        model (nn.Module): On any device.
-        checkpoint (str | Path): File, or address.
-        config (str | Path | None): Name of the model's config, for messages.
-
-    Raises:
-        UserError: If it cannot be read, or is another model's.
-    """
-    state = read_weights(local_file(checkpoint))
-    if said := misfit(model.state_dict(), state):
-        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
-    model.load_state_dict(state, strict=False)
-
-
 def _is_safetensors(path: str | Path) -> bool:
     return str(path).endswith(('.safetensors', _INDEX))
 
@@ -368,7 +313,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         if twice := sorted(state.keys() & part.keys()):
             raise UserError(f'weights {str(path)!r}: {twice[0]!r} is in two files')
         state |= part
-    # What DiffIMLPipeline puts before all names.
+    # The prefix of all names in files of DiffIMLPipeline.
     return without_prefix(state, 'network.')
 
 

@@ -19,7 +19,7 @@ from .checkpoint import local_file, read_checkpoint
 @CheckpointLoader.register_scheme(prefixes='', force=True)
 def load_from_file(filename: str, map_location: Any = None) -> dict:
     """Read a local file."""
-    # Whoever asked copies the values to where it needs them.
+    # The caller copies the values to their device.
     return read_checkpoint(Path(filename).expanduser())
 
 
@@ -60,7 +60,7 @@ def load_from_mmcls(filename: str, map_location: Any = None) -> dict:
 def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> dict:
     name = filename.split('://', 1)[1]
     if name not in models:
-        raise UserError(f'checkpoint {filename!r}: MMEngine knows no weights of that name')
+        raise UserError(f'checkpoint {filename!r}: MMEngine has no weights of this name')
     # Either an address, or a file below MMEngine's own folder.
     place = models[name]
     if '://' not in place:
@@ -73,4 +73,6 @@ def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> 
 )
 def load_from_storage(filename: str, map_location: Any = None) -> dict:
     """Refuse storages whose clients would read the file in ways of their own."""
-    raise UserError(f'checkpoint {filename!r} cannot be read there: copy it and give the file')
+    raise UserError(
+        f'checkpoint {filename!r} cannot be read from its storage: copy it and give the file'
+    )

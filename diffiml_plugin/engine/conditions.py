@@ -80,7 +80,7 @@ def list_conditions(
     conditions = [Condition(name) for name in test_sets]
     for name in perturbed:
         for kind, levels in perturbations.items():
-            # A whole number and its float are one level, and have one fingerprint.
+            # An integer and the equal float are the same level, with the same fingerprint.
             conditions += [Condition(name, kind, float(level)) for level in levels]
     return conditions
 
@@ -112,7 +112,7 @@ def expand_test_sets(dataset: Mapping, test_sets: Mapping) -> dict[str, dict]:
         if changes is None:
             continue
         if name == 'average':
-            raise UserError("a test set cannot be called 'average', as the mean of all is")
+            raise UserError("a test set cannot be called 'average': that is the name of the mean")
         changes = dict(data_root=changes) if isinstance(changes, str) else changes
         configs[check_name(name, 'test set')] = dict(dataset) | dict(changes)
     return configs
@@ -123,8 +123,8 @@ def get_test_sets(cfg: Config) -> dict[str, dict]:
     loader = cfg.get('test_dataloader')
     if not loader:
         raise UserError(
-            f'the config {cfg.filename!r} has no test_dataloader: without its pipeline, nobody '
-            'knows how the model wants its images'
+            f'the config {cfg.filename!r} has no test_dataloader, whose pipeline prepares images '
+            'for the model'
         )
     loader = loader[0] if isinstance(loader, list) else loader
     test_sets = (cfg.get('test_cfg') or {}).get('test_sets') or dict(test={})

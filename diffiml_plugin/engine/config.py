@@ -11,7 +11,7 @@ _PACKAGED = Path(__file__).parents[1] / '.mim'
 
 def named_config(content: dict, name: str | Path | None) -> Config:
     """Make a config that messages call ``name``, which may be a folder."""
-    # Without a text MMEngine would read it from there.
+    # Without a text, MMEngine would read the file of this name.
     return Config(content, cfg_text=f'# {name}', filename=name)
 
 

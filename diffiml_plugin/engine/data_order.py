@@ -14,7 +14,7 @@ from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
 
 from ..errors import UserError
 
-# Keep what samples draw apart from what iterations draw.
+# Separates the random draws of samples from those of iterations.
 _OF_SAMPLE, _OF_ITERATION = 0, 1
 
 

@@ -135,7 +135,7 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
         check_checkpoint(cfg.load_from)
     if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
         _use_gloo(cfg)
-    # A full disk would print a traceback for each log line; here it ends the run with a sentence.
+    # On a full disk, logging would print a traceback per line; the run ends with a sentence.
     logging.raiseExceptions = False
     try:
         _without_worker_options(cfg)

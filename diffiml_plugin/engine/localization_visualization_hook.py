@@ -46,7 +46,7 @@ class LocalizationVisualizationHook(SegVisualizationHook):
 
     def _add(self, stage: str, sample: SegDataSample, step: int) -> None:
         panels = panels_of(sample)
-        # The end of a long name, of whatever bytes: the step tells apart images of one name.
+        # The end of a long name in any encoding; the step distinguishes images of one name.
         name = Path(sample.img_path).name.encode('utf-8', 'replace').decode()[-50:]
         buffer = io.BytesIO()
         draw_grid([list(panels.values())], list(panels), [name[-28:]], buffer)

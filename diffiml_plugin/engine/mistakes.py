@@ -25,7 +25,7 @@ def mistake_in(error: Exception, config: str) -> str | None:
         config (str): File name of its config.
     """
     if isinstance(error, pickle.UnpicklingError):
-        # Of another package's own torch.load; its advice is not ours.
+        # From torch.load in another package, whose advice does not apply here.
         return (
             f'config {config!r}: a file that a component of it loads holds more than weights '
             'and plain data; if you trust whoever made it, add --trust-checkpoint'

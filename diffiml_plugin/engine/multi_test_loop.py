@@ -106,7 +106,7 @@ class MultiTestLoop(BaseLoop):
                 metric['prefix'] = '/'.join(filter(None, (condition.name, metric.get('prefix'))))
             self._loops[condition] = SizeGroupedTestLoop(runner, loader, named, fp16)
         if not (self._loops or self.metrics):
-            raise UserError('none of the test sets is there')
+            raise UserError('none of the test sets exists')
         self._current = next(iter(self._loops.values()), None)
 
     @property
@@ -148,7 +148,7 @@ class MultiTestLoop(BaseLoop):
         self.runner.call_hook('after_test_epoch', metrics=metrics)
         row = {key.removeprefix(f'{condition.name}/'): v for key, v in metrics.items()}
         if self._out_dir and is_main_process():
-            # Written at last: it says that all the other files are there.
+            # Written last: it states that all other files are complete.
             content = dict(fingerprint=self._fingerprints[condition], metrics=_without_nan(row))
             path = self._out_dir / condition.name / METRICS_FILE
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -174,7 +174,7 @@ def fingerprints(
 ) -> dict[Condition, str]:
     """Hash what each condition's metrics depend on: weights, settings and data."""
     weights = Path(str(checkpoint))
-    # An address stands for itself.
+    # An address is its own fingerprint.
     identity = sha256_of(weights) if weights.is_file() else str(checkpoint)
     metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
     metrics = [{k: v for k, v in one.items() if k != 'out_dir'} for one in metrics]
@@ -211,7 +211,7 @@ def _read_all(out_dir: Path, wanted: Mapping[Condition, str]) -> dict[Condition,
                     k: math.nan if v is None else float(v) for k, v in content['metrics'].items()
                 }
         except (OSError, ValueError, TypeError, KeyError, AttributeError):
-            # Missing or cut short: it is tested again.
+            # Missing or incomplete: test the condition again.
             continue
     return stored
 

@@ -89,7 +89,7 @@ def _check_losses(runner: Runner, losses: dict, samples: Sequence) -> None:
             fault = f'loss {name!r} is {number} on {", ".join(map(_path_of, samples))}'
             break
     if get_world_size() > 1:
-        # The others would wait for gradients that never come.
+        # Other ranks would wait for gradients that never come.
         faulty = torch.tensor(bool(fault), dtype=torch.int)
         all_reduce(faulty, 'max')
         if faulty.item():

@@ -21,7 +21,7 @@ class ResumeRandomStateHook(Hook):
     Checkpoints hold what the data's order depends on; a resumed run warns where it differs.
     """
 
-    # Before hooks that draw random numbers themselves.
+    # Runs before hooks that draw random numbers.
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
@@ -46,7 +46,7 @@ class ResumeRandomStateHook(Hook):
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
         """Warn of each setting that differs from the checkpoint's."""
-        # A warm start from weights has an order of its own.
+        # A start from weights only has its own order of data.
         if not runner._resume or runner._train_loop is None:
             return
         stored = checkpoint.get('meta', {}).get('training_data')

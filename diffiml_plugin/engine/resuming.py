@@ -77,18 +77,19 @@ def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -
             fault = str(error)
     intact = []
     for path in paths:
-        # What was the best has no state of the optimizer.
+        # Best checkpoints have no state of the optimizer.
         if path.name == name or path.name.startswith('best_'):
             continue
         with contextlib.suppress(UserError):
             intact.append((*training_state(path), path))
     if not intact:
         raise UserError(
-            f'{str(work_dir)!r} was trained in, but holds no checkpoint to resume from ({fault}): '
-            'copy one there and name it by --resume, or take another --work-dir'
+            f'{str(work_dir)!r} is the work dir of a training, but holds no checkpoint to resume '
+            f'from ({fault}): copy one there and name it with --resume, or use another --work-dir'
         )
     newest = max(intact)[-1]
-    print_log(f'{fault}; the newest intact one, {newest}, is resumed', 'current', level=30)
+    print_log(f'{fault}; resuming the newest intact one, {newest}', 'current', level=30)
+
     return newest
 
 
@@ -106,5 +107,5 @@ def _name_in(pointer: Path) -> str:
         text = pointer.read_text(errors='replace')
     except OSError:
         return ''
-    # A path of Windows, too.
+    # Also for paths of Windows.
     return re.split(r'[/\\]', text.strip())[-1]

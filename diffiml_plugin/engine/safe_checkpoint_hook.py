@@ -1,7 +1,6 @@
 """Checkpoints that are there as a whole or not at all."""
 
 import math
-import os
 from collections import deque
 from pathlib import Path
 from typing import Any
@@ -13,32 +12,21 @@ from mmengine.runner import BaseLoop, Runner
 from mmseg.registry import HOOKS
 
 from ..errors import UserError
+from .atomic import UNFINISHED, write_atomically
 from .resuming import newest_checkpoint, training_state
 
 _BACKEND = 'diffiml_atomic'
-_UNFINISHED = '.unfinished'
 _VALIDATED = 'validated_iter'
 
 
-def write_atomically(path: str | Path, content: bytes) -> None:
-    """Write a file under a temporary name in the same folder, then rename it.
+def write_file(path: str | Path, content: bytes) -> None:
+    """Write a file with :func:`write_atomically`.
 
     Raises:
-        UserError: If the disk is full or read-only; what was there before is still there.
+        UserError: If the disk is full or read-only; an earlier file of this name is kept.
     """
-    path = Path(path)
-    temporary = path.with_name(f'.{path.name}{_UNFINISHED}')
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        try:
-            with temporary.open('wb') as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(temporary, path)
-        except OSError:
-            temporary.unlink(missing_ok=True)
-            raise
+        write_atomically(Path(path), content)
     except OSError as error:
         raise UserError(
             f'{str(path)!r} cannot be written ({error.strerror}): free space on its disk or name '
@@ -47,11 +35,11 @@ def write_atomically(path: str | Path, content: bytes) -> None:
 
 
 class AtomicBackend(LocalBackend):
-    """MMEngine's backend of local files, with :func:`write_atomically`."""
+    """MMEngine's backend of local files, with :func:`write_file`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes."""
-        write_atomically(filepath, obj)
+        write_file(filepath, obj)
 
 
 register_backend(_BACKEND, AtomicBackend, force=True)
@@ -100,10 +88,10 @@ class SafeCheckpointHook(CheckpointHook):
         if self.backend_args is None and isinstance(self.file_backend, LocalBackend):
             self.backend_args = dict(backend=_BACKEND)
             if is_main_process():
-                for path in Path(self.out_dir).glob(f'.*{_UNFINISHED}'):
+                for path in Path(self.out_dir).glob(f'.*{UNFINISHED}'):
                     path.unlink()
         if runner._resume and _lacks_validation(runner):
-            # Written again if it is the best.
+            # It is written again if it is the best.
             self.last_ckpt = runner._load_from
             runner.val_loop.run()
 
@@ -139,7 +127,7 @@ class SafeCheckpointHook(CheckpointHook):
         if not is_main_process():
             return
         pointer = Path(runner.work_dir) / 'last_checkpoint'
-        write_atomically(pointer, str(self.last_ckpt).encode())
+        write_file(pointer, str(self.last_ckpt).encode())
         for old in steps[: -self.max_keep_ckpts]:
             path = self.file_backend.join_path(self.out_dir, self.filename_tmpl.format(old))
             if self.file_backend.isfile(path):

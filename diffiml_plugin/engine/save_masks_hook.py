@@ -48,7 +48,7 @@ class SaveMasksHook(Hook):
                         f'masks would be written to {str(folder)!r}, among the images of '
                         f'{str(root)!r}: choose another folder'
                     )
-                # Of a data set that does not list its images, they show as they come.
+                # If the data set does not list its images, collisions show during the test.
                 count = len(part) if hasattr(part, 'get_data_info') else 0
                 for index in range(count):
                     self._target(name, loader.dataset, part.get_data_info(index)['img_path'])
@@ -99,5 +99,5 @@ def _parts(dataset: Dataset) -> list[Dataset]:
 
 
 def _root(dataset: Dataset) -> Path:
-    # Also of an address: only the rest behind it matters.
+    # Also for an address: only the part after it matters.
     return Path(osp.abspath(getattr(dataset, 'data_root', None) or '.'))

@@ -87,7 +87,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     if args.out:
         hook = dict(type='SaveMasksHook', out_dir=args.out)
         cfg.custom_hooks = [*cfg.get('custom_hooks', []), hook]
-    # What is not asked for stays as the config has it.
+    # Options that are not given stay as in the config.
     options = {k: v for k, v in dict(amp=args.amp, compile=args.compile).items() if v}
     if options:
         _accelerate(cfg, **options)

@@ -62,5 +62,5 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
             cfg.work_dir, cfg.get('default_hooks', {}).get('checkpoint', {}).get('out_dir')
         ):
             cfg.resume, cfg.load_from = True, None
-        # Else this is the start, maybe from the weights in the config's `load_from`.
+        # Otherwise training starts, possibly from the weights in `load_from`.
     run(cfg, 'train', args.trust_checkpoint)

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 from mmengine.logging import HistoryBuffer
 
-# Beside what a checkpoint's own size explains.
+# In addition to the checkpoint's own size.
 _MAX_MEMORY = 2 * 1024**3
 
 
@@ -94,7 +94,7 @@ _STAND_INS = {
     'mmengine.logging.history_buffer.HistoryBuffer': _History,
     'argparse.Namespace': _Arguments,
     'builtins.getattr': lambda *_: None,
-    # Of an empty array; others are written as text.
+    # For an empty array; others are written as text.
     'builtins.bytes': lambda *_: b'',
     'numpy.dtype': _Dtype,
     'numpy.ndarray': _Array,
@@ -112,7 +112,7 @@ def _restored(value: Any, known: dict[int, Any]) -> Any:
     if isinstance(value, _Array | _History | _Arguments):
         result = value.value
     elif isinstance(value, dict):
-        # Before its content, which may hold it again.
+        # Before its content, which may refer to it.
         result = OrderedDict() if isinstance(value, OrderedDict) else {}
         known[id(value)] = result
         result.update((k, _restored(v, known)) for k, v in value.items())
@@ -137,7 +137,7 @@ def unpickle(path: Path) -> Any:
         Exception: What PyTorch raises for anything else, and for damage.
     """
     stand_ins = [(value, name) for name, value in _STAND_INS.items()]
-    # A file of some bytes can ask for any number of them.
+    # A small file can request any number of them.
     with (
         _bounded_memory(_MAX_MEMORY + 3 * os.path.getsize(path)),
         torch.serialization.safe_globals(stand_ins),

@@ -45,17 +45,10 @@ def mean_interval(
     return Interval(float(values.mean()), float(low), float(high))
 
 
-def order_of_rows(rows: Sequence[dict], but: str = 'img_path') -> list[int]:
-    """Order rows by their values, whatever order they are in.
+def order_of_rows(rows: Sequence[dict]) -> list[int]:
+    """Return indices that order rows of the same keys by their values, without ``img_path``."""
+    values = [[repr(value) for key, value in row.items() if key != 'img_path'] for row in rows]
 
-    Args:
-        rows (Sequence[dict]): Rows of the same keys.
-        but (str): Key that does not count. Defaults to 'img_path'.
-
-    Returns:
-        list[int]: Indices of the rows in that order; rows of equal values are interchangeable.
-    """
-    values = [[repr(value) for key, value in row.items() if key != but] for row in rows]
     return sorted(range(len(rows)), key=values.__getitem__)
 
 
@@ -128,7 +121,7 @@ def seeded_difference(
     Returns:
         Interval: With the two-sided p-value of "no difference".
     """
-    # Training seeds are put in order too, by the values that they have in whatever image.
+    # Training seeds are ordered as well, by their values over all images.
     first, second = (np.array(sorted(table, key=sorted), float) for table in (first, second))
     columns = np.lexsort(np.concatenate([first, second]))
     first, second = first[:, columns], second[:, columns]

@@ -24,9 +24,9 @@ from torch import Tensor
 
 from ..errors import UserError
 
-# What models say of an image.
+# Fields of a predicted sample.
 _PREDICTED = ('seg_logits', 'pred_edge', 'uncertainty', 'confidence', 'pred_score')
-# One count, or an array of counts: one a threshold.
+# One count, or an array with one count per threshold.
 Count = int | np.ndarray
 # Where a data set's pixels are counted: 0, 0.001, ..., 1, and finer towards both ends, where
 # confident models put nearly all pixels.
@@ -152,7 +152,7 @@ def mcc(c: Confusion) -> np.ndarray:
 CONFUSION_METRICS: dict[str, Callable[[Confusion], np.ndarray]] = dict(
     f1=f1, iou=iou, precision=precision, recall=recall, acc=accuracy, mcc=mcc
 )
-# Those whose best threshold is not simply "everything" or "next to nothing".
+# Metrics whose best threshold is not trivial (all pixels, or almost none).
 WITH_BEST_THRESHOLD = ('f1', 'iou', 'acc', 'mcc')
 
 

@@ -102,7 +102,7 @@ class IMLMetric(BaseMetric):
 
     def _reset(self) -> None:
         self._totals = no_totals(self.settings)
-        # What the last image added, in case that it is padding: see `_gather`.
+        # Contribution of the last image, in case it is padding: see `_gather`.
         self._last: dict[str, np.ndarray] = {}
 
     def process(self, data_batch: dict, data_samples: Sequence[dict]) -> None:
@@ -151,7 +151,7 @@ class IMLMetric(BaseMetric):
         valid = target != self.settings.ignore_index
         wrong = (target != 0) & (target != 1) & valid
         if wrong.any() or not valid.any():
-            # np.unique alone would take longer than all the metrics.
+            # np.unique would take longer than all metrics.
             values = ', '.join(map(str, np.unique(target[wrong]).tolist()[:8]))
             raise UserError(
                 f'{name}: the mask holds {values or "ignored pixels alone"}, but the labels are 0 '

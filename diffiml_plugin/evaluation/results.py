@@ -10,7 +10,7 @@ import numpy as np
 from ..errors import UserError
 from ..tables import markdown_table, write_csv
 
-# Of every row, beside the metrics.
+# Columns of every row besides the metrics.
 _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
 
 

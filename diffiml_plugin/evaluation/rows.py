@@ -28,7 +28,7 @@ def no_totals(settings: MetricSettings) -> Totals:
     totals = {name: np.zeros(len(THRESHOLDS)) for name in settings.sweeps}
     if 'ece' in settings.pixel:
         totals['calibration'] = np.zeros((3, 15))
-    # Tampered images, and those that are ignored in places without being tampered.
+    # Tampered images, and images that have ignored but no tampered pixels.
     totals['labels'] = np.zeros(2)
     return totals
 
@@ -59,7 +59,7 @@ def score_image(
     """
     valid = target != settings.ignore_index
     views = dict(origin=[prob], reverse=[1 - prob], double=[prob, 1 - prob])[settings.mode]
-    # Without padding, which is the rule, there is nothing to gather.
+    # Usually there is no padding, and nothing to gather.
     kept = ... if valid.all() else valid
     scores, truth = [view[kept].ravel() for view in views], (target == 1)[kept].ravel()
     tampered = bool(truth.any())

@@ -36,7 +36,7 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
         elif not tampered.any():
             summary[title] = math.nan
         elif settings.average == 'image' and not best:
-            # An image of tampered pixels alone has no AUC.
+            # A fully tampered image has no AUC.
             values = [row[name] for row in rows if not math.isnan(row[name])]
             summary[title] = float(np.mean(values)) if values else math.nan
         elif settings.average == 'image':

@@ -58,7 +58,7 @@ def refuse_ignored(labels: Tensor, samples: Sequence[SegDataSample], what: str) 
     if inside.any():
         raise UserError(
             f'the mask of {_name(samples[int(inside.nonzero()[0])])} holds 255 (ignored), but '
-            f'{what} cannot leave out pixels: save the mask with 0 and 255 alone'
+            f'{what} does not support ignored pixels: save the mask with only 0 and 255'
         )
 
 

@@ -63,7 +63,7 @@ class Localizer(EncoderDecoder):
                 meta.setdefault(_SCORES, []).append(score.float())
         size = inputs.shape[-2:]
         maps = [getattr(localization, name) for name in self.decode_head.maps]
-        # Whatever autocast made of them: bf16 knows few probabilities near 1.
+        # In single precision: bf16 has few values near 1.
         maps = [
             one.float()
             if one.shape[-2:] == size

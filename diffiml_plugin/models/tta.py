@@ -68,7 +68,7 @@ class IMLTTAModel(BaseTTAModel):
             probs = logits if logits.shape[1] == 1 else logits.softmax(1)[:, 1:]
             prob = probs.amax(0) if self.merge == 'max' else probs.mean(0)
             sample = versions[0]
-            # One channel is a probability to every evaluator here.
+            # Every evaluator here reads one channel as a probability.
             sample.seg_logits = PixelData(data=prob)
             threshold = self.module.decode_head.threshold
             pred = prob > (0.5 if threshold is None else threshold)

@@ -41,7 +41,7 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
         test_pipeline (Sequence[dict]): Config of the transforms that turn an image into its input.
 
     Raises:
-        UserError: If the segmentor has no diffusion solver, or the configs say more than data may.
+        UserError: If the segmentor has no diffusion solver, or the configs hold more than data may.
     """
 
     config_name = 'config.json'
@@ -78,7 +78,7 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
             model, info = super().from_pretrained(source, output_loading_info=True, **options)
         except UserError:
             raise
-        # What files cause; diffusers has no errors of its own.
+        # Errors that files cause; diffusers has no error classes of its own.
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f'the model {source!r} cannot be loaded: {reason}') from error
@@ -263,7 +263,7 @@ class DiffIMLPipeline(DiffusionPipeline):
             noise_scale,
             scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
         )
-        # mmengine's preprocessor learns of a move by this call alone.
+        # Only this call tells MMEngine's preprocessor about the device.
         self.model.network.to(self.device)
         dtype = self.model.dtype
         predictions = []

@@ -27,7 +27,7 @@ _STYLE = {
     'svg.fonttype': 'none',
     'font.size': 10,
     'axes.prop_cycle': matplotlib.cycler(color=COLORS),
-    # Else the file would differ from run to run.
+    # Otherwise the file would differ from run to run.
     'svg.hashsalt': 'diffiml',
 }
 

@@ -31,7 +31,7 @@ def draw_grid(
     """
     shape = (len(rows), len(titles))
     size = (1.9 * shape[1] + 1, 1.9 * shape[0] + 1.1)
-    # Not of pyplot, whose backend is the user's affair.
+    # Not with pyplot, whose backend belongs to the user.
     figure = Figure(figsize=size, layout='constrained')
     axes = figure.subplots(*shape, squeeze=False)
     for number, (line, row, label) in enumerate(zip(axes, rows, labels, strict=True)):
@@ -43,7 +43,7 @@ def draw_grid(
                 shown = axis.imshow(picture, vmin=0, vmax=top, cmap='cividis')
                 if number == len(rows) - 1:
                     ticks = (0, top / 2, top)
-                    # An inset takes no room from its own picture: all of a row stay aligned.
+                    # An inset takes no space from its picture, so all panels of a row stay aligned.
                     place = axis.inset_axes((0, -0.12, 1, 0.05))
                     bar = figure.colorbar(shown, place, orientation='horizontal', ticks=ticks)
                     bar.ax.tick_params(labelsize=7)
@@ -51,7 +51,7 @@ def draw_grid(
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
-        # A file's name may hold dollars, and is not a formula.
+        # Dollars in a file name do not mark a formula.
         line[0].set_ylabel(label, fontsize=8, parse_math=False)
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)

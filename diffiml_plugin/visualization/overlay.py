@@ -10,7 +10,7 @@ COLOR_MAP = 'cividis'
 
 def color(values: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Color an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
-    # By table: matplotlib's own call makes (H, W, 4) doubles of it.
+    # With a table: calling the color map would create (H, W, 4) doubles.
     table = colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
     levels = cv2.convertScaleAbs(np.clip(values, 0, top), alpha=255 / top)
     return table[levels]
@@ -26,7 +26,7 @@ def blend(image: np.ndarray, probability: np.ndarray, opacity: float = 0.6) -> n
             shows through as much more, and it stays as it is at 0.
     """
     result = np.empty_like(image)
-    # By rows: as floats a photograph of 50 megapixels would take gigabytes.
+    # Row by row: a photograph of 50 megapixels would take gigabytes as floats.
     for start in range(0, len(image), 256):
         rows = slice(start, start + 256)
         share = (opacity * probability[rows].astype(np.float32))[..., None]

@@ -37,16 +37,16 @@ _ALIAS = '/uploads'
 _CALL_BYTES = 64_000
 # Seconds for a body to arrive in.
 _CALL_TIME, _UPLOAD_TIME = 30, 300
-# Uploads that arrive at a time: each may fill as much of the disk as one may have.
+# Number of simultaneous uploads, each of which may have the largest size.
 _UPLOADS = 4
-# Seconds between two looks for files that are too old.
+# Seconds between two removals of old files.
 _TRIM_TIME = 60
-# Bytes of a file's name without its suffix. What is longer is cut: results have longer names.
+# Largest size of a file's stem in bytes; longer ones are cut, since results add suffixes.
 _NAME_BYTES = 200
 _NO_NAME = re.compile(r'[/\\\x00-\x1f\x7f]|^\.{0,2}$')
 
 _HEADERS = {
-    # Whatever a file says that is opened by itself, it runs nothing.
+    # A file that is opened directly in the browser cannot run scripts.
     'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
     'cross-origin-opener-policy': 'same-origin',
     'cross-origin-resource-policy': 'same-origin',
@@ -54,7 +54,7 @@ _HEADERS = {
     'x-content-type-options': 'nosniff',
     'x-frame-options': 'DENY',
 }
-# Gradio sets styles in its elements and shows pictures from memory.
+# Gradio uses inline styles and shows pictures from memory.
 _PAGE_POLICY = (
     "default-src 'none'; script-src 'self' 'nonce-{}'; style-src 'self' 'unsafe-inline'; "
     "img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; base-uri 'self'; "
@@ -160,7 +160,7 @@ class Gate:
         except OSError as error:
             raise ValueError('not an upload') from error
         if status is None or not stat.S_ISREG(status.st_mode):
-            # Perhaps removed in the meantime: for the page to tell, by this name.
+            # It may have been removed in the meantime: the page reports this name.
             path = str(self._store.path / 'removed' / Path(given.path).name)
         return dict(path=path, meta=dict(_type='gradio.FileData'))
 
@@ -178,7 +178,7 @@ class Gate:
 
     async def _trim(self) -> None:
         removed = await run_in_threadpool(self._store.trim)
-        # Gradio's lists of what it might have to remove.
+        # Gradio's lists of files that it might have to remove.
         for names in self._blocks.temp_file_sets:
             names -= removed
 
@@ -249,7 +249,7 @@ class Gate:
             raise HTTPException(408) from None
         except ClientDisconnect:
             return Response(status_code=400)
-        # Of a character set that a client made up.
+        # The client named an invalid character set.
         except UnicodeError:
             raise HTTPException(400) from None
         except OSError:

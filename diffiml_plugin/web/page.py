@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Before Gradio is imported, which reads it then.
+# Before the import of Gradio, which reads it.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 import gradio as gr
 
@@ -26,18 +26,18 @@ from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_fol
 from ..visualization import blend, color
 from .store import Store
 
-# What the browser gets to see, in pixels a side; downloads are of the image's own size.
+# Side of pictures in the browser, in pixels; downloads have the image's own size.
 _SHOWN = 1024
 MAX_PIXELS = 50_000_000
-# Of seeds: what JavaScript's numbers hold.
+# Largest seed: the largest integer of JavaScript.
 _MAX_SEED = 2**53 - 1
-# Requests that may wait for one of their kind to end.
+# Largest number of requests that wait for the model, and for drawing.
 _WAITING = 8
 _GONE = 'The result is no longer kept: analyze the image again.'
 LOOKS = dict(
-    # Fonts of the machine: others would be fetched.
+    # Fonts of the machine; others would be downloaded.
     theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-    # Small images as large as their place.
+    # Small images fill their frame.
     css='.image-frame img {width: 100%; height: 100%; object-fit: contain}'
     '#problem p {border-left: 4px solid #dc2626; padding: 4px 12px}',
     footer_links=[],
@@ -48,7 +48,7 @@ LOOKS = dict(
 )
 _INTRODUCTION = """# DiffIML
 Where was this photograph manipulated? Drop one, or take an example. What is marked is a hint for
-people who look further, and no evidence by itself; nothing leaves this machine."""
+people who look further, not evidence; nothing leaves this machine."""
 
 
 class Page:
@@ -104,7 +104,7 @@ class Page:
             mask = (probability > threshold).astype(np.uint8)
             share = float(mask.mean())
             record |= dict(threshold=threshold, tampered_share=round(share, 6))
-            # A folder of their own: the last ones may be on their way to a browser.
+            # A new folder: the browser may still download the earlier files.
             folder = self.store.folder()
             mask_file, report = (folder / f'{record["name"]}.{end}' for end in ('mask.png', 'json'))
             mask_file.write_bytes(png(255 * mask, record['provenance']))
@@ -112,7 +112,7 @@ class Page:
         shown = reduced(probability, _SHOWN)
         text = (
             f'**{100 * share:.1f} %** of the image is marked at threshold {threshold:g} · '
-            f'image score {record["score"]:.3f} (orders images, is not a probability)'
+            f'image score {record["score"]:.3f} (ranks images, is not a probability)'
         )
         return (
             text,
@@ -239,7 +239,7 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
     count, members = solver.num_inference_steps, solver.ensemble_size
     with gr.Blocks(title='DiffIML', analytics_enabled=False) as blocks:
         gr.Markdown(_INTRODUCTION)
-        # Not a state, which Gradio would keep for whoever asks.
+        # Not gr.State, which Gradio would keep in the server.
         token = gr.Textbox(visible=False)
         with gr.Row():
             with gr.Column(scale=1):
@@ -277,7 +277,7 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
                     mask_file = gr.DownloadButton('Mask (PNG)', elem_id='mask-file')
                     report = gr.DownloadButton('Report (JSON)', elem_id='report-file')
                 with gr.Accordion('From noise to mask', open=False, visible=solves):
-                    gr.Markdown("More than one of the solver's steps show more.")
+                    gr.Markdown('Choose several solver steps to see more.')
                     show = gr.Button('Show', elem_id='animate')
                     film = _picture('Trajectory', 'film')
         drawn = [score, overlay, probability, mask, mask_file, report]
@@ -286,7 +286,7 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
         outputs = [token, *drawn, edge, uncertainty]
         gr.on(
             [start.click, photo.input],
-            # What was found in another image goes away.
+            # Clears the results of an earlier image.
             _answered(page.analyze, [None] * len(outputs)),
             [photo, steps, ensemble, seed, threshold, opacity],
             [problem, *outputs],
@@ -314,6 +314,6 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
 def _picture(label: str, name: str, height: int = 260) -> gr.Image:
     return gr.Image(
         label=label, interactive=False, format='png', height=height, elem_id=name,
-        # Not 'share', which would send it to a public place.
+        # Without 'share', which would upload the picture.
         buttons=['download', 'fullscreen'],
     )  # fmt: skip

@@ -21,7 +21,7 @@ from .gate import Gate
 from .page import LOOKS, build
 from .store import MAX_BYTES, Store
 
-# Seconds that a connection may take to say what it wants.
+# Seconds that a connection may take to send its request.
 _PATIENCE = 15
 _LOCAL = ('localhost', '127.0.0.1', '[::1]')
 
@@ -122,7 +122,7 @@ def serve(
         listener = stack.enter_context(_listen(host.strip('[]'), port))
         address = listener.getsockname()[0]
         hosts = [*_LOCAL, *allowed_hosts]
-        # Nobody asks for 0.0.0.0 in earnest.
+        # 0.0.0.0 is not a name that browsers use.
         if not ipaddress.ip_address(address).is_unspecified:
             hosts += [_in_url(address), host]
         max_bytes = max_upload * 1_000_000
@@ -162,11 +162,11 @@ def _signals_as_exit() -> Iterator[None]:
         sys.exit(128 + number)
 
     def terminate(*_: Any) -> None:
-        # Which uvicorn, while it runs, takes care of.
+        # uvicorn handles it while it runs.
         signal.raise_signal(signal.SIGTERM)
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
-    # nohup has it ignored.
+    # Ignored under nohup.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
     try:

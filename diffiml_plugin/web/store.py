@@ -12,10 +12,10 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-# Seconds after which nobody is taken to ask for a file any more.
+# Seconds for which files are kept.
 KEPT = 3600
 MAX_BYTES = 2_000_000_000
-# A page of an hour at most has as many images; more would take long to go through.
+# Largest number of files; listing more would take long.
 MAX_FILES = 2000
 _PREFIX = 'diffiml-web-'
 _LOCK = '.lock'
@@ -34,7 +34,7 @@ class Store:
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
         _remove_leftovers()
         self.max_bytes = max_bytes
-        # For its owner alone (mode 0700).
+        # Only its owner has access (mode 0700).
         self._folder = tempfile.TemporaryDirectory(prefix=_PREFIX, ignore_cleanup_errors=True)
         self.path = Path(self._folder.name).resolve()
         self._lock = FileLock(self.path / _LOCK)
@@ -47,7 +47,7 @@ class Store:
         self._kept.update(list(self._files()))
 
     def folder(self) -> Path:
-        """Make a folder whose name nobody can guess."""
+        """Make a folder with a random name."""
         folder = self.path / secrets.token_hex(16)
         folder.mkdir(0o700)
         return folder
@@ -71,7 +71,7 @@ class Store:
             if too_old or total > self.max_bytes or number >= MAX_FILES:
                 path.unlink(missing_ok=True)
                 removed.add(str(path))
-                # Fails for a folder that holds more.
+                # Fails for a folder that is not empty.
                 with suppress(OSError):
                     path.parent.rmdir()
         return removed
@@ -94,7 +94,7 @@ def _remove_leftovers() -> None:
         folder = lock.parent
         with suppress(OSError, Timeout):
             owner = folder.lstat()
-            # Not what somebody else planted, nor what another server is just about to lock.
+            # Not a folder of another user, nor one that another server is about to lock.
             if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid():
                 continue
             if time.time() - lock.stat().st_mtime > 2:

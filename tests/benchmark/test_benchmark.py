@@ -218,7 +218,7 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
         (dict(models=dict(a=dict(config=TWIN), b=dict(weights_of='c'))), "weights_of 'c'"),
         (
             dict(models=dict(a=dict(config=TWIN), b=dict(weights_of='a', config=TWIN))),
-            'changes alone',
+            'changes only',
         ),
     ],
     ids=str,

@@ -17,9 +17,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from diffiml_plugin.apis import files
+from diffiml_plugin.apis import export
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.cli import INTERRUPTED, main
+from diffiml_plugin.engine.atomic import UNFINISHED
 
 
 @pytest.fixture
@@ -133,15 +134,15 @@ def test_an_interrupted_run_is_resumed(demo_data, tmp_path, run, monkeypatch):
     out, folder = tmp_path / 'out', demo_data / 'test_unseen/Tp'
     names = sorted(path.name for path in folder.iterdir())
     command = ('predict', folder, '--out', out, '--csv')
-    write = files.write_atomically
+    write = export.write_atomically
 
-    def killed(path: Path, data: bytes) -> str:
+    def killed(path: Path, data: bytes) -> None:
         if path.name == f'{names[2]}.probability.png':
             os.kill(os.getpid(), signal.SIGTERM)
-        return write(path, data)
+        write(path, data)
 
     with monkeypatch.context() as patch:
-        patch.setattr(files, 'write_atomically', killed)
+        patch.setattr(export, 'write_atomically', killed)
         status, printed = run(*command)
     assert status == INTERRUPTED
     words = f'interrupted: 2 of {len(names)} images are done; --skip-existing resumes'
@@ -149,7 +150,7 @@ def test_an_interrupted_run_is_resumed(demo_data, tmp_path, run, monkeypatch):
     assert signal.getsignal(signal.SIGTERM) == signal.SIG_DFL
     # No file is incomplete, and the table lists all finished images.
     assert sorted(path.name for path in out.glob('*.json')) == [f'{n}.json' for n in names[:2]]
-    assert not [path for path in out.iterdir() if path.name.endswith('.tmp')]
+    assert not [path for path in out.iterdir() if path.name.endswith(UNFINISHED)]
     assert len((out / 'results.csv').read_text().splitlines()) == 3
     status, printed = run(*command, '--skip-existing')
     assert status == 0 and 'skipped 2 images: outputs already exist' in printed

@@ -271,7 +271,7 @@ def test_the_data_set_refuses_loaders_without_authentic_images(tmp_path):
     augmented = [dict(type='TestTimeAug', transforms=[plain])]
     for pipeline in (plain, augmented):
         cfg = dict(type='IMLDataset', data_root=str(tmp_path), pipeline=pipeline)
-        with pytest.raises(UserError, match="LoadAnnotations .*put dict.type='LoadTamperingMask'"):
+        with pytest.raises(UserError, match="LoadAnnotations .*use dict.type='LoadTamperingMask'"):
             DATASETS.build(cfg)
 
 

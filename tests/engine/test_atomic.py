@@ -4,7 +4,7 @@ import os
 
 import pytest
 
-from diffiml_plugin.apis.files import write_atomically
+from diffiml_plugin.engine.atomic import write_atomically
 
 
 def test_a_failed_write_keeps_the_earlier_file(tmp_path, monkeypatch):

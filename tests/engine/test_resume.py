@@ -168,7 +168,7 @@ def test_resume_falls_back_to_the_newest_intact_checkpoint(name, work_dir, log_l
     damage(work_dir)
     assert newest_checkpoint(work_dir) == work_dir / expected
     (said,) = log_lines
-    assert said.endswith(f'the newest intact one, {work_dir / expected}, is resumed')
+    assert said.endswith(f'resuming the newest intact one, {work_dir / expected}')
 
 
 @pytest.mark.parametrize(

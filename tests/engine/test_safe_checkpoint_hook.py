@@ -11,9 +11,9 @@ from mmengine.registry import DefaultScope
 from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 
-from diffiml_plugin.engine import SafeCheckpointHook, safe_checkpoint_hook
+from diffiml_plugin.engine import SafeCheckpointHook
 from diffiml_plugin.engine.resuming import newest_checkpoint, training_state
-from diffiml_plugin.engine.safe_checkpoint_hook import write_atomically
+from diffiml_plugin.engine.safe_checkpoint_hook import write_file
 from diffiml_plugin.errors import UserError
 
 
@@ -37,19 +37,19 @@ def test_every_config_uses_this_checkpoint_hook(tiny, train):
 @pytest.mark.parametrize('code', [errno.ENOSPC, errno.EROFS, errno.EDQUOT])
 def test_a_full_or_read_only_disk_keeps_what_was_there(code, tmp_path, monkeypatch):
     path = tmp_path / 'a.pth'
-    write_atomically(path, b'first')
+    write_file(path, b'first')
 
     def fail(*_):
         raise OSError(code, os.strerror(code))
 
     for function in ('fsync', 'replace'):
         with monkeypatch.context() as patch:
-            patch.setattr(safe_checkpoint_hook.os, function, fail)
+            patch.setattr(os, function, fail)
             with pytest.raises(UserError) as caught:
-                write_atomically(path, b'second')
+                write_file(path, b'second')
         assert f"'{path}' cannot be written ({os.strerror(code)})" in str(caught.value)
         assert [p.name for p in tmp_path.iterdir()] == ['a.pth'] and path.read_bytes() == b'first'
-    write_atomically(path, b'second')
+    write_file(path, b'second')
     assert path.read_bytes() == b'second'
 
 

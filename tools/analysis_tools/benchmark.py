@@ -122,7 +122,7 @@ def predict(model: nn.Module, args: argparse.Namespace) -> None:
     with autocast(args):
         batch = blank_batch(tuple(args.shape), args.batch_size)
         if model.mirrors:
-            # One batch, as IMLTTAModel makes of them.
+            # One batch, as in IMLTTAModel.
             batch['inputs'] += [image.flip(-1) for image in batch['inputs']]
             batch['data_samples'] += copy.deepcopy(batch['data_samples'])
         model.test_step(batch)
@@ -201,7 +201,7 @@ def resident() -> float:
     """MB of the process's peak so far."""
     status = Path('/proc/self/status')
     if status.is_file():
-        # What getrusage says is inherited from the parent.
+        # getrusage inherits the peak of the parent process.
         return int(re.search(r'VmHWM:\s*(\d+)', status.read_text())[1]) / 1024
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
@@ -212,7 +212,7 @@ def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
         torch.cuda.reset_peak_memory_stats()
         predict(model, args)
         return torch.cuda.max_memory_allocated() / 2**20
-    # A process's peak never falls again, so each row has its own.
+    # The peak of a process never decreases, so each row has its own process.
     command = [sys.executable, __file__, name, '--only-memory']
     command += [word for word in sys.argv[1:] if word not in args.config]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
@@ -244,7 +244,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
             median = statistics.median(times)
             row[f'{kind}_ms'] = 1000 * median
             row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
-            # Pairs of neighbors in time: what slows the machine slows both.
+            # Pairs that are neighbors in time: load on the machine affects both.
             pairs = [mine / first for mine, first in zip(times, seconds[0], strict=True)]
             row[f'{kind}_ratio'] = statistics.median(pairs)
     for row in rows:

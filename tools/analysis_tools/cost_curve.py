@@ -133,7 +133,7 @@ def probabilities(
     head = model.decode_head
     features = model.extract_feat(inputs.flip(-1) if flipped else inputs)
     condition = head.denoiser.project(head.condition(features))
-    # Larger ensembles begin with the smaller ones' members.
+    # Larger ensembles start with the members of smaller ones.
     largest = defaultdict(int)
     for setting in settings:
         key = setting._replace(members=0, flip=False)

@@ -13,10 +13,11 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, load_weights, loading
+from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.weights import load_weights
 from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import label_edges
@@ -59,7 +60,7 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
         labels = sample['data_samples'].gt_sem_seg.data[None]
         if not (labels == TAMPERED).any():
             continue
-        # The size at which the network works, when the pipeline resizes.
+        # The network's input size, if the pipeline resizes.
         size = tuple(sample['inputs'].shape[-2:])
         for name, known in (('mask', labels), ('edge', label_edges(labels, edge_width))):
             truth = (known == TAMPERED).float()

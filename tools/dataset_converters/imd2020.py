@@ -8,7 +8,7 @@ from diffiml_plugin.datasets.conversion import Item, convert, images_in, tampere
 
 def collect(source: Path) -> Iterator[Item]:
     for path in images_in(source, recursive=True):
-        # Folders' names keep apart edits of the same name.
+        # The folder names distinguish edits of the same name.
         name = f'{path.parent.name}_{path.stem}'
         if path.stem.endswith('_orig'):
             yield Item(path, name=path.stem)

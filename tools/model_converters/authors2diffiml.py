@@ -20,7 +20,7 @@ from diffiml_plugin.errors import UserError, program
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
 
-# Ours -> theirs, first match wins. What needs more than a name is in BLOCK_RULES.
+# Ours -> theirs, first match wins. BLOCK_RULES handles tensors that need more than a new name.
 RULES = (
     (r'backbone\.layers\.(\d)\.0\.projection\.', r'extractor.backbone.patch_embed{0}.proj.'),
     (r'backbone\.layers\.(\d)\.0\.norm\.', r'extractor.backbone.patch_embed{0}.norm.'),

@@ -90,7 +90,7 @@ def export(
     """Export one network; return its file and how far onnxruntime is from PyTorch."""
     import onnxruntime
 
-    # Of timesteps the batch alone varies.
+    # Only the batch size of the timesteps varies.
     shapes = {
         key: dict.fromkeys((0,) if value.ndim == 1 else (0, 2, 3), torch.export.Dim.DYNAMIC)
         for key, value in inputs.items()
@@ -117,7 +117,7 @@ def export(
 def convert(model: nn.Module, out: Path, size: Sequence[int] | None) -> list[tuple[Path, float]]:
     """Export the three networks."""
     head = model.decode_head
-    # Two of all, since an exporter takes a size of 1 for fixed.
+    # Size 2 everywhere, since an exporter treats a size of 1 as fixed.
     height, width = size or (96, 128)
     image = torch.rand(1 if size else 2, 3, height, width) * 255
     encoder = Encoder(model).eval()
@@ -157,7 +157,9 @@ def main() -> None:
         written = convert(model, args.out, args.size)
     except torch.onnx.errors.OnnxExporterError as error:
         reason = str(error).strip().splitlines()[0]
-        raise UserError(f'it cannot be exported for all sizes, try --size: {reason}') from None
+        raise UserError(
+            f'the model cannot be exported for all sizes, try --size: {reason}'
+        ) from None
     for path, difference in written:
         megabytes = path.stat().st_size / 1e6
         print(f'{path}: {megabytes:.1f} MB, largest difference from PyTorch {difference:.1e}')

@@ -15,7 +15,7 @@ from ...errors import UserError
 from ..mask_size import size_fault
 
 IGNORED = 255
-# More levels than these can only be shades; fewer may also be numbers of objects.
+# More levels must be shades; fewer may also be numbers of objects.
 _MAX_CLASSES = 64
 # Largest share of pixels that are near neither black nor white; photographs have more.
 _MAX_BETWEEN = 0.8
@@ -54,7 +54,7 @@ def decode_mask(data: bytes) -> MaskPlane:
             mode = picture.mode
             pages = 1 if picture.format == 'MPO' else getattr(picture, 'n_frames', 1)
             deep = any(';16' in str(tile[3]) for tile in picture.tile)
-            # Unlike OpenCV, it tells where data is missing.
+            # Unlike OpenCV, Pillow reports missing data.
             picture.load()
             lossy = (
                 picture.format in _LOSSY_FORMATS
@@ -117,7 +117,7 @@ def _merge_channels(raw: np.ndarray) -> np.ndarray:
         visible = colors[alpha > 0]
         if np.ptp(alpha) and not (visible != visible[0]).any():
             return alpha
-    # Of pure red on black, for example, the red.
+    # For pure red on black, for example, the red plane.
     planes = [plane for plane in np.moveaxis(colors, -1, 0) if plane.any()] or [colors[..., 0]]
     if all(np.array_equal(planes[0], plane) for plane in planes[1:]):
         return planes[0]
@@ -143,7 +143,7 @@ def _count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Return the (K,) levels of (H, W) values, ascending, and how many pixels have each."""
     if values.dtype != np.uint8:
         return np.unique(values, return_counts=True)
-    # Far faster than sorting; every training sample comes by here.
+    # Much faster than sorting, and used for every training sample.
     counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]).ravel()
     levels = np.flatnonzero(counts)
     return levels, counts[levels]
@@ -306,7 +306,7 @@ class LoadTamperingMask(LoadAnnotations):
 
 def uniform_kind(mask: np.ndarray) -> str | None:
     """Tell whether a (H, W) mask is 'empty' (no pixel is tampered) or 'full' (all are)."""
-    # Most masks show either at once.
+    # For most masks the first pixels decide.
     if not (mask == 1).any():
         return 'empty'
     return None if (mask == 0).any() else 'full'

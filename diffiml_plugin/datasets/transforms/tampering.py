@@ -82,7 +82,7 @@ class RandomInpainting(_RandomRectangle):
 
     def _change(self, image: np.ndarray, box: Box) -> None:
         top, left, tall, wide = box
-        # It looks no further than its radius around the hole, but takes time for every pixel.
+        # It reads only its radius around the hole, but takes time for every pixel.
         radius = 3
         y, x = max(top - 2 * radius, 0), max(left - 2 * radius, 0)
         window = image[y : top + tall + 2 * radius, x : left + wide + 2 * radius]
@@ -138,7 +138,7 @@ class RandomSplice(BaseTransform):
             return results
         donor = results['mix_results'][0]['img']
         image, mask = results['img'].copy(), results['gt_seg_map'].copy()
-        # As large a window as both have, at a random place in each.
+        # The largest common window, at a random place in each image.
         size = tuple(min(a, b) for a, b in zip(image.shape[:2], donor.shape[:2], strict=True))
         windows = []
         for whole in (image, donor):

@@ -19,7 +19,7 @@ class ParallelBackbone(BaseModule):
 
     def __init__(self, streams: Sequence[dict], init_cfg: dict | None = None) -> None:
         super().__init__(init_cfg)
-        # MMEngine's own list: torch's passes no `init_weights` on, and so no checkpoint.
+        # MMEngine's list passes `init_weights` on to its parts; torch's does not.
         self.streams = ModuleList(MODELS.build(stream) for stream in streams)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:

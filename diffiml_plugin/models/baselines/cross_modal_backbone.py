@@ -129,7 +129,7 @@ class FeatureFusionModule(nn.Module):
         for i in range(2):
             kept, asking = parts[i]
             query = asking.unflatten(-1, (self.heads, -1)).transpose(1, 2)
-            # Each asks the other's context.
+            # Each stream uses the context of the other.
             answer = (query @ contexts[1 - i]).transpose(1, 2).flatten(2)
             back = self.back[i](torch.cat([kept, answer], dim=-1))
             mixed.append(nlc_to_nchw(self.norm[i](tokens[i] + back), size))

@@ -37,7 +37,7 @@ class ForensicHead(TamperingHead):
 
     def drop_classifier(self) -> None:
         """Take away the base class's 1x1 classifier, which a head of its own has no use for."""
-        # A parameter without a gradient otherwise, and its initialization without a layer.
+        # Otherwise it would be a parameter without a gradient; its init_cfg must go too.
         self.conv_seg = None
         self.init_cfg = None
 
@@ -72,7 +72,7 @@ class ForensicHead(TamperingHead):
     def score_loss(score: Tensor, labels: Tensor) -> Tensor:
         """Binary cross entropy of an image score: is any pixel tampered?"""
         tampered = (labels == TAMPERED).flatten(1).any(1)
-        # In single precision: autocast rules this one out.
+        # In single precision: autocast does not allow this loss.
         return F.binary_cross_entropy(score.flatten().float().clamp(0, 1), tampered.float())
 
     @staticmethod

@@ -16,7 +16,7 @@ from ..localizer import named_samples
 
 def _registered(name: str) -> type[nn.Module]:
     try:
-        # The zoo registers its models when it is imported.
+        # Importing the package registers its models.
         importlib.import_module('IMDLBenCo.model_zoo')
         registry = importlib.import_module('IMDLBenCo.registry').MODELS
     except ImportError as error:
@@ -77,7 +77,7 @@ class IMDLBenCoModel(BaseSegmentor):
         self.pred_mask = pred_mask
         self.edge_width = edge_width
         self.threshold = threshold
-        # Of the base class's resize to the original image.
+        # The base class needs it to resize to the original image.
         self.align_corners = False
 
     def _call(self, images: Tensor, masks: Tensor) -> dict:
@@ -121,7 +121,7 @@ class IMDLBenCoModel(BaseSegmentor):
         labels = stack_labels(data_samples)
         refuse_ignored(labels, data_samples, f'IMDLBenCoModel {self.name}')
         outputs = self._call(inputs, (labels == TAMPERED).to(inputs))
-        # MMEngine adds up all that is called a loss.
+        # MMEngine sums all entries whose name contains "loss".
         shown = {
             f'shown/{key.replace("loss", "value")}': torch.as_tensor(value).detach()
             for key, value in (outputs.get('visual_loss') or {}).items()

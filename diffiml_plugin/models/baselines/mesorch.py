@@ -28,7 +28,7 @@ class MesorchHead(ForensicHead):
     def __init__(self, in_channels: Sequence[int], **kwargs) -> None:
         kwargs.setdefault('dropout_ratio', 0)
         super().__init__(in_channels=in_channels, channels=1, **kwargs)
-        # The stages' own 1x1 convolutions take its place.
+        # The 1x1 convolutions of the stages replace it.
         self.drop_classifier()
         *widths, _ = in_channels
         half = len(widths) // 2

@@ -150,7 +150,7 @@ class WindowedViT(BaseModule):
             super().init_weights()
             return
         weights = CheckpointLoader.load_checkpoint(self.init_cfg['checkpoint'], map_location='cpu')
-        # MMEngine looks for 'state_dict' alone, and of this would load nothing.
+        # MMEngine only looks for 'state_dict' and would load nothing.
         weights = weights.get('model', weights.get('state_dict', weights))
         load_state_dict(self, weights, strict=False, logger='current')
 

@@ -26,6 +26,6 @@ def condition_on(
     if fine is None:
         return condition
     projected = fine(features[0])
-    # An odd side: the last latent pixel is half outside.
+    # With an odd side, the last latent pixel is half outside.
     missing = (0, 2 * width - projected.shape[-1], 0, 2 * height - projected.shape[-2])
     return torch.cat([condition, F.pixel_unshuffle(F.pad(projected, missing), 2)], dim=1)

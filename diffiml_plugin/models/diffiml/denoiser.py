@@ -111,7 +111,7 @@ class DenoisingUNet(BaseModule):
         hidden = unet.mid_block(hidden, embedding)
         for block in unet.up_blocks:
             count = len(block.resnets)
-            # An odd level comes back one pixel larger than it went down.
+            # An odd level is one pixel larger after upsampling.
             hidden = hidden[..., : residuals[-1].shape[-2], : residuals[-1].shape[-1]]
             hidden = block(hidden, tuple(residuals[-count:]), embedding)
             residuals = residuals[:-count]

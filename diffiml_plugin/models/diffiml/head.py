@@ -182,7 +182,7 @@ class DiffusionHead(TamperingHead):
         noisy = self.noise_schedule.add_noise(perturbed, noise, timesteps)
         output = self.denoiser(noisy, timesteps, condition)
         target = self.noise_schedule.target(original, noise, timesteps)
-        # Loss classes of others need not know of ignored pixels.
+        # Other loss classes may not support ignored pixels.
         valid = dict(valid=self.codec.valid(labels)) if (labels == IGNORED).any() else {}
         losses = self.loss_latent(output, target, self.codec.edge_supervision, **valid)
         if not self.loss_decode:

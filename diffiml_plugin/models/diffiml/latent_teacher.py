@@ -23,7 +23,7 @@ class LatentTeacher:
     """
 
     def __init__(self, pretrained: str, loss_weight: float = 0.01, scale: float = 0.18215) -> None:
-        # Here, since it is slow to import and few need it.
+        # Imported here, because it is slow to import and rarely needed.
         from diffusers import AutoencoderKL
 
         self.pretrained = pretrained

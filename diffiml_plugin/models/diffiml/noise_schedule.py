@@ -36,7 +36,7 @@ def _build(cfg: dict, registry: Registry, **_: Any) -> SchedulerMixin:
         raise UserError(f'{name} num_train_timesteps must lie in 1..100000, got {steps!r}')
     try:
         return cls(**cfg)
-    # Each class has checks of its own.
+    # Each class has its own checks.
     except Exception as error:
         said = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f'{name} cannot be built: {said}') from error

@@ -128,7 +128,7 @@ class DiffusionSampler:
         _check_positive('DiffusionSampler max_batch', max_batch)
         self.max_batch = max_batch
         solver = NOISE_SCHEDULERS.build(self.settings.scheduler)
-        # A few of diffusers' solvers take noise only and have no such setting.
+        # A few of diffusers' solvers accept only noise and lack this setting.
         self._prediction_type = solver.config.get('prediction_type', 'epsilon')
         if fault := self._solver_fault(getattr(solver, 'alphas_cumprod', None)):
             raise UserError(
@@ -157,7 +157,7 @@ class DiffusionSampler:
         # diffusers raises errors of many kinds for what a class cannot do.
         except Exception as error:
             return (str(error) or type(error).__name__).splitlines()[0]
-        # The noise of the first timestep is left by some, by design.
+        # Some solvers leave the noise of the first timestep, by design.
         if not distance < 0.1 + 3 * (1 - alphas_cumprod[0]).sqrt():
             return f'with a perfect denoiser it ends {distance:.2g} away from its estimate'
         return ''

@@ -28,7 +28,7 @@ class DiffIML(Localizer):
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
-        # Every way from an image to the network passes here.
+        # Every interface passes its images through here.
         self.data_preprocessor.register_forward_pre_hook(_note_hashes)
 
     def inference(self, inputs: Tensor, batch_img_metas: list[dict]) -> Tensor:

@@ -1,0 +1,63 @@
+"""Weights of a checkpoint, and whether they fit a model."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+
+from torch import Tensor, nn
+
+from ..errors import UserError
+from .checkpoint import local_file, read_weights
+
+# They do not change predictions, so they may be missing or unexpected.
+OPTIONAL_WEIGHTS = ('auxiliary_head.',)
+
+
+def misfit(
+    own: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: Sequence[str] = ()
+) -> str:
+    """Say what of a checkpoint's weights does not fit a model; nothing if all does.
+
+    Args:
+        own (Mapping[str, Tensor]): The model's ``state_dict()``.
+        state (Mapping[str, Tensor]): The checkpoint's.
+        optional (Sequence[str]): Beginnings of names that either may have alone, beside
+            ``OPTIONAL_WEIGHTS``. The counters ``num_batches_tracked`` may always be missing.
+    """
+
+    def needed(names: Iterable[str]) -> list[str]:
+        return sorted(name for name in names if not name.startswith((*OPTIONAL_WEIGHTS, *optional)))
+
+    both = own.keys() & state.keys()
+    faults = {
+        'missing': [
+            name
+            for name in needed(own.keys() - state.keys())
+            if not name.endswith('.num_batches_tracked')
+        ],
+        'too many': needed(state.keys() - own.keys()),
+        'of another shape': sorted(
+            name for name in both if own[name].shape != getattr(state[name], 'shape', None)
+        ),
+    }
+    return ', '.join(
+        f'{len(names)} tensors {fault} ({", ".join(names[:3])})'
+        for fault, names in faults.items()
+        if names
+    )
+
+
+def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path | None) -> None:
+    """Load a checkpoint's weights into a model that they must fit, see :func:`misfit`.
+
+    Args:
+        model (nn.Module): On any device.
+        checkpoint (str | Path): File, or address.
+        config (str | Path | None): Name of the model's config, for messages.
+
+    Raises:
+        UserError: If it cannot be read, or is another model's.
+    """
+    state = read_weights(local_file(checkpoint))
+    if said := misfit(model.state_dict(), state):
+        raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
+    model.load_state_dict(state, strict=False)
