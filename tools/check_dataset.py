@@ -35,17 +35,12 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('source', nargs='+', type=Path, help='config, or folder of a data set')
-    parser.add_argument(
-        '--train', type=Path, help='folder of training images with which folders are compared'
-    )
-    parser.add_argument(
-        '--inverted', action='store_true', help='black is tampered in the masks of the folders'
-    )
-    parser.add_argument('--json', type=Path, help='write all findings to this file')
-    parser.add_argument(
-        '--show', type=int, default=10, help='number of examples to print for each kind of fault'
-    )
+    add = parser.add_argument
+    add('source', nargs='+', type=Path, help='config, or folder of a data set')
+    add('--train', type=Path, help='folder of training images with which folders are compared')
+    add('--inverted', action='store_true', help='black is tampered in the masks of the folders')
+    add('--json', type=Path, help='write all findings to this file')
+    add('--show', type=int, default=10, help='number of examples to print for each kind of fault')
     return parser.parse_args()
 
 

@@ -301,9 +301,7 @@ class DiffIMLInferencer:
             settings=vars(job.cutting) | settings,
             device=str(next(self.model.parameters()).device),
             versions=dict(
-                diffiml_plugin=__version__,
-                torch=torch.__version__,
-                diffusers=diffusers.__version__,
+                diffiml_plugin=__version__, torch=torch.__version__, diffusers=diffusers.__version__
             ),
         )
 

@@ -5,11 +5,4 @@ from .report import write_report
 from .results import BenchmarkResults
 from .spec import Benchmark, ModelEntry
 
-__all__ = [
-    'Benchmark',
-    'BenchmarkResults',
-    'ModelEntry',
-    'differences',
-    'record',
-    'write_report',
-]
+__all__ = ['Benchmark', 'BenchmarkResults', 'ModelEntry', 'differences', 'record', 'write_report']

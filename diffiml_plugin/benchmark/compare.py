@@ -23,22 +23,15 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     parser = argparse.ArgumentParser(
         prog=prog, description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'benchmark', type=Path, help='benchmark file, such as configs/experiments/demo.py'
-    )
-    parser.add_argument(
-        '--out', type=Path, help='folder to write to (default: work_dirs/benchmarks/NAME)'
-    )
-    parser.add_argument(
-        '--seeds', type=int, nargs='+', help="seeds of training (default: the benchmark's)"
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('benchmark', type=Path, help='benchmark file, such as configs/experiments/demo.py')
+    add('--out', type=Path, help='folder to write to (default: work_dirs/benchmarks/NAME)')
+    add('--seeds', type=int, nargs='+', help="seeds of training (default: the benchmark's)")
+    add(
         '--only', nargs='+', metavar='MODEL', help='models to run with the reference (default: all)'
     )
-    parser.add_argument(
-        '--devices', nargs='+', help='devices such as cuda:0 (default: all GPUs, or the CPU)'
-    )
-    parser.add_argument(
+    add('--devices', nargs='+', help='devices such as cuda:0 (default: all GPUs, or the CPU)')
+    add(
         '--shape',
         type=int,
         nargs=2,
@@ -46,9 +39,7 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         metavar=('H', 'W'),
         help='size of the images for which FLOPs are counted',
     )
-    parser.add_argument(
-        '--only-report', action='store_true', help='write the report from existing results only'
-    )
+    add('--only-report', action='store_true', help='write the report from existing results only')
     return parser.parse_args(argv)
 
 

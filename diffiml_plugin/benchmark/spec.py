@@ -67,10 +67,7 @@ class Benchmark:
 
     @classmethod
     def fromfile(
-        cls,
-        path: str | Path,
-        seeds: Sequence[int] | None = None,
-        only: Sequence[str] | None = None,
+        cls, path: str | Path, seeds: Sequence[int] | None = None, only: Sequence[str] | None = None
     ) -> 'Benchmark':
         """Read and check a benchmark.
 

@@ -157,9 +157,7 @@ def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> Writte
 
 @program
 def convert(
-    description: str,
-    collect: Callable[..., Iterator[Item]],
-    *options: tuple[str, dict],
+    description: str, collect: Callable[..., Iterator[Item]], *options: tuple[str, dict]
 ) -> None:
     """Run a converter from the command line.
 

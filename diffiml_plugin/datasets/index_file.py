@@ -118,10 +118,7 @@ def _resolve(path: str, data_root: str) -> str:
 
 
 def _check_files(
-    entries: dict[str, tuple[str, str | None]],
-    path: str,
-    data_root: str,
-    backend_args: dict | None,
+    entries: dict[str, tuple[str, str | None]], path: str, data_root: str, backend_args: dict | None
 ) -> None:
     files = {file for entry in entries.values() for file in entry if file}
     missing = set(_missing(files, backend_args))

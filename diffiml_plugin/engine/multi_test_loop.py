@@ -167,10 +167,7 @@ class MultiTestLoop(BaseLoop):
 
 
 def fingerprints(
-    cfg: Config,
-    checkpoint: str | Path,
-    datasets: Mapping[Condition, dict],
-    evaluator: dict | list,
+    cfg: Config, checkpoint: str | Path, datasets: Mapping[Condition, dict], evaluator: dict | list
 ) -> dict[Condition, str]:
     """Hash what each condition's metrics depend on: weights, settings and data."""
     weights = Path(str(checkpoint))

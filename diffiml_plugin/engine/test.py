@@ -21,46 +21,39 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
     """Read the command line."""
     parser = argparse.ArgumentParser(prog=prog, description=__doc__)
     add_common_arguments(parser)
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('--out', help='folder for the predicted masks: SET/Tp/NAME.png, 0 and 255')
-    parser.add_argument(
-        '--results', help='folder for results.csv (one row per image), summary.json and summary.md'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('checkpoint', help='checkpoint file')
+    add('--out', help='folder for the predicted masks: SET/Tp/NAME.png, 0 and 255')
+    add('--results', help='folder for results.csv (one row per image), summary.json and summary.md')
+    add(
         '--resume',
         action='store_true',
         help='skip conditions whose results are in --results already, if weights, settings and '
         'data are the same',
     )
-    parser.add_argument(
+    add(
         '--test-set',
         nargs='+',
         metavar='NAME=ROOT',
         help="names and folders of test sets (default: the config's)",
     )
-    parser.add_argument(
+    add(
         '--perturb',
         nargs='*',
         metavar='KIND=LEVEL,LEVEL',
         help=f"also test perturbed images: {', '.join(GRID)}; without a value: the field's grid",
     )
-    parser.add_argument(
+    add(
         '--show-worst',
         type=int,
         default=0,
         metavar='N',
         help='draw the N images with the lowest F1, and those with the highest, into --results',
     )
-    parser.add_argument('--show-dir', help='folder for pictures of the predictions')
-    parser.add_argument(
-        '--tta', action='store_true', help='test-time augmentation, as the config defines it'
-    )
-    parser.add_argument(
-        '--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision'
-    )
-    parser.add_argument(
-        '--compile', action='store_true', help='compile the networks with torch.compile'
-    )
+    add('--show-dir', help='folder for pictures of the predictions')
+    add('--tta', action='store_true', help='test-time augmentation, as the config defines it')
+    add('--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision')
+    add('--compile', action='store_true', help='compile the networks with torch.compile')
     args = parser.parse_args(argv)
     for option in ('show_worst', 'resume'):
         if getattr(args, option) and not args.results:

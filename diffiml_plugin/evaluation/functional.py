@@ -292,11 +292,7 @@ _IMAGE_CURVES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = dict(
     auc=metrics.roc_auc_score, ap=metrics.average_precision_score, eer=equal_error_rate
 )
 _IMAGE_COUNTS = dict(
-    f1=f1,
-    precision=precision,
-    recall=recall,
-    acc=accuracy,
-    balanced_acc=balanced_accuracy,
+    f1=f1, precision=precision, recall=recall, acc=accuracy, balanced_acc=balanced_accuracy
 )
 IMAGE_METRICS = (*_IMAGE_COUNTS, *_IMAGE_CURVES)
 

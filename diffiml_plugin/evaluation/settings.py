@@ -3,12 +3,7 @@
 from dataclasses import asdict, dataclass
 
 from ..errors import UserError
-from .functional import (
-    CONFUSION_METRICS,
-    IMAGE_METRICS,
-    RANKING_METRICS,
-    WITH_BEST_THRESHOLD,
-)
+from .functional import CONFUSION_METRICS, IMAGE_METRICS, RANKING_METRICS, WITH_BEST_THRESHOLD
 
 PIXEL_METRICS = (*CONFUSION_METRICS, *RANKING_METRICS, 'boundary_f1', 'ece')
 

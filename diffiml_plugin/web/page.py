@@ -302,10 +302,7 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
             **common,
         )
         show.click(
-            _answered(page.animate, [None]),
-            [photo, steps, seed, token],
-            [problem, film],
-            **common,
+            _answered(page.animate, [None]), [photo, steps, seed, token], [problem, film], **common
         )
     store.keep()
     return blocks

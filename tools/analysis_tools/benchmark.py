@@ -49,10 +49,9 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument(
-        'config', nargs='+', help='configs to compare; also CONFIG@flip, CONFIG@plain'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', nargs='+', help='configs to compare; also CONFIG@flip, CONFIG@plain')
+    add(
         '--shape',
         type=int,
         nargs=2,
@@ -60,30 +59,24 @@ def parse_args() -> argparse.Namespace:
         metavar=('H', 'W'),
         help='size of the images',
     )
-    parser.add_argument('--batch-size', type=int, default=1, help='number of images in a batch')
-    parser.add_argument('--rounds', type=int, default=5, help='number of timed runs of each model')
-    parser.add_argument('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
-    parser.add_argument(
-        '--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision'
-    )
-    parser.add_argument('--channels-last', action='store_true', help='use the channels-last layout')
-    parser.add_argument(
-        '--compile', action='store_true', help='compile the networks with torch.compile'
-    )
-    parser.add_argument(
-        '--profile', action='store_true', help='also measure the time of each stage'
-    )
-    parser.add_argument('--train', action='store_true', help='also measure a training iteration')
-    parser.add_argument('--json', type=Path, help='also write the table to this file')
-    parser.add_argument('--markdown', type=Path, help='also write the table to this file')
-    parser.add_argument(
+    add('--batch-size', type=int, default=1, help='number of images in a batch')
+    add('--rounds', type=int, default=5, help='number of timed runs of each model')
+    add('--device', default='cuda' if torch.cuda.is_available() else 'cpu')
+    add('--amp', choices=list(AMP_TYPES), help='data type of automatic mixed precision')
+    add('--channels-last', action='store_true', help='use the channels-last layout')
+    add('--compile', action='store_true', help='compile the networks with torch.compile')
+    add('--profile', action='store_true', help='also measure the time of each stage')
+    add('--train', action='store_true', help='also measure a training iteration')
+    add('--json', type=Path, help='also write the table to this file')
+    add('--markdown', type=Path, help='also write the table to this file')
+    add(
         '--cfg-options',
         nargs='+',
         action=DictAction,
         default={},
         help='override settings of all configs',
     )
-    parser.add_argument('--only-memory', action='store_true', help=argparse.SUPPRESS)
+    add('--only-memory', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args()
 
 

@@ -21,14 +21,13 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('first', type=Path, help='results.csv of one model')
-    parser.add_argument('second', type=Path, help='results.csv of another model on the same images')
-    parser.add_argument(
-        '--metrics', nargs='+', help='columns to compare (default: all that both files have)'
-    )
-    parser.add_argument('--rounds', type=int, default=10_000, help='number of bootstrap draws')
-    parser.add_argument('--seed', type=int, default=0, help='seed of the draws')
-    parser.add_argument('--json', type=Path, help='also write the table to this file')
+    add = parser.add_argument
+    add('first', type=Path, help='results.csv of one model')
+    add('second', type=Path, help='results.csv of another model on the same images')
+    add('--metrics', nargs='+', help='columns to compare (default: all that both files have)')
+    add('--rounds', type=int, default=10_000, help='number of bootstrap draws')
+    add('--seed', type=int, default=0, help='seed of the draws')
+    add('--json', type=Path, help='also write the table to this file')
     return parser.parse_args()
 
 

@@ -69,29 +69,22 @@ def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('config', type=Path, help='config file')
-    parser.add_argument('checkpoint', nargs='+', help='checkpoints, one per seed')
-    parser.add_argument(
-        '--test-set', nargs='+', metavar='NAME=ROOT', help="test sets (default: the config's)"
-    )
-    parser.add_argument(
-        '--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS), help='schedulers'
-    )
-    parser.add_argument('--steps', nargs='+', type=int, default=[1, 2, 4], help='numbers of steps')
-    parser.add_argument(
-        '--members', nargs='+', type=int, default=[1, 2, 3, 5], help='ensemble sizes'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', type=Path, help='config file')
+    add('checkpoint', nargs='+', help='checkpoints, one per seed')
+    add('--test-set', nargs='+', metavar='NAME=ROOT', help="test sets (default: the config's)")
+    add('--solvers', nargs='+', choices=list(SOLVERS), default=list(SOLVERS), help='schedulers')
+    add('--steps', nargs='+', type=int, default=[1, 2, 4], help='numbers of steps')
+    add('--members', nargs='+', type=int, default=[1, 2, 3, 5], help='ensemble sizes')
+    add(
         '--noise-scales',
         nargs='+',
         type=float,
         default=[1.0],
         help='scales of the noise that sampling starts from',
     )
-    parser.add_argument('--num', type=int, help='number of images per set (default: all)')
-    parser.add_argument(
-        '--out', type=Path, default=Path('work_dirs/cost_curve'), help='folder to write to'
-    )
+    add('--num', type=int, help='number of images per set (default: all)')
+    add('--out', type=Path, default=Path('work_dirs/cost_curve'), help='folder to write to')
     add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.noise_scales) < 0:

@@ -31,20 +31,15 @@ INPUTS = ('truth', 'trajectory')
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument(
-        '--steps', type=int, default=10, help='number of solver steps (default: 10)'
-    )
-    parser.add_argument(
-        '--num', type=int, default=100, help='number of tampered images (default: 100)'
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('--steps', type=int, default=10, help='number of solver steps (default: 10)')
+    add('--num', type=int, default=100, help='number of tampered images (default: 100)')
+    add(
         '--out', type=Path, default=Path('work_dirs/sampling_error'), help='folder for CSV and plot'
     )
-    parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config, as key=value'
-    )
+    add('--cfg-options', nargs='+', action=DictAction, help='changes of the config, as key=value')
     add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.steps, args.num) < 1:

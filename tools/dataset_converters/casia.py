@@ -9,13 +9,7 @@ https://github.com/SunnyHaze/IML-Dataset-Corrections holds corrected ones.
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffiml_plugin.datasets.conversion import (
-    Item,
-    convert,
-    group_by,
-    images_in,
-    tampered,
-)
+from diffiml_plugin.datasets.conversion import Item, convert, group_by, images_in, tampered
 
 
 def collect(source: Path) -> Iterator[Item]:

@@ -7,13 +7,7 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
-from diffiml_plugin.datasets.conversion import (
-    Item,
-    convert,
-    group_by,
-    images_in,
-    tampered,
-)
+from diffiml_plugin.datasets.conversion import Item, convert, group_by, images_in, tampered
 
 
 def number_of(path: Path) -> str:

@@ -11,12 +11,13 @@ from diffiml_plugin.pipelines import DiffIMLPipeline
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file')
-    parser.add_argument('checkpoint', help='checkpoint file')
-    parser.add_argument('out', type=Path, help='folder to write')
-    parser.add_argument('--half', action='store_true', help='store weights in half precision')
-    parser.add_argument('--card', type=Path, help='Markdown file with the text of the model card')
-    parser.add_argument(
+    add = parser.add_argument
+    add('config', help='config file')
+    add('checkpoint', help='checkpoint file')
+    add('out', type=Path, help='folder to write')
+    add('--half', action='store_true', help='store weights in half precision')
+    add('--card', type=Path, help='Markdown file with the text of the model card')
+    add(
         '--results',
         nargs=2,
         action='append',
