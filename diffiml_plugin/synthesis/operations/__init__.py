@@ -1,0 +1,9 @@
+"""Operations: edits as people make them, each a registered transform with its own ranges."""
+
+from .copy_move import CopyMove
+from .local_retouch import LocalRetouch
+from .operation import Operation
+from .removal import Removal
+from .splice import Splice
+
+__all__ = ['CopyMove', 'LocalRetouch', 'Operation', 'Removal', 'Splice']
