@@ -133,7 +133,6 @@ def clone_stamp(
     if place is None:
         return None
     # The place that fits is where is copied from: its surroundings are like the hole's.
-    tall, wide = cutout.mask.shape
     left, top, _, _ = cv2.boundingRect(brush)
     inner_left, inner_top, _, _ = cv2.boundingRect(cutout.mask)
     shift = (place[0] + inner_top - top, place[1] + inner_left - left)

@@ -8,16 +8,19 @@ from mmseg.registry import TRANSFORMS
 from numpy.random import Generator
 
 from ..errors import UserError
-from . import histories, operations  # noqa: F401 (registers them)
+from . import histories as _histories  # noqa: F401 (registers them)
+from . import operations as _operations  # noqa: F401
 from .settings import check_share, choose
 from .window import Window, WindowedObjects
 
 AUTHENTIC = 'authentic'
 OPERATIONS = (
-    dict(type='Splice', weight=0.42),
-    dict(type='CopyMove', weight=0.22),
-    dict(type='Removal', weight=0.18),
-    dict(type='LocalRetouch', weight=0.18),
+    dict(type='Splice', weight=0.40),
+    dict(type='CopyMove', weight=0.21),
+    dict(type='Removal', weight=0.17),
+    dict(type='LocalRetouch', weight=0.15),
+    dict(type='PastedText', weight=0.03),
+    dict(type='PastedGraphics', weight=0.04),
 )
 # Edits tried on a photograph, and photographs tried, before it is given up.
 _EDITS = 8
@@ -76,7 +79,8 @@ class Forger:
         self.size = (size, size) if isinstance(size, int) else tuple(size)
         if len(self.size) != 2 or min(self.size) < 32:
             raise UserError(
-                f'Forger: size must be a side, or height and width, of 32 pixels or more, got {size}'
+                'Forger: size must be a side, or height and width, of 32 pixels or more, '
+                f'got {size}'
             )
         self.authentic_share = authentic_share
         self.native_share = native_share

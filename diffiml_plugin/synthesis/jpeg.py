@@ -1,4 +1,4 @@
-"""JPEG as cameras, programs and sites write it: tables, chroma subsampling, position of the grid."""
+"""JPEG as cameras, programs and sites write it: quality, tables and chroma subsampling."""
 
 import io
 
@@ -9,13 +9,18 @@ from PIL import Image
 
 # Tables K.1 and K.2 of ITU-T T.81, row by row.
 _LUMA = (
-    '16 11 10 16 24 40 51 61 12 12 14 19 26 58 60 55 14 13 16 24 40 57 69 56 14 17 22 29 51 87 80 '
-    '62 18 22 37 56 68 109 103 77 24 35 55 64 81 104 113 92 49 64 78 87 103 121 120 101 72 92 95 98 '
-    '112 100 103 99'
+    '16 11 10 16 24 40 51 61 '
+    '12 12 14 19 26 58 60 55 '
+    '14 13 16 24 40 57 69 56 '
+    '14 17 22 29 51 87 80 62 '
+    '18 22 37 56 68 109 103 77 '
+    '24 35 55 64 81 104 113 92 '
+    '49 64 78 87 103 121 120 101 '
+    '72 92 95 98 112 100 103 99'
 )
 _CHROMA = (
-    '17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 24 26 56 99 99 99 99 99 47 66 99 99 99 99 99 '
-    '99' + 32 * ' 99'
+    '17 18 24 47 99 99 99 99 18 21 26 66 99 99 99 99 '
+    '24 26 56 99 99 99 99 99 47 66 99 99 99 99 99 99' + 32 * ' 99'
 )
 STANDARD_TABLES = np.array([_LUMA.split(), _CHROMA.split()], float).reshape(2, 8, 8)
 _FREQUENCY = (np.arange(8)[:, None] + np.arange(8)) / 14

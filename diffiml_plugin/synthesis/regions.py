@@ -1,4 +1,4 @@
-"""Regions that are edited: objects of the photograph where there are, else drawn ones."""
+"""Regions that are edited: objects where there are any, else parts of one color, or shapes."""
 
 from collections.abc import Sequence
 
@@ -10,8 +10,12 @@ from .masks import MASK_SHAPES, random_mask
 from .settings import log_uniform
 
 # Share of its bounding box that a drawn region covers.
-_FILL = (0.25, 0.6)
+# A blob that fills more of it is cut off straight.
+_FILL = (0.15, 0.35)
 _TRIES = 4
+# Share of regions without an object that follow the photograph's own edges.
+_SEGMENT_SHARE = 0.6
+_ROUND = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
 def object_region(
@@ -61,22 +65,64 @@ def drawn_region(size: tuple[int, int], areas: tuple[float, float], rng: Generat
     return mask
 
 
+def segment_region(
+    image: np.ndarray, areas: tuple[float, float], rng: Generator
+) -> np.ndarray | None:
+    """Draw a connected part of about one color, which ends where something else begins.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8.
+        areas (tuple[float, float]): Smallest and largest share of the image.
+        rng (Generator): Source of randomness.
+
+    Returns:
+        np.ndarray | None: (H, W) uint8 0/1 mask, or None if none fitted in a few tries.
+    """
+    height, width = image.shape[:2]
+    small = cv2.resize(
+        image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA
+    )
+    small = cv2.GaussianBlur(small, (0, 0), 1.5)
+    for _ in range(_TRIES):
+        seed = int(rng.integers(small.shape[1])), int(rng.integers(small.shape[0]))
+        # It also has a frame of one pixel, as OpenCV wants it.
+        filled = np.zeros((small.shape[0] + 2, small.shape[1] + 2), np.uint8)
+        tolerance = 3 * (log_uniform(6, 30, rng),)
+        flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
+        cv2.floodFill(small, filled, seed, 0, tolerance, tolerance, flags)
+        part = cv2.morphologyEx(filled[1:-1, 1:-1], cv2.MORPH_CLOSE, _ROUND)
+        part = cv2.morphologyEx(part, cv2.MORPH_OPEN, _ROUND)
+        if areas[0] <= part.mean() <= areas[1]:
+            enlarged = cv2.resize(255 * part, (width, height), interpolation=cv2.INTER_LINEAR)
+            return (enlarged > 127).astype(np.uint8)
+    return None
+
+
 def draw_region(
-    size: tuple[int, int],
+    image: np.ndarray,
     objects: Sequence[np.ndarray],
     areas: tuple[float, float],
     object_share: float,
     rng: Generator,
 ) -> np.ndarray:
-    """Draw an object in ``object_share`` of the cases where there is one, else a shape.
+    """Draw an object in ``object_share`` of the cases where there is one, else another region.
 
-    Arguments and result are those of :func:`object_region` and :func:`drawn_region`.
+    Args:
+        image (np.ndarray): (H, W, 3) uint8.
+        objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks, maybe none.
+        areas (tuple[float, float]): Smallest and largest share of the image.
+        object_share (float): Share of objects where there is one, 0..1.
+        rng (Generator): Source of randomness.
+
+    Returns:
+        np.ndarray: (H, W) uint8 0/1 mask.
     """
-    if len(objects) and rng.random() < object_share:
+    mask = None
+    if rng.random() < object_share and len(objects):
         mask = object_region(objects, areas, rng)
-        if mask is not None:
-            return mask
-    return drawn_region(size, areas, rng)
+    elif rng.random() < _SEGMENT_SHARE:
+        mask = segment_region(image, areas, rng)
+    return drawn_region(image.shape[:2], areas, rng) if mask is None else mask
 
 
 def grow(mask: np.ndarray, pixels: int) -> np.ndarray:

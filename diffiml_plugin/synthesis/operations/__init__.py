@@ -3,7 +3,17 @@
 from .copy_move import CopyMove
 from .local_retouch import LocalRetouch
 from .operation import Operation
+from .pasted_graphics import PastedGraphics
+from .pasted_text import PastedText
 from .removal import Removal
 from .splice import Splice
 
-__all__ = ['CopyMove', 'LocalRetouch', 'Operation', 'Removal', 'Splice']
+__all__ = [
+    'CopyMove',
+    'LocalRetouch',
+    'Operation',
+    'PastedGraphics',
+    'PastedText',
+    'Removal',
+    'Splice',
+]

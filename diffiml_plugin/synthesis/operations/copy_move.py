@@ -47,7 +47,7 @@ class CopyMove(Pasting):
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
         """Copy and paste; None where there is no other place."""
         host, rng = results['img'], results['rng']
-        mask = draw_region(host.shape[:2], results['objects'], self.areas, self.object_share, rng)
+        mask = draw_region(host, results['objects'], self.areas, self.object_share, rng)
         cutout = Cutout.from_photograph(host, mask, MARGIN)
         if rng.random() >= self.unchanged_share:
             cutout = self.bend(cutout, rng.uniform(*self.scales), rng)

@@ -89,7 +89,7 @@ class LocalRetouch(Operation):
     def edit(self, results: dict[str, Any]) -> np.ndarray:
         """Change the region."""
         host, rng = results['img'], results['rng']
-        region = draw_region(host.shape[:2], results['objects'], self.areas, self.object_share, rng)
+        region = draw_region(host, results['objects'], self.areas, self.object_share, rng)
         alpha = soften(region, rng.uniform(*self.feather))
         left, top, wide, tall = cv2.boundingRect((alpha > 0.01).astype(np.uint8))
         rows, columns = slice(top, top + tall), slice(left, left + wide)

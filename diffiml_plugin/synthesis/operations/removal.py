@@ -12,6 +12,8 @@ from ..regions import draw_region, grow
 from ..settings import check_range, check_share, check_weights, choose
 from .operation import Operation
 
+# Share of the image from which on the smooth filling of `cv2.inpaint` is seen at once.
+_SMEARED = 0.03
 METHODS = ('inpaint', 'patches', 'clone')
 
 
@@ -23,8 +25,9 @@ class Removal(Operation):
         areas (Sequence[float]): Smallest and largest share of the image. Defaults to
             (0.003, 0.15).
         methods (Mapping[str, float], optional): Weights of the methods: 'inpaint'
-            (:func:`cv2.inpaint`), 'patches' (blocks of the surroundings, best match first) and
-            'clone' (a stamp with a blended edge). Defaults to 0.25, 0.35 and 0.4.
+            (:func:`cv2.inpaint`; 'patches' instead above 3 % of the image), 'patches' (blocks of
+            the surroundings, best match first) and 'clone' (a stamp with a blended edge).
+            Defaults to 0.25, 0.35 and 0.4.
         margin (Sequence[int]): Narrowest and widest band around the object in pixels that is
             filled with it, 0..50. Defaults to (1, 4).
         object_share (float): Share of objects where the photograph has any, 0..1.
@@ -61,9 +64,11 @@ class Removal(Operation):
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
         """Fill the region; None where nothing around it can be taken."""
         host, rng = results['img'], results['rng']
-        region = draw_region(host.shape[:2], results['objects'], self.areas, self.object_share, rng)
+        region = draw_region(host, results['objects'], self.areas, self.object_share, rng)
         region = grow(region, int(rng.integers(self.margin[0], self.margin[1] + 1)))
         method = choose(self.methods, rng)
+        if method == 'inpaint' and region.mean() > _SMEARED:
+            method = 'patches'
         if method == 'clone':
             return clone_stamp(host, region, self.place_tries, rng)
         # What is far from the hole does not matter, and costs time.

@@ -13,6 +13,8 @@ from .pasting import Pasting
 
 # Pixels of its surroundings that a piece takes along, to find a place that fits.
 MARGIN = 6
+# Further photographs that are looked at for an object: drawn shapes are seen at once.
+_MORE_DONORS = 2
 
 
 @TRANSFORMS.register_module()
@@ -29,7 +31,11 @@ class Splice(Pasting):
         """Paste; None where the piece is too large or too small for the host."""
         host, rng = results['img'], results['rng']
         donor, objects = results['draw_donor']()
-        mask = draw_region(donor.shape[:2], objects, self.areas, self.object_share, rng)
+        for _ in range(_MORE_DONORS):
+            if len(objects):
+                break
+            donor, objects = results['draw_donor']()
+        mask = draw_region(donor, objects, self.areas, self.object_share, rng)
         cutout = Cutout.from_photograph(donor, mask, MARGIN)
         area = log_uniform(*self.areas, rng) * host.shape[0] * host.shape[1]
         cutout = self.bend(cutout, self.factor_to(area, mask), rng)
