@@ -68,13 +68,13 @@ def compress(image: np.ndarray, **settings: object) -> np.ndarray:
 
 
 def random_compress(
-    image: np.ndarray, qualities: tuple[float, float], own_tables: float, rng: Generator
+    image: np.ndarray, qualities: tuple[int, int], own_tables: float, rng: Generator
 ) -> np.ndarray:
     """Compress at a random quality, with random chroma subsampling, at times with other tables.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 BGR.
-        qualities (tuple[float, float]): Lowest and highest quality, 1..100.
+        qualities (tuple[int, int]): Lowest and highest quality, 1..100.
         own_tables (float): Share of tables that are not libjpeg's, 0..1.
         rng (Generator): Source of randomness.
 

@@ -82,7 +82,7 @@ def segment_region(
     small = cv2.resize(
         image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA
     )
-    small = cv2.GaussianBlur(small, (0, 0), 1.5)
+    small = cv2.medianBlur(small, 5)  # keeps edges, where a Gaussian would move them
     for _ in range(_TRIES):
         seed = int(rng.integers(small.shape[1])), int(rng.integers(small.shape[0]))
         # It also has a frame of one pixel, as OpenCV wants it.

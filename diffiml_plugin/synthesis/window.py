@@ -56,7 +56,7 @@ class Window:
             start = int(rng.integers(have - length + 1))
             start -= start % 8 if on_grid else 0
             slices.append(slice(start, start + length))
-        return cls(slices[0], slices[1], tuple(size))
+        return cls(slices[0], slices[1], (size[0], size[1]))
 
     def cut(self, image: np.ndarray) -> np.ndarray:
         """Return the window of an (H, W, 3) image, not yet resized."""
@@ -87,5 +87,8 @@ class WindowedObjects(Sequence):
     def __len__(self) -> int:
         return len(self.objects)
 
-    def __getitem__(self, index: int) -> np.ndarray:
+    def __getitem__(self, index):
+        """Cut one mask, or the list of a slice's masks."""
+        if isinstance(index, slice):
+            return [self.window.cut_mask(mask) for mask in self.objects[index]]
         return self.window.cut_mask(self.objects[index])

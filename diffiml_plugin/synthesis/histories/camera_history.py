@@ -1,6 +1,5 @@
 """What happened to a photograph before anyone edited it."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,11 +20,11 @@ class CameraHistory(BaseTransform):
 
     Args:
         noise_share (float): Share of images with added noise, 0..1. Defaults to 0.2.
-        noise (Sequence[float]): Its standard deviation in gray levels. Defaults to (1, 6).
+        noise (tuple[float, float]): Its standard deviation in gray levels. Defaults to (1, 6).
         early_jpeg_share (float): Share of images compressed before they are resized, 0..1.
             Defaults to 0.15.
         jpeg_share (float): Share of images compressed at the end, 0..1. Defaults to 0.6.
-        qualities (Sequence[int]): Lowest and highest JPEG quality. Defaults to (50, 100).
+        qualities (tuple[int, int]): Lowest and highest JPEG quality. Defaults to (50, 100).
         own_tables (float): Share of quantization tables that are not libjpeg's, 0..1.
             Defaults to 0.4.
 
@@ -36,10 +35,10 @@ class CameraHistory(BaseTransform):
     def __init__(
         self,
         noise_share: float = 0.2,
-        noise: Sequence[float] = (1, 6),
+        noise: tuple[float, float] = (1, 6),
         early_jpeg_share: float = 0.15,
         jpeg_share: float = 0.6,
-        qualities: Sequence[int] = (50, 100),
+        qualities: tuple[int, int] = (50, 100),
         own_tables: float = 0.4,
     ) -> None:
         check_share(
@@ -55,7 +54,7 @@ class CameraHistory(BaseTransform):
         self.noise = noise
         self.early_jpeg_share = early_jpeg_share
         self.jpeg_share = jpeg_share
-        self.qualities = tuple(qualities)
+        self.qualities = qualities
         self.own_tables = own_tables
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:

@@ -1,6 +1,5 @@
 """What happens to an image after it was edited, or was not."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -29,20 +28,22 @@ class FinalHistory(BaseTransform):
         shift_share (float): Share of images whose grid of 8 x 8 blocks is shifted, 0..1.
             Defaults to 0.6.
         resize_share (float): Share of images that are resized, 0..1. Defaults to 0.4.
-        scales (Sequence[float]): Smallest and largest factor of the resizing, 0.1..4.
+        scales (tuple[float, float]): Smallest and largest factor of the resizing, 0.1..4.
             Defaults to (0.5, 1.2).
         blur_share (float): Share of images that are blurred, 0..1. Defaults to 0.1.
-        blur (Sequence[float]): Standard deviation of the blur in pixels. Defaults to (0.3, 1.0).
+        blur (tuple[float, float]): Standard deviation of the blur in pixels.
+            Defaults to (0.3, 1.0).
         sharpen_share (float): Share of images that are sharpened, 0..1. Defaults to 0.1.
-        sharpening (Sequence[float]): Amount of unsharp masking, 0..5. Defaults to (0.2, 0.8).
+        sharpening (tuple[float, float]): Amount of unsharp masking, 0..5. Defaults to (0.2, 0.8).
         light_share (float): Share of images whose brightness changes, 0..1. Defaults to 0.2.
-        gain (Sequence[float]): Smallest and largest factor of brightness. Defaults to (0.85, 1.15).
-        gamma (Sequence[float]): Smallest and largest gamma. Defaults to (0.85, 1.2).
+        gain (tuple[float, float]): Smallest and largest factor of brightness.
+            Defaults to (0.85, 1.15).
+        gamma (tuple[float, float]): Smallest and largest gamma. Defaults to (0.85, 1.2).
         noise_share (float): Share of images with added noise, 0..1. Defaults to 0.1.
-        noise (Sequence[float]): Its standard deviation in gray levels. Defaults to (1, 4).
-        jpeg_shares (Sequence[float]): Shares of images that are compressed once and twice.
+        noise (tuple[float, float]): Its standard deviation in gray levels. Defaults to (1, 4).
+        jpeg_shares (tuple[float, float]): Shares of images that are compressed once and twice.
             Defaults to (0.5, 0.15); the others stay as they are.
-        qualities (Sequence[int]): Lowest and highest JPEG quality. Defaults to (50, 100).
+        qualities (tuple[int, int]): Lowest and highest JPEG quality. Defaults to (50, 100).
         own_tables (float): Share of quantization tables that are not libjpeg's, 0..1.
             Defaults to 0.2.
 
@@ -54,18 +55,18 @@ class FinalHistory(BaseTransform):
         self,
         shift_share: float = 0.6,
         resize_share: float = 0.4,
-        scales: Sequence[float] = (0.5, 1.2),
+        scales: tuple[float, float] = (0.5, 1.2),
         blur_share: float = 0.1,
-        blur: Sequence[float] = (0.3, 1.0),
+        blur: tuple[float, float] = (0.3, 1.0),
         sharpen_share: float = 0.1,
-        sharpening: Sequence[float] = (0.2, 0.8),
+        sharpening: tuple[float, float] = (0.2, 0.8),
         light_share: float = 0.2,
-        gain: Sequence[float] = (0.85, 1.15),
-        gamma: Sequence[float] = (0.85, 1.2),
+        gain: tuple[float, float] = (0.85, 1.15),
+        gamma: tuple[float, float] = (0.85, 1.2),
         noise_share: float = 0.1,
-        noise: Sequence[float] = (1, 4),
-        jpeg_shares: Sequence[float] = (0.5, 0.15),
-        qualities: Sequence[int] = (50, 100),
+        noise: tuple[float, float] = (1, 4),
+        jpeg_shares: tuple[float, float] = (0.5, 0.15),
+        qualities: tuple[int, int] = (50, 100),
         own_tables: float = 0.2,
     ) -> None:
         owner = 'FinalHistory'
@@ -91,7 +92,7 @@ class FinalHistory(BaseTransform):
         self.noise_share = noise_share
         self.noise = noise
         self.jpeg_shares = jpeg_shares
-        self.qualities = tuple(qualities)
+        self.qualities = qualities
         self.own_tables = own_tables
 
     def working_size(
@@ -115,7 +116,8 @@ class FinalHistory(BaseTransform):
                 (have - _SHIFTS) / want for have, want in zip(available, final_size, strict=True)
             )
             factor = min(factor, max(room, 1.0))
-        return tuple(round(side * factor) + _SHIFTS for side in final_size)
+        height, width = (round(side * factor) + _SHIFTS for side in final_size)
+        return height, width
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
         """Cut, resize, change and compress the image."""

@@ -1,6 +1,5 @@
 """Copy-move: a piece of the same image, somewhere else."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -19,9 +18,9 @@ class CopyMove(Pasting):
     """Paste an object or a region of the image itself at another place.
 
     Args:
-        areas (Sequence[float]): Smallest and largest share of the image. Defaults to
+        areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.003, 0.25).
-        scales (Sequence[float]): Smallest and largest factor of the size. Defaults to
+        scales (tuple[float, float]): Smallest and largest factor of the size. Defaults to
             (0.7, 1.4).
         unchanged_share (float): Share of pieces that are moved alone, neither scaled nor turned,
             0..1. Defaults to 0.4.
@@ -35,8 +34,8 @@ class CopyMove(Pasting):
 
     def __init__(
         self,
-        areas: Sequence[float] = (0.003, 0.25),
-        scales: Sequence[float] = (0.7, 1.4),
+        areas: tuple[float, float] = (0.003, 0.25),
+        scales: tuple[float, float] = (0.7, 1.4),
         unchanged_share: float = 0.4,
         **kwargs: Any,
     ) -> None:

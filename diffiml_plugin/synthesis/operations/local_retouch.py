@@ -1,6 +1,6 @@
 """Local retouch: a region is blurred, sharpened, lit, or otherwise changed in itself."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -23,22 +23,23 @@ class LocalRetouch(Operation):
     """Change the pixels of an object or region, and leave what they show.
 
     Args:
-        areas (Sequence[float]): Smallest and largest share of the image. Defaults to
+        areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.005, 0.4).
         kinds (Mapping[str, float], optional): Weights of 'blur', 'sharpen', 'noise', 'light'
             (exposure, color balance and gamma), 'resample' (smaller and back) and 'compress'
             (JPEG). Defaults to light most often.
-        blur (Sequence[float]): Standard deviation of the blur in pixels. Defaults to (0.8, 2.5).
-        sharpening (Sequence[float]): Amount of unsharp masking, 0..5. Defaults to (0.5, 1.8).
-        noise (Sequence[float]): Standard deviation of the noise in gray levels. Defaults to
+        blur (tuple[float, float]): Standard deviation of the blur in pixels.
+            Defaults to (0.8, 2.5).
+        sharpening (tuple[float, float]): Amount of unsharp masking, 0..5. Defaults to (0.5, 1.8).
+        noise (tuple[float, float]): Standard deviation of the noise in gray levels. Defaults to
             (4, 12).
-        gain (Sequence[float]): Smallest and largest factor of a channel, 0.1..5.
+        gain (tuple[float, float]): Smallest and largest factor of a channel, 0.1..5.
             Defaults to (0.75, 1.3).
-        gamma (Sequence[float]): Smallest and largest gamma, 0.1..5. Defaults to (0.7, 1.4).
-        resampling (Sequence[float]): Smallest and largest size in between, 0.1..1.
+        gamma (tuple[float, float]): Smallest and largest gamma, 0.1..5. Defaults to (0.7, 1.4).
+        resampling (tuple[float, float]): Smallest and largest size in between, 0.1..1.
             Defaults to (0.4, 0.8).
-        qualities (Sequence[int]): Lowest and highest JPEG quality. Defaults to (15, 60).
-        feather (Sequence[float]): Standard deviation of the region's soft edge in pixels,
+        qualities (tuple[int, int]): Lowest and highest JPEG quality. Defaults to (15, 60).
+        feather (tuple[float, float]): Standard deviation of the region's soft edge in pixels,
             0.1..50. Defaults to (0.4, 4.0).
         object_share (float): Share of objects where the photograph has any, 0..1.
             Defaults to 0.7.
@@ -52,16 +53,16 @@ class LocalRetouch(Operation):
 
     def __init__(
         self,
-        areas: Sequence[float] = (0.005, 0.4),
+        areas: tuple[float, float] = (0.005, 0.4),
         kinds: Mapping[str, float] | None = None,
-        blur: Sequence[float] = (0.8, 2.5),
-        sharpening: Sequence[float] = (0.5, 1.8),
-        noise: Sequence[float] = (4, 12),
-        gain: Sequence[float] = (0.75, 1.3),
-        gamma: Sequence[float] = (0.7, 1.4),
-        resampling: Sequence[float] = (0.4, 0.8),
-        qualities: Sequence[int] = (15, 60),
-        feather: Sequence[float] = (0.4, 4.0),
+        blur: tuple[float, float] = (0.8, 2.5),
+        sharpening: tuple[float, float] = (0.5, 1.8),
+        noise: tuple[float, float] = (4, 12),
+        gain: tuple[float, float] = (0.75, 1.3),
+        gamma: tuple[float, float] = (0.7, 1.4),
+        resampling: tuple[float, float] = (0.4, 0.8),
+        qualities: tuple[int, int] = (15, 60),
+        feather: tuple[float, float] = (0.4, 4.0),
         object_share: float = 0.7,
         **kwargs: Any,
     ) -> None:
@@ -107,7 +108,7 @@ class LocalRetouch(Operation):
         if kind == 'noise':
             return add_noise(window, rng.uniform(*self.noise), rng)
         if kind == 'compress':
-            return random_compress(window, tuple(self.qualities), 0.3, rng)
+            return random_compress(window, self.qualities, 0.3, rng)
         if kind == 'resample':
             factor = rng.uniform(*self.resampling)
             small = (max(round(side * factor), 1) for side in window.shape[:2])

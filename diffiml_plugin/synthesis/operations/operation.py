@@ -1,7 +1,6 @@
 """What all operations share."""
 
 from abc import abstractmethod
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -22,10 +21,10 @@ class Operation(BaseTransform):
     small, nearly the whole image, or invisible: another one is to be drawn.
 
     Args:
-        areas (Sequence[float]): Smallest and largest share of the image that may be aimed at,
+        areas (tuple[float, float]): Smallest and largest share of the image that may be aimed at,
             0.0005..0.9. Defaults to (0.003, 0.4).
-        changed (Sequence[float]): Smallest and largest share of the image that may have changed,
-            0..1. Defaults to (0.0015, 0.7).
+        changed (tuple[float, float]): Smallest and largest share of the image that may have
+            changed, 0..1. Defaults to (0.0015, 0.7).
         min_change (float): Gray levels by which the region must have changed on average, 0..255.
             Defaults to 5.
 
@@ -37,16 +36,16 @@ class Operation(BaseTransform):
 
     def __init__(
         self,
-        areas: Sequence[float] = (0.003, 0.4),
-        changed: Sequence[float] = (0.0015, 0.7),
+        areas: tuple[float, float] = (0.003, 0.4),
+        changed: tuple[float, float] = (0.0015, 0.7),
         min_change: float = 5.0,
     ) -> None:
         owner = type(self).__name__
         check_range(owner, 0.0005, 0.9, areas=areas)
         check_range(owner, 0.0, 1.0, changed=changed)
         check_range(owner, 0.0, 255.0, min_change=(min_change, 255.0))
-        self.areas = tuple(areas)
-        self.changed = tuple(changed)
+        self.areas = areas
+        self.changed = changed
         self.min_change = min_change
 
     @abstractmethod

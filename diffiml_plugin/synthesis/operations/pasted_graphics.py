@@ -1,6 +1,5 @@
 """Pasted graphics: boxes, discs, arrows, rings and lines."""
 
-from collections.abc import Sequence
 from typing import Any
 
 import cv2
@@ -20,14 +19,14 @@ class PastedGraphics(Overlay):
     """Draw a shape in one color or with a gradient: filled, as an outline, an arrow, a line, a box.
 
     Args:
-        areas (Sequence[float]): Smallest and largest share of the image. Defaults to
+        areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.003, 0.1).
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.overlay.Overlay`.
     """
 
     name = 'pasted_graphics'
 
-    def __init__(self, areas: Sequence[float] = (0.003, 0.1), **kwargs: Any) -> None:
+    def __init__(self, areas: tuple[float, float] = (0.003, 0.1), **kwargs: Any) -> None:
         super().__init__(areas=areas, **kwargs)
 
     def layer(self, host: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -65,11 +65,10 @@ class PastedText(Overlay):
         if rng.random() < 0.4:
             line = line.rotate(rng.uniform(-20, 20), Image.Resampling.BICUBIC, expand=True)
         canvas = Image.new('L', (width, height))
-        place = [
-            int(rng.integers(min(0, room), max(0, room) + 1))
-            for room in (width - line.width, height - line.height)
-        ]
-        canvas.paste(line, place)
+        room_x, room_y = width - line.width, height - line.height
+        place_x = int(rng.integers(min(0, room_x), max(0, room_x) + 1))
+        place_y = int(rng.integers(min(0, room_y), max(0, room_y) + 1))
+        canvas.paste(line, (place_x, place_y))
         coverage = np.asarray(canvas, np.float32) / 255
         if rng.random() < 0.5:
             coverage = soften(coverage, rng.uniform(0.3, 0.9))

@@ -1,6 +1,6 @@
 """What operations share that paste a piece of a photograph."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,11 +16,11 @@ class Pasting(Operation):
     """Pastes a piece of a photograph, scaled, flipped, turned and slightly skewed.
 
     Args:
-        scales (Sequence[float]): Smallest and largest factor of the size, 0.05..5.
+        scales (tuple[float, float]): Smallest and largest factor of the size, 0.05..5.
             Defaults to (0.4, 1.6).
         flip_share (float): Share of mirrored pieces, 0..1. Defaults to 0.4.
         turn_share (float): Share of rotated pieces, 0..1. Defaults to 0.3.
-        angles (Sequence[float]): Smallest and largest angle in degrees. Defaults to (-25, 25).
+        angles (tuple[float, float]): Smallest and largest angle in degrees. Defaults to (-25, 25).
         perspective (float): Largest displacement of a corner of a rotated piece, as a share of
             its sides, 0..0.3. Defaults to 0.06.
         object_share (float): Share of objects where the photograph has any, 0..1; other pieces
@@ -37,10 +37,10 @@ class Pasting(Operation):
 
     def __init__(
         self,
-        scales: Sequence[float] = (0.4, 1.6),
+        scales: tuple[float, float] = (0.4, 1.6),
         flip_share: float = 0.4,
         turn_share: float = 0.3,
-        angles: Sequence[float] = (-25, 25),
+        angles: tuple[float, float] = (-25, 25),
         perspective: float = 0.06,
         object_share: float = 0.9,
         place_tries: int = 8,
@@ -54,10 +54,10 @@ class Pasting(Operation):
         check_range(owner, -180, 180, angles=angles)
         check_range(owner, 0, 0.3, perspective=(0, perspective))
         check_range(owner, 1, 1000, place_tries=(1, place_tries))
-        self.scales = tuple(scales)
+        self.scales = scales
         self.flip_share = flip_share
         self.turn_share = turn_share
-        self.angles = tuple(angles)
+        self.angles = angles
         self.perspective = perspective
         self.object_share = object_share
         self.place_tries = place_tries

@@ -1,6 +1,6 @@
 """Removal: an object or region disappears under a filling."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import cv2
@@ -22,13 +22,13 @@ class Removal(Operation):
     """Fill an object, with a narrow band around it, or a region.
 
     Args:
-        areas (Sequence[float]): Smallest and largest share of the image. Defaults to
+        areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.003, 0.15).
         methods (Mapping[str, float], optional): Weights of the methods: 'inpaint'
             (:func:`cv2.inpaint`; 'patches' instead above 3 % of the image), 'patches' (blocks of
             the surroundings, best match first) and 'clone' (a stamp with a blended edge).
             Defaults to 0.25, 0.35 and 0.4.
-        margin (Sequence[int]): Narrowest and widest band around the object in pixels that is
+        margin (tuple[int, int]): Narrowest and widest band around the object in pixels that is
             filled with it, 0..50. Defaults to (1, 4).
         object_share (float): Share of objects where the photograph has any, 0..1.
             Defaults to 0.7.
@@ -43,9 +43,9 @@ class Removal(Operation):
 
     def __init__(
         self,
-        areas: Sequence[float] = (0.003, 0.15),
+        areas: tuple[float, float] = (0.003, 0.15),
         methods: Mapping[str, float] | None = None,
-        margin: Sequence[int] = (1, 4),
+        margin: tuple[int, int] = (1, 4),
         object_share: float = 0.7,
         place_tries: int = 16,
         **kwargs: Any,
@@ -57,7 +57,7 @@ class Removal(Operation):
         check_share('Removal', object_share=object_share)
         check_range('Removal', 1, 1000, place_tries=(1, place_tries))
         self.methods = methods
-        self.margin = tuple(margin)
+        self.margin = margin
         self.object_share = object_share
         self.place_tries = place_tries
 
