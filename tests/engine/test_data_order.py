@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
+import torch
 from mmengine.dataset import DefaultSampler, InfiniteSampler
-from mmengine.hooks import Hook
-from mmseg.registry import HOOKS
+from mmengine.model import BaseModel
+from mmseg.registry import MODELS
 from torch.utils.data import BatchSampler
 
 from diffiml_plugin.engine import data_order
@@ -70,15 +71,20 @@ class DrawingForger:
         return dict(img=image, gt_seg_map=image[..., 0] >> 7, operation='noise')
 
 
-class Notes(Hook):
-    """Notes what the batches were made of."""
+class Notes(BaseModel):
+    """Learns nothing, and notes what the batches were made of."""
 
     seen: list[tuple] = []
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None) -> None:
-        for sample, pixels in zip(data_batch['data_samples'], data_batch['inputs'], strict=True):
+    def __init__(self, **kwargs) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.ones(1))
+
+    def forward(self, inputs, data_samples, mode='tensor') -> dict:
+        for sample, pixels in zip(data_samples, inputs, strict=True):
             mask = sample.gt_sem_seg.data.numpy()
             self.seen.append((sample.img_path, pixels.numpy().tobytes(), mask.tobytes()))
+        return dict(loss=self.weight.sum())
 
 
 @pytest.fixture
@@ -86,14 +92,13 @@ def synthetic(tiny, tmp_path, monkeypatch):
     """Return a function that makes a config of a training on synthetic images."""
     module = SimpleNamespace(Forger=DrawingForger)
     monkeypatch.setitem(sys.modules, 'diffiml_plugin.synthesis.forger', module)
-    monkeypatch.setitem(HOOKS.module_dict, 'Notes', Notes)
+    monkeypatch.setitem(MODELS.module_dict, 'Notes', Notes)
     cv2.imwrite(str(tmp_path / 'photograph.png'), np.zeros((40, 40, 3), np.uint8))
 
     def _synthetic(name: str, workers: int, loop: str):
-        cfg = tiny(name, workers, iters=7, custom_hooks=[dict(type='Notes')])
-        cfg.custom_hooks = [dict(type='Notes')] + [
-            hook for hook in cfg.custom_hooks if hook['type'] != 'Notes'
-        ]
+        cfg = tiny(name, workers, iters=7)
+        cfg.model = dict(type='Notes')
+        cfg.custom_hooks = [dict(type='ResumeRandomStateHook')]
         cfg.train_dataloader.dataset = dict(
             type='SyntheticTamperingDataset',
             sources=[dict(photographs=str(tmp_path))],
@@ -123,7 +128,8 @@ def test_synthetic_samples_are_the_same_after_an_interruption(loop, synthetic, t
         train(synthetic(name, workers, loop), **options)
         runs.append(list(Notes.seen))
     whole, before, after = runs
-    assert len({sample[1] for sample in whole}) == len(whole) == 35 if loop == 'iter' else 36
+    assert len(whole) == (35 if loop == 'iter' else 36)
+    assert len({sample[0] for sample in whole}) == len({s[1] for s in whole}) == len(whole)
     # What was interrupted goes on from iteration 4, or from the end of the first epoch.
     assert before == whole[: len(before)]
     assert after == whole[20 if loop == 'iter' else 12 :]
