@@ -1,0 +1,172 @@
+"""Repainting of a region by a generative model."""
+
+import inspect
+import json
+from collections.abc import Callable, Sequence
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from mmcv.transforms import BaseTransform
+from mmseg.registry import TRANSFORMS
+from numpy.random import Generator
+from PIL import Image
+
+from ...errors import UserError
+from ..changes import changed_pixels
+from ..regions import draw_region, grow
+from ..settings import check_range, check_share
+
+_INDEX = 'model_index.json'
+# Whose classes its parts may be; the last is where Stable Diffusion's safety checker lives.
+_LIBRARIES = ('diffusers', 'transformers', 'stable_diffusion')
+# Arguments that each inpainting pipeline of diffusers has.
+_NEEDED = ('image', 'mask_image', 'generator')
+# Latents are 8 times smaller than the image, and some networks halve them three times more.
+_MULTIPLE = 8
+
+
+@TRANSFORMS.register_module()
+class GenerativeFill(BaseTransform):
+    """Lets a diffusers inpainting pipeline repaint an object or a drawn region.
+
+    Slow: meant for ``diffiml synthesize``, which writes files. Make images of the size that the
+    pipeline was trained for; they are not resized.
+
+    Args:
+        pipeline (str): Folder of the pipeline: ``save_pretrained``'s, with weights as safetensors.
+            Nothing is downloaded, and no code in it is run.
+        prompts (Sequence[str]): One of them is drawn for each image. Defaults to an empty one.
+        areas (tuple[float, float]): Smallest and largest share of the image that is repainted.
+        object_share (float): Share of the images with objects in which one of them is repainted.
+            Defaults to 0.7.
+        margin (tuple[int, int]): Fewest and most pixels by which the region is widened.
+        num_inference_steps (int): Solver steps. Defaults to 30.
+        device (str, optional): Defaults to a GPU if there is one.
+
+    Raises:
+        UserError: If a setting is out of range, or the folder holds no such pipeline.
+    """
+
+    def __init__(
+        self,
+        pipeline: str,
+        prompts: Sequence[str] = ('',),
+        areas: tuple[float, float] = (0.01, 0.3),
+        object_share: float = 0.7,
+        margin: tuple[int, int] = (0, 8),
+        num_inference_steps: int = 30,
+        device: str | None = None,
+    ) -> None:
+        check_range('GenerativeFill', 0, 1, areas=areas)
+        check_range('GenerativeFill', 0, 64, margin=margin)
+        check_share('GenerativeFill', object_share=object_share)
+        if num_inference_steps < 1 or not prompts:
+            raise UserError('GenerativeFill: num_inference_steps must be positive, prompts a list')
+        _check_folder(Path(pipeline))
+        self.pipeline, self.prompts, self.areas = pipeline, tuple(prompts), areas
+        self.object_share, self.margin = object_share, margin
+        self.num_inference_steps, self.device = num_inference_steps, device
+
+    @cached_property
+    def _paint(self) -> Callable[..., Any]:
+        return load_pipeline(self.pipeline, self.device)
+
+    def transform(self, results: dict) -> dict | None:
+        """Repaint a region of ``img``; set ``gt_seg_map`` and ``operation``."""
+        image, rng = results['img'], results['rng']
+        region = draw_region(
+            image.shape[:2], results['objects'], self.areas, self.object_share, rng
+        )
+        region = grow(region, int(rng.integers(self.margin[0], self.margin[1] + 1)))
+        painted = np.where(region[..., None] > 0, self._repaint(image, region, rng), image)
+        mask = changed_pixels(painted, image)
+        if not mask.any():
+            return None
+        return results | dict(img=painted, gt_seg_map=mask, operation='generative_fill')
+
+    def _repaint(self, image: np.ndarray, region: np.ndarray, rng: Generator) -> np.ndarray:
+        """Return the pipeline's picture, (H, W, 3) uint8 BGR; it may differ everywhere."""
+        import torch
+
+        height, width = image.shape[:2]
+        borders = (0, -height % _MULTIPLE, 0, -width % _MULTIPLE, cv2.BORDER_REFLECT_101)
+        image, region = (cv2.copyMakeBorder(one, *borders) for one in (image, region * 255))
+        arguments = dict(
+            image=Image.fromarray(np.ascontiguousarray(image[..., ::-1])),
+            mask_image=Image.fromarray(region),
+            prompt=self.prompts[int(rng.integers(len(self.prompts)))],
+            height=image.shape[0],
+            width=image.shape[1],
+            num_inference_steps=self.num_inference_steps,
+            generator=torch.Generator().manual_seed(int(rng.integers(2**63))),
+            output_type='pil',
+        )
+        known = inspect.signature(self._paint).parameters
+        picture = self._paint(**{key: arguments[key] for key in arguments if key in known})
+        painted = np.asarray(picture.images[0].convert('RGB'))[..., ::-1]
+        if painted.shape != image.shape:
+            raise UserError(
+                f'the pipeline in {self.pipeline!r} paints {painted.shape[1]}x{painted.shape[0]} '
+                f'where {image.shape[1]}x{image.shape[0]} were asked for: choose that size'
+            )
+        return painted[:height, :width]
+
+
+def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
+    """Load an inpainting pipeline from a folder.
+
+    Args:
+        folder (str): What ``save_pretrained`` wrote.
+        device (str, optional): Defaults to a GPU if there is one.
+
+    Raises:
+        UserError: If it cannot be loaded or does not inpaint.
+    """
+    import torch
+    from diffusers import DiffusionPipeline
+
+    try:
+        pipeline = DiffusionPipeline.from_pretrained(
+            folder, local_files_only=True, use_safetensors=True
+        )
+    # A stranger's files may be wrong in any way.
+    except Exception as error:
+        said = str(error).strip().splitlines() or [type(error).__name__]
+        raise UserError(
+            f'the pipeline in {folder!r} cannot be loaded: {said[0]} (those with a text encoder '
+            'need transformers: pip install "diffiml_plugin[generative]")'
+        ) from None
+    missing = [name for name in _NEEDED if name not in inspect.signature(pipeline).parameters]
+    if missing:
+        raise UserError(
+            f'{type(pipeline).__name__} in {folder!r} is not an inpainting pipeline: it does not '
+            f'take {", ".join(missing)}'
+        )
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline.to(device or ('cuda' if torch.cuda.is_available() else 'cpu'))
+
+
+def _check_folder(folder: Path) -> None:
+    """Refuse what would run code or look for a model elsewhere."""
+    try:
+        index = json.loads((folder / _INDEX).read_bytes())
+    except (OSError, ValueError, RecursionError):
+        index = None
+    if not isinstance(index, dict):
+        raise UserError(
+            f'{str(folder)!r} is not the folder of a diffusers pipeline: {_INDEX} is missing or '
+            'damaged (nothing is downloaded)'
+        )
+    code = sorted(str(path.relative_to(folder)) for path in folder.rglob('*.py'))
+    parts = [part for key, part in index.items() if not key.startswith('_')]
+    libraries = {str(part[0]) for part in parts if isinstance(part, list) and part and part[0]}
+    # Others that are installed would be imported: the index may name any.
+    code += sorted(name for name in libraries if name not in _LIBRARIES)
+    if code or not isinstance(index.get('_class_name'), str):
+        raise UserError(
+            f'the pipeline in {str(folder)!r} needs code that is not of diffusers '
+            f'({", ".join(code) or _INDEX}), which is not run'
+        )
