@@ -13,7 +13,7 @@ from numpy.random import Generator
 
 from ..errors import UserError
 from ..synthesis.joined_source import JoinedSource
-from ..synthesis.samples import make_sample
+from ..synthesis.samples import forge_sample
 from ..synthesis.sources import PhotographSource
 
 
@@ -81,7 +81,7 @@ class SyntheticTamperingDataset(BaseDataset):
         """
         if not 0 <= idx < self.length:
             raise IndexError(idx)
-        sample, rng = make_sample(self.forger, self.source, self.seed, idx, self.epoch, self.length)
+        sample, rng = forge_sample(self.forger, self.source, self.seed, idx, self.epoch, self.length)
         size = sample['img'].shape[:2]
         results = dict(
             **sample,

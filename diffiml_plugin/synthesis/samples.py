@@ -18,7 +18,7 @@ class Forges(Protocol):
         """Return ``img``, ``gt_seg_map`` and ``operation``."""
 
 
-def make_sample(
+def forge_sample(
     forger: Forges, source: Source, seed: int, index: int, epoch: int = 0, length: int = 0
 ) -> tuple[dict[str, Any], Generator]:
     """Make the sample of ``(seed, index, epoch)``.
