@@ -45,7 +45,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--inpainting-pipeline',
         type=Path,
         metavar='DIR',
-        help="fill regions by this diffusers pipeline: a folder of safetensors on this machine",
+        help='fill regions by this diffusers pipeline: a folder of safetensors on this machine',
     )
     parser.add_argument('--prompt', metavar='TEXT', help='what the pipeline shall paint')
     parser.add_argument(

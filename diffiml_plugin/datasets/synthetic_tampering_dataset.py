@@ -81,7 +81,9 @@ class SyntheticTamperingDataset(BaseDataset):
         """
         if not 0 <= idx < self.length:
             raise IndexError(idx)
-        sample, rng = forge_sample(self.forger, self.source, self.seed, idx, self.epoch, self.length)
+        sample, rng = forge_sample(
+            self.forger, self.source, self.seed, idx, self.epoch, self.length
+        )
         size = sample['img'].shape[:2]
         results = dict(
             **sample,

@@ -151,7 +151,9 @@ def _check_rle(rle: dict, shape: tuple[int, int]) -> dict:
     """Check what pycocotools does not: it would read and write beyond its memory."""
     counts = rle.get('counts')
     if rle.get('size') != list(shape):
-        raise ValueError(f'the RLE\'s "size" must be {list(shape)}, got {str(rle.get("size"))[:80]}')
+        raise ValueError(
+            f'the RLE\'s "size" must be {list(shape)}, got {str(rle.get("size"))[:80]}'
+        )
     if isinstance(counts, str):
         counts = _decompress(counts)
     if not isinstance(counts, list) or any(type(n) is not int or n < 0 for n in counts):

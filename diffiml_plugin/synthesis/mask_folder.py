@@ -136,8 +136,10 @@ def _count_levels(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 def _is_soft(levels: np.ndarray, counts: np.ndarray) -> bool:
     """Tell black and white with shades at its edge from numbers of objects."""
     dark, white = levels < _BLACK, levels >= _WHITE
-    if len(levels) <= 2 or not white.any() or counts[dark | white].sum() < (
-        _SOFT_SHARE * counts.sum()
+    if (
+        len(levels) <= 2
+        or not white.any()
+        or counts[dark | white].sum() < (_SOFT_SHARE * counts.sum())
     ):
         return False
     # Few numbers and a 255 for what is none: no shade lies between.

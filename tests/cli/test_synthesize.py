@@ -106,7 +106,7 @@ def test_an_interrupted_run_is_resumed(run, photographs, tmp_path, monkeypatch):
     assert run(*command[:4], 11, *command[5:], part)[0] == 0
     assert len(list(part.glob('[TA]*/*'))) == 11
     status, printed = run(*command, part, '--size', 32)
-    assert status == 2 and "other settings made the images in" in printed
+    assert status == 2 and 'other settings made the images in' in printed
     shutil.copy(photographs / 'a.png', photographs / 'c.png')
     assert run(*command, part)[0] == 2
     (part / 'synthesis.json').unlink()

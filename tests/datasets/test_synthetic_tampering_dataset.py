@@ -52,18 +52,24 @@ def photographs(tmp_path, monkeypatch) -> Path:
 
 
 def config(folder: Path, **changes) -> dict:
-    return dict(
-        type='SyntheticTamperingDataset',
-        sources=[dict(photographs=str(folder))],
-        forger=dict(size=16),
-        length=8,
-        pipeline=[dict(type='Draw')],
-    ) | changes
+    return (
+        dict(
+            type='SyntheticTamperingDataset',
+            sources=[dict(photographs=str(folder))],
+            forger=dict(size=16),
+            length=8,
+            pipeline=[dict(type='Draw')],
+        )
+        | changes
+    )
 
 
 def key(sample: dict) -> tuple:
-    return sample['img_path'], sample['img'].tobytes(), sample['gt_seg_map'].tobytes(), *(
-        sample['draws']
+    return (
+        sample['img_path'],
+        sample['img'].tobytes(),
+        sample['gt_seg_map'].tobytes(),
+        *(sample['draws']),
     )
 
 

@@ -1,5 +1,6 @@
 """The epoch of a sample, with and without an end of the order."""
 
+import itertools
 import sys
 from types import SimpleNamespace
 
@@ -38,11 +39,8 @@ def samples(monkeypatch, sampler, rank: int, world_size: int, count: int) -> lis
     data = Epochs()
     order = OrderedBatches(BatchSampler(sampler(data, seed=1), 2, drop_last=False), endless=True)
     seeded = SeededDataset(data, 0, endless=sampler is InfiniteSampler)
-    found = []
-    for batch in order:
-        found += [seeded[item] for item in batch]
-        if len(found) >= count:
-            return found[:count]
+    places = itertools.chain.from_iterable(order)
+    return [seeded[place] for place in itertools.islice(places, count)]
 
 
 @pytest.mark.parametrize('sampler', [InfiniteSampler, DefaultSampler])

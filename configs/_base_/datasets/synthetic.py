@@ -3,7 +3,8 @@
 #   data/photographs/val, val_masks       others, to validate on; written once by
 #     diffiml synthesize --config configs/diffiml/diffiml_synthetic.py --out data/synthetic_val \
 #         --photographs data/photographs/val --masks data/photographs/val_masks --num 500 --seed 1
-# With COCO: photographs='data/coco/train2017', masks='data/coco/annotations/instances_train2017.json'.
+# With COCO: photographs='data/coco/train2017',
+#   masks='data/coco/annotations/instances_train2017.json'.
 _base_ = './test_sets.py'
 train_pipeline = [
     dict(type='RandomFlip', prob=0.5, direction=['horizontal', 'vertical']),
@@ -21,6 +22,16 @@ large_test_pipeline = [
     # Loaded after it, so that scores are taken at the original resolution.
     dict(type='LoadTamperingMask'),
     dict(type='PackSegInputs')
+]
+tta_pipeline = [
+    {{_base_.load_image}},
+    dict(
+        type='TestTimeAug',
+        transforms=[
+            [dict(type='FitWithin', scale=(1024, 1024))],
+            [dict(type='RandomFlip', prob=0.0), dict(type='RandomFlip', prob=1.0)],
+            [dict(type='LoadTamperingMask')], [dict(type='PackSegInputs')]
+        ])
 ]
 train_dataloader = dict(
     batch_size=16,
