@@ -1,13 +1,13 @@
 """Write forgeries of one's own photographs, with their masks, in the folder format."""
 
 import argparse
-import inspect
 import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from .. import __version__
 from ..errors import UserError
 from .options import whole_number
 
@@ -124,8 +124,9 @@ def _write(settings: dict, forger: Any, source: Any, out: Path, num: int) -> Non
     from ..synthesis.sample_folder import SampleFolder
     from ..synthesis.samples import forge_sample
 
-    # As many photographs in the same order: others would make other images.
-    folder = SampleFolder(out, settings | dict(photographs=len(source)))
+    # Another number of photographs, or another version, may make other images.
+    known = dict(photographs=len(source), version=__version__)
+    folder = SampleFolder(out, settings | known)
     missing = sorted(set(range(num)) - folder.written())
     start = time.perf_counter()
     for number in _track(missing):
@@ -144,13 +145,12 @@ def _track(numbers: list[int]) -> Iterator[int]:
 
 
 def _draw_sheet(settings: dict, source: Any, path: Path) -> None:
-    from ..synthesis.forger import Forger
+    from ..synthesis.forger import OPERATIONS, Forger
     from ..synthesis.samples import forge_sample
     from ..visualization import draw_contact_sheet
 
     examples: dict[str, list] = {}
-    default = inspect.signature(Forger).parameters['operations'].default
-    for operation in settings['forger'].get('operations', default):
+    for operation in settings['forger'].get('operations', OPERATIONS):
         forger = Forger(**settings['forger'] | dict(operations=[operation], authentic_share=0))
         samples = [
             forge_sample(forger, source, settings['seed'], number)[0] for number in range(_EXAMPLES)

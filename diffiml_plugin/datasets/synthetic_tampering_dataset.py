@@ -12,6 +12,7 @@ from mmseg.registry import DATASETS
 from numpy.random import Generator
 
 from ..errors import UserError
+from ..synthesis.forger import Forger
 from ..synthesis.joined_source import JoinedSource
 from ..synthesis.samples import forge_sample
 from ..synthesis.sources import PhotographSource
@@ -48,8 +49,6 @@ class SyntheticTamperingDataset(BaseDataset):
         seed: int = 0,
         pipeline: Sequence[dict] = (),
     ) -> None:
-        from ..synthesis.forger import Forger
-
         name = type(self).__name__
         if not sources:
             raise UserError(f"{name} sources must be a list of dict(photographs='DIR', masks=...)")

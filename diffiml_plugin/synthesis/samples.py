@@ -1,32 +1,22 @@
 """One forgery of an endless supply."""
 
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
 
-from .joined_source import JoinedSource
-from .sources import PhotographSource
-
-Source = PhotographSource | JoinedSource
-
-
-class Forges(Protocol):
-    """What makes a forgery: ``Forger``."""
-
-    def forge(self, source: Source, index: int, rng: Generator) -> dict[str, Any]:
-        """Return ``img``, ``gt_seg_map`` and ``operation``."""
+from .forger import Forger, Source
 
 
 def forge_sample(
-    forger: Forges, source: Source, seed: int, index: int, epoch: int = 0, length: int = 0
+    forger: Forger, source: Source, seed: int, index: int, epoch: int = 0, length: int = 0
 ) -> tuple[dict[str, Any], Generator]:
     """Make the sample of ``(seed, index, epoch)``.
 
     Samples take the photographs in turn, so that all of them are used equally often.
 
     Args:
-        forger (Forges): What makes it.
+        forger (Forger): What makes it.
         source (Source): The photographs.
         seed (int): Seed of the data set.
         index (int): Number of the sample.

@@ -1,7 +1,6 @@
 """``diffiml synthesize``."""
 
 import shutil
-import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -12,17 +11,18 @@ from mmseg.registry import DATASETS
 from PIL import Image
 
 from diffiml_plugin.cli import synthesize
+from diffiml_plugin.datasets import synthetic_tampering_dataset
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.synthesis import forger
 
 
 class PatchForger:
     """Stands for a Forger: its operations paint a square in one color each."""
 
     COLORS = dict(Red=(0, 0, 255), Green=(0, 255, 0))
+    ALL = (dict(type='Red'), dict(type='Green'))
 
-    def __init__(
-        self, operations=(dict(type='Red'), dict(type='Green')), size=24, authentic_share=0.25
-    ) -> None:
+    def __init__(self, operations=ALL, size=24, authentic_share=0.25) -> None:
         for operation in operations:
             if operation['type'] not in self.COLORS:
                 raise UserError(f'unknown operation {operation["type"]}')
@@ -42,8 +42,9 @@ class PatchForger:
 
 @pytest.fixture(autouse=True)
 def _forger(monkeypatch):
-    module = SimpleNamespace(Forger=PatchForger)
-    monkeypatch.setitem(sys.modules, 'diffiml_plugin.synthesis.forger', module)
+    monkeypatch.setattr(forger, 'Forger', PatchForger)
+    monkeypatch.setattr(forger, 'OPERATIONS', PatchForger.ALL)
+    monkeypatch.setattr(synthetic_tampering_dataset, 'Forger', PatchForger)
 
 
 @pytest.fixture

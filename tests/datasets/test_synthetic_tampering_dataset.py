@@ -2,9 +2,7 @@
 
 import copy
 import random
-import sys
 from pathlib import Path
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,7 +11,7 @@ import torch
 from mmseg.registry import DATASETS, TRANSFORMS
 from torch.utils.data import DataLoader
 
-from diffiml_plugin.datasets import BalancedConcatDataset
+from diffiml_plugin.datasets import BalancedConcatDataset, synthetic_tampering_dataset
 from diffiml_plugin.engine.data_order import SeededDataset
 from diffiml_plugin.errors import UserError
 
@@ -42,8 +40,7 @@ class Draw:
 
 @pytest.fixture
 def photographs(tmp_path, monkeypatch) -> Path:
-    module = SimpleNamespace(Forger=DrawingForger)
-    monkeypatch.setitem(sys.modules, 'diffiml_plugin.synthesis.forger', module)
+    monkeypatch.setattr(synthetic_tampering_dataset, 'Forger', DrawingForger)
     monkeypatch.setitem(TRANSFORMS.module_dict, 'Draw', Draw)
     for number in range(5):
         image = np.full((20, 30, 3), 40 * number, np.uint8)

@@ -1,8 +1,6 @@
 """The epoch of a sample, with and without an end of the order."""
 
 import itertools
-import sys
-from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -13,6 +11,7 @@ from mmengine.model import BaseModel
 from mmseg.registry import MODELS
 from torch.utils.data import BatchSampler
 
+from diffiml_plugin.datasets import synthetic_tampering_dataset
 from diffiml_plugin.engine import data_order
 from diffiml_plugin.engine.data_order import OrderedBatches, SeededDataset
 
@@ -88,8 +87,7 @@ class Notes(BaseModel):
 @pytest.fixture
 def synthetic(tiny, tmp_path, monkeypatch):
     """Return a function that makes a config of a training on synthetic images."""
-    module = SimpleNamespace(Forger=DrawingForger)
-    monkeypatch.setitem(sys.modules, 'diffiml_plugin.synthesis.forger', module)
+    monkeypatch.setattr(synthetic_tampering_dataset, 'Forger', DrawingForger)
     monkeypatch.setitem(MODELS.module_dict, 'Notes', Notes)
     cv2.imwrite(str(tmp_path / 'photograph.png'), np.zeros((40, 40, 3), np.uint8))
 

@@ -1,6 +1,7 @@
 """Operations: edits as people make them, each a registered transform with its own ranges."""
 
 from .copy_move import CopyMove
+from .generative_fill import GenerativeFill
 from .local_retouch import LocalRetouch
 from .operation import Operation
 from .pasted_graphics import PastedGraphics
@@ -10,6 +11,7 @@ from .splice import Splice
 
 __all__ = [
     'CopyMove',
+    'GenerativeFill',
     'LocalRetouch',
     'Operation',
     'PastedGraphics',

@@ -9,15 +9,14 @@ from typing import Any
 
 import cv2
 import numpy as np
-from mmcv.transforms import BaseTransform
 from mmseg.registry import TRANSFORMS
 from numpy.random import Generator
 from PIL import Image
 
 from ...errors import UserError
-from ..changes import changed_pixels
 from ..regions import draw_region, grow
 from ..settings import check_range, check_share
+from .operation import Operation
 
 _INDEX = 'model_index.json'
 # Whose classes its parts may be; the last is where Stable Diffusion's safety checker lives.
@@ -29,8 +28,8 @@ _MULTIPLE = 8
 
 
 @TRANSFORMS.register_module()
-class GenerativeFill(BaseTransform):
-    """Lets a diffusers inpainting pipeline repaint an object or a drawn region.
+class GenerativeFill(Operation):
+    """Let a diffusers inpainting pipeline repaint an object or region.
 
     Slow: meant for ``diffiml synthesize``, which writes files. Make images of the size that the
     pipeline was trained for; they are not resized.
@@ -40,15 +39,20 @@ class GenerativeFill(BaseTransform):
             Nothing is downloaded, and no code in it is run.
         prompts (Sequence[str]): One of them is drawn for each image. Defaults to an empty one.
         areas (tuple[float, float]): Smallest and largest share of the image that is repainted.
-        object_share (float): Share of the images with objects in which one of them is repainted.
+            Defaults to (0.01, 0.3).
+        object_share (float): Share of objects where the photograph has any, 0..1.
             Defaults to 0.7.
-        margin (tuple[int, int]): Fewest and most pixels by which the region is widened.
-        num_inference_steps (int): Solver steps. Defaults to 30.
-        device (str, optional): Defaults to a GPU if there is one.
+        margin (tuple[int, int]): Narrowest and widest band around the region in pixels that is
+            repainted with it, 0..64. Defaults to (0, 8).
+        num_inference_steps (int): Number of solver steps. Defaults to 30.
+        device (str, optional): Where it runs. Defaults to a GPU if there is one.
+        **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.operation.Operation`.
 
     Raises:
         UserError: If a setting is out of range, or the folder holds no such pipeline.
     """
+
+    name = 'generative_fill'
 
     def __init__(
         self,
@@ -59,14 +63,18 @@ class GenerativeFill(BaseTransform):
         margin: tuple[int, int] = (0, 8),
         num_inference_steps: int = 30,
         device: str | None = None,
+        **kwargs: Any,
     ) -> None:
-        check_range('GenerativeFill', 0, 1, areas=areas)
+        super().__init__(areas=areas, **kwargs)
         check_range('GenerativeFill', 0, 64, margin=margin)
         check_share('GenerativeFill', object_share=object_share)
-        if num_inference_steps < 1 or not prompts:
-            raise UserError('GenerativeFill: num_inference_steps must be positive, prompts a list')
+        if num_inference_steps < 1 or isinstance(prompts, str) or not prompts:
+            raise UserError(
+                'GenerativeFill: num_inference_steps must be at least 1, and prompts a list of '
+                f'texts, got {num_inference_steps} and {prompts!r}'
+            )
         _check_folder(Path(pipeline))
-        self.pipeline, self.prompts, self.areas = pipeline, tuple(prompts), areas
+        self.pipeline, self.prompts = pipeline, tuple(prompts)
         self.object_share, self.margin = object_share, margin
         self.num_inference_steps, self.device = num_inference_steps, device
 
@@ -74,18 +82,12 @@ class GenerativeFill(BaseTransform):
     def _paint(self) -> Callable[..., Any]:
         return load_pipeline(self.pipeline, self.device)
 
-    def transform(self, results: dict) -> dict | None:
-        """Repaint a region of ``img``; set ``gt_seg_map`` and ``operation``."""
+    def edit(self, results: dict[str, Any]) -> np.ndarray:
+        """Repaint a region."""
         image, rng = results['img'], results['rng']
-        region = draw_region(
-            image.shape[:2], results['objects'], self.areas, self.object_share, rng
-        )
+        region = draw_region(image, results['objects'], self.areas, self.object_share, rng)
         region = grow(region, int(rng.integers(self.margin[0], self.margin[1] + 1)))
-        painted = np.where(region[..., None] > 0, self._repaint(image, region, rng), image)
-        mask = changed_pixels(painted, image)
-        if not mask.any():
-            return None
-        return results | dict(img=painted, gt_seg_map=mask, operation='generative_fill')
+        return np.where(region[..., None] > 0, self._repaint(image, region, rng), image)
 
     def _repaint(self, image: np.ndarray, region: np.ndarray, rng: Generator) -> np.ndarray:
         """Return the pipeline's picture, (H, W, 3) uint8 BGR; it may differ everywhere."""
