@@ -1,6 +1,7 @@
 """Write forgeries of one's own photographs, with their masks, in the folder format."""
 
 import argparse
+import itertools
 import sys
 import time
 from collections.abc import Iterator
@@ -150,10 +151,12 @@ def _draw_sheet(settings: dict, source: Any, path: Path) -> None:
     from ..visualization import draw_contact_sheet
 
     examples: dict[str, list] = {}
+    numbers = itertools.count()
     for operation in settings['forger'].get('operations', OPERATIONS):
         forger = Forger(**settings['forger'] | dict(operations=[operation], authentic_share=0))
         samples = [
-            forge_sample(forger, source, settings['seed'], number)[0] for number in range(_EXAMPLES)
+            forge_sample(forger, source, settings['seed'], number)[0]
+            for number in itertools.islice(numbers, _EXAMPLES)
         ]
         examples[operation['type']] = [(one['img'], one['gt_seg_map']) for one in samples]
     draw_contact_sheet(examples, path)
