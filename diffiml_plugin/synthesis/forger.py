@@ -10,6 +10,7 @@ from numpy.random import Generator
 from ..errors import UserError
 from . import histories as _histories  # noqa: F401 (registers them)
 from . import operations as _operations  # noqa: F401
+from .photograph import Photograph
 from .settings import check_share, choose
 from .window import Window, WindowedObjects
 
@@ -25,13 +26,6 @@ OPERATIONS = (
 # Edits tried on a photograph, and photographs tried, before it is given up.
 _EDITS = 8
 _PHOTOGRAPHS = 25
-
-
-class Photograph(Protocol):
-    """What a source loads: an (H, W, 3) uint8 BGR image and (H, W) 0/1 masks of its objects."""
-
-    image: np.ndarray
-    objects: Sequence[np.ndarray]
 
 
 class Source(Protocol):

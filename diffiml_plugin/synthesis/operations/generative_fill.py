@@ -1,5 +1,6 @@
 """Repainting of a region by a generative model."""
 
+import importlib.util
 import inspect
 import json
 from collections.abc import Callable, Sequence
@@ -137,10 +138,7 @@ def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
     # A stranger's files may be wrong in any way.
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
-        raise UserError(
-            f'the pipeline in {folder!r} cannot be loaded: {said[0]} (those with a text encoder '
-            'need transformers: pip install "diffiml_plugin[generative]")'
-        ) from None
+        raise UserError(f'the pipeline in {folder!r} cannot be loaded: {said[0]}') from None
     missing = [name for name in _NEEDED if name not in inspect.signature(pipeline).parameters]
     if missing:
         raise UserError(
@@ -152,7 +150,7 @@ def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse what would run code or look for a model elsewhere."""
+    """Refuse what is not a pipeline, or would run code of its own."""
     try:
         index = json.loads((folder / _INDEX).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -171,4 +169,9 @@ def _check_folder(folder: Path) -> None:
         raise UserError(
             f'the pipeline in {str(folder)!r} needs code that is not of diffusers '
             f'({", ".join(code) or _INDEX}), which is not run'
+        )
+    if 'transformers' in libraries and importlib.util.find_spec('transformers') is None:
+        raise UserError(
+            f'the pipeline in {str(folder)!r} has a text encoder, which needs transformers: '
+            'pip install "diffiml_plugin[generative]"'
         )
