@@ -1,5 +1,6 @@
 # First part of the shipped model's training (diffiml_plugin/release): the demo's, longer, on larger
-# crops, on photographs of your own beside the embedded ones; diffiml_release_finetune.py continues.
+# crops, on 37 photographs beside the embedded ones; diffiml_release_finetune.py continues. Version
+# 0.1.0 made the data, by a command that later versions replace by `diffiml synthesize`:
 #   diffiml demo-data --out data/release --num 20000 --photographs DIR
 _base_ = './diffiml_demo.py'
 data_root = 'data/release/'

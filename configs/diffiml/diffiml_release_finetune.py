@@ -1,5 +1,6 @@
 # Last part of the shipped model's training: larger crops, more authentic images, stronger JPEG, and
-# no local blur, which it would otherwise see wherever a camera is out of focus.
+# no local blur, which it would otherwise see wherever a camera is out of focus. Version 0.1.0 made
+# the data:
 #   diffiml demo-data --out data/release_finetune --num 12000 --photographs DIR --seed 1 \
 #       --kinds splice removal noise resample --authentic-share 0.35 --sizes 192 320
 _base_ = './diffiml_release.py'

@@ -12,41 +12,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--num', type=int, default=6000, help='training images')
     parser.add_argument('--num-test', type=int, default=200, help='images of each test set')
     parser.add_argument('--seed', type=int, default=0)
-    parser.add_argument(
-        '--photographs', type=Path, metavar='DIR', help='to train on beside the embedded ones'
-    )
-    parser.add_argument(
-        '--kinds', nargs='+', help='manipulations to train on (default: splice removal noise blur)'
-    )
-    parser.add_argument(
-        '--authentic-share', type=float, default=0.15, help='of the training images (0.15)'
-    )
-    parser.add_argument(
-        '--sizes',
-        type=int,
-        nargs=2,
-        default=(128, 192),
-        metavar=('MIN', 'MAX'),
-        help='sides of the training images in pixels (128 192)',
-    )
 
 
 def run(args: argparse.Namespace) -> int:
     """Write the images."""
-    from ..synthesis.demo_data import SEEN, make_demo_data
+    from ..synthesis.demo_data import make_demo_data
 
     start = time.perf_counter()
     try:
-        make_demo_data(
-            args.out,
-            args.num,
-            args.num_test,
-            args.seed,
-            args.photographs,
-            args.kinds or SEEN,
-            args.authentic_share,
-            tuple(args.sizes),
-        )
+        make_demo_data(args.out, args.num, args.num_test, args.seed)
     except OSError as error:
         print(f'diffiml demo-data: {error}', file=sys.stderr)
         return 1

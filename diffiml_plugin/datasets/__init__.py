@@ -3,6 +3,7 @@
 from .balanced_concat_dataset import BalancedConcatDataset, BalancedSampler
 from .iml_dataset import IMLDataset
 from .procedural_mask_dataset import ProceduralMaskDataset
+from .synthetic_tampering_dataset import SyntheticTamperingDataset
 from .transforms import LoadTamperingMask
 
 __all__ = [
@@ -11,4 +12,5 @@ __all__ = [
     'IMLDataset',
     'LoadTamperingMask',
     'ProceduralMaskDataset',
+    'SyntheticTamperingDataset',
 ]

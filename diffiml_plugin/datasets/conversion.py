@@ -14,7 +14,7 @@ from PIL import ExifTags, Image
 
 from ..errors import UserError, program
 from ..escaping import printable
-from .image_files import is_image
+from ..image_files import is_image
 from .mask_size import size_fault
 from .transforms.loading import IGNORED, read_mask
 

@@ -15,7 +15,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
 from ..errors import UserError
-from .image_files import is_hidden, is_image
+from ..image_files import is_hidden, is_image
 from .index_file import read_index
 
 MASK_ENDINGS = ('', '_gt', '_mask')

@@ -2,12 +2,13 @@
 
 import itertools
 import random
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 import torch
-from mmengine.dist import get_rank
+from mmengine.dataset import InfiniteSampler
+from mmengine.dist import get_dist_info, get_rank
 from mmengine.registry import DATA_SAMPLERS
 from mmengine.runner import Runner
 from torch.utils.data import BatchSampler, DataLoader, Dataset, IterableDataset
@@ -37,21 +38,41 @@ def shared_seed(runner: Runner) -> int:
     return runner.seed - (get_rank() if different else 0)
 
 
+def all_parts(dataset: Any) -> Iterator[Any]:
+    """Yield a data set and those that it is made of, at any depth."""
+    yield dataset
+    for part in parts_of(dataset):
+        yield from all_parts(part)
+
+
+def parts_of(dataset: Any) -> Sequence[Any]:
+    """Return the data sets that one is made of; none if it is not made of others."""
+    if hasattr(dataset, 'datasets'):
+        return dataset.datasets
+    return [dataset.dataset] if hasattr(dataset, 'dataset') else []
+
+
 class SeededDataset(Dataset):
     """Seeds the random generators before each sample by its place in the data's order.
 
     What a sample's augmentation draws depends on seed, rank and place then, and neither on the
-    worker that loads it nor on what was loaded before.
+    worker that loads it nor on what was loaded before. Data sets that have ``set_epoch``, alone
+    or as a part of others, are told the epoch before each sample, in whichever process loads it.
 
     Args:
         dataset (Dataset): Any map-style data set; its attributes can be read from this one.
         seed (int): Seed of the run.
+        endless (bool): Whether the order never begins anew, as that of an ``InfiniteSampler``:
+            an epoch is then what all ranks together draw until each image has come once.
+            Defaults to False.
     """
 
-    def __init__(self, dataset: Dataset, seed: int) -> None:
+    def __init__(self, dataset: Dataset, seed: int, endless: bool = False) -> None:
         self.dataset = dataset
         self.seed = seed
-        self.rank = get_rank()
+        self.endless = endless
+        self.rank, self.world_size = get_dist_info()
+        self._told = [part for part in all_parts(dataset) if hasattr(part, 'set_epoch')]
 
     def __getattr__(self, name: str) -> Any:
         # `__getitems__` and what pickling asks for are not the data set's own.
@@ -66,6 +87,10 @@ class SeededDataset(Dataset):
         """Load the sample of ``(index, epoch, place in the epoch)``."""
         index, epoch, place = item
         _seed_everything(_OF_SAMPLE, self.seed, self.rank, epoch, place)
+        if self._told:
+            rounds = (place * self.world_size + self.rank) // len(self) if self.endless else epoch
+            for part in self._told:
+                part.set_epoch(rounds)
         return self.dataset[index]
 
 
@@ -149,7 +174,7 @@ def fix_data_order(runner: Runner) -> None:
     endless = hasattr(loop, 'dataloader_iterator')
     # A loader's data set and sampler cannot be exchanged.
     loop.dataloader = DataLoader(
-        SeededDataset(old.dataset, seed),
+        SeededDataset(old.dataset, seed, isinstance(batches.sampler, InfiniteSampler)),
         batch_sampler=OrderedBatches(batches, endless),
         num_workers=old.num_workers,
         collate_fn=old.collate_fn,

@@ -6,7 +6,7 @@ from mmengine.runner import Runner
 from mmseg.registry import HOOKS
 from torch.utils.data import DataLoader
 
-from .data_order import fix_data_order, seed_iteration
+from .data_order import fix_data_order, parts_of, seed_iteration
 
 
 @HOOKS.register_module()
@@ -73,10 +73,8 @@ def _describe(runner: Runner) -> dict[str, int | str]:
 
 def _places(dataset: object) -> list[str]:
     """Name the folder or list of a data set, or of all those that it is made of."""
-    parts = getattr(dataset, 'datasets', None)
-    if parts is None and hasattr(dataset, 'dataset'):
-        parts = [dataset.dataset]
-    if parts is not None:
+    parts = parts_of(dataset)
+    if parts:
         return [place for part in parts for place in _places(part)]
     place = getattr(dataset, 'ann_file', '') or getattr(dataset, 'data_root', '')
     return [str(place or type(dataset).__name__)]

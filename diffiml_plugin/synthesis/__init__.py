@@ -1,1 +1,1 @@
-"""Demo data: photographs tampered in known ways, with their masks."""
+"""Forgeries of known kind, made of photographs, with their masks."""

@@ -40,8 +40,6 @@ PHOTOGRAPHS = {
 }
 # Sides of the images that are made, in pixels; multiples of 8.
 SIZES = (128, 192)
-# Longer sides at which photographs of one's own are used.
-_SIDES = (2048, 1024, 512)
 SEEN = ('splice', 'removal', 'noise', 'blur')
 # Gray levels that a region must change by on average: the blur of a black sky is not tampering.
 MIN_CHANGE = 4.0
@@ -86,7 +84,6 @@ def make_sample(
     rng: Generator,
     shapes: tuple[str, ...] = MASK_SHAPES,
     area_range: tuple[float, float] = AREA_RANGE,
-    sizes: tuple[int, int] = SIZES,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Make one image.
 
@@ -97,13 +94,12 @@ def make_sample(
         shapes (tuple[str, ...]): Shapes of the mask.
         area_range (tuple[float, float]): Smallest and largest area of the mask, as shares of the
             image.
-        sizes (tuple[int, int]): Smallest and largest side of the image, multiples of 8.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: The (S, S, 3) uint8 BGR image and the (S, S) uint8 mask of
         0 and 255, S a multiple of 8.
     """
-    size = int(rng.integers(sizes[0] // 8, sizes[1] // 8 + 1)) * 8
+    size = int(rng.integers(SIZES[0] // 8, SIZES[1] // 8 + 1)) * 8
     image = _crop(photographs, size, rng)
     if kind == 'authentic':
         return image, np.zeros((size, size), np.uint8)
@@ -150,41 +146,7 @@ def write_folder(
             cv2.imwrite(str(out / 'Gt' / f'{stem}.png'), region)
 
 
-def read_own_photographs(folder: Path) -> list[np.ndarray]:
-    """Read a folder of photographs, each at up to three sizes, (H, W, 3) uint8 BGR.
-
-    Photographs are published at all sizes, and a trace looks different in each.
-
-    Raises:
-        UserError: If there is none, or one cannot be read.
-    """
-    paths = sorted(p for p in folder.rglob('*') if p.suffix.lower() in ('.jpg', '.jpeg', '.png'))
-    if not paths:
-        raise UserError(f'the folder {str(folder)!r} holds no photograph (.jpg, .png)')
-    photographs_read = []
-    for photograph in read_photographs(paths):
-        longest = max(photograph.shape[:2])
-        for side in _SIDES:
-            factor = side / longest
-            if factor < 1:
-                photographs_read.append(
-                    cv2.resize(photograph, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
-                )
-        if longest <= _SIDES[0]:
-            photographs_read.append(photograph)
-    return photographs_read
-
-
-def make_demo_data(
-    out: Path,
-    num_train: int,
-    num_test: int,
-    seed: int = 0,
-    own: Path | None = None,
-    kinds: Sequence[str] = SEEN,
-    authentic_share: float = 0.15,
-    sizes: tuple[int, int] = SIZES,
-) -> None:
+def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> None:
     """Write ``train`` and four test folders.
 
     ``test_seen`` has the manipulations of training, ``test_unseen`` others; ``test_jpeg`` (seen
@@ -196,41 +158,14 @@ def make_demo_data(
         num_train (int): Images to train on.
         num_test (int): Images of each test set.
         seed (int): The same seed gives the same files. Defaults to 0.
-        own (Path, optional): Folder of photographs to train on beside the embedded ones.
-        kinds (Sequence[str]): Manipulations to train on, keys of ``TAMPERINGS``.
-        authentic_share (float): Share of authentic images among the training images, 0 to
-            below 1. Defaults to 0.15.
-        sizes (tuple[int, int]): Smallest and largest side of the training images in pixels,
-            multiples of 8 from 64 on. Defaults to 128 and 192.
 
     Raises:
-        UserError: If a setting lies outside its range or a photograph is missing.
+        UserError: If there is less than one image a set.
     """
     if min(num_train, num_test) < 1:
         raise UserError(f'demo data needs at least one image a set, got {num_train} and {num_test}')
-    unknown = set(kinds) - set(TAMPERINGS)
-    if unknown or not kinds:
-        raise UserError(
-            f'unknown manipulations {", ".join(sorted(unknown))}: there are {", ".join(TAMPERINGS)}'
-        )
-    if not 0 <= authentic_share < 1:
-        raise UserError(f'the share of authentic images must lie in 0..1, got {authentic_share}')
-    if not 64 <= sizes[0] <= sizes[1] or any(side % 8 for side in sizes):
-        raise UserError(
-            f'sizes must be two multiples of 8 from 64 on, the smaller first, got {sizes}'
-        )
     photographs = {split: read_photographs(paths) for split, paths in PHOTOGRAPHS.items()}
-    if own is not None:
-        photographs['train'] += read_own_photographs(own)
-    write_folder(
-        out / 'train',
-        photographs['train'],
-        kinds,
-        num_train,
-        (seed, 0),
-        authentic_share,
-        sizes=sizes,
-    )
+    write_folder(out / 'train', photographs['train'], SEEN, num_train, (seed, 0))
     write_folder(out / 'test_seen', photographs['test'], SEEN, num_test, (seed, 1))
     write_folder(out / 'test_unseen', photographs['test'], UNSEEN, num_test, (seed, 2))
     write_folder(

@@ -2,6 +2,7 @@
 
 from .cases import draw_cases, predict_panels
 from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels
+from .contact_sheet import draw_contact_sheet
 from .curves import draw_curves, draw_pareto
 from .grid import draw_grid
 from .overlay import blend, color
@@ -12,6 +13,7 @@ __all__ = [
     'color',
     'draw_calibration',
     'draw_cases',
+    'draw_contact_sheet',
     'draw_cost',
     'draw_curves',
     'draw_distributions',

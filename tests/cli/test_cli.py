@@ -37,21 +37,6 @@ def images(demo_data, tmp_path) -> Path:
     return folder
 
 
-@pytest.fixture
-def run(capsys):
-    """Run a command line; return its status and output."""
-
-    def _run(*args: object) -> tuple[int, str]:
-        try:
-            status = main([str(arg) for arg in args])
-        except SystemExit as end:
-            status = end.code
-        printed = capsys.readouterr()
-        return status, printed.out + printed.err
-
-    return _run
-
-
 def written(folder: Path) -> dict[str, bytes]:
     return {
         p.relative_to(folder).as_posix(): p.read_bytes() for p in folder.rglob('*') if p.is_file()
@@ -215,10 +200,6 @@ def test_trajectories_are_written(run, images, tmp_path):
         (('serve', '--port', '99999'), 2, 'must lie in 1..65535'),
         (('serve', '--max-upload', '0'), 2, 'must be a positive integer'),
         (('demo-data', '--num', '0'), 2, 'at least one image'),
-        (('demo-data', '--sizes', '100', '192'), 2, 'two multiples of 8'),
-        (('demo-data', '--photographs', 'EMPTY'), 2, 'holds no photograph'),
-        (('demo-data', '--kinds', 'magic'), 2, 'unknown manipulations magic: there are'),
-        (('demo-data', '--authentic-share', '1'), 2, 'must lie in 0..1'),
     ],
 )
 def test_wrong_usage(run, images, tmp_path, args, status, words):
@@ -240,32 +221,6 @@ def test_a_folder_that_cannot_be_written_to(run, images):
     (image,) = images.glob('a.*')
     status, printed = run('predict', image, '--out', '/proc/diffiml', '--csv')
     assert status == 1 and 'cannot write' in printed and 'Traceback' not in printed
-
-
-def test_demo_data_from_own_photographs(run, tmp_path):
-    photographs = tmp_path / 'photographs'
-    photographs.mkdir()
-    rng = np.random.default_rng(0)
-    for number in range(2):
-        noise = rng.integers(0, 256, (600, 900, 3), dtype=np.uint8)
-        Image.fromarray(noise).save(photographs / f'{number}.png')
-    out = tmp_path / 'data'
-    counts = ('--num', '6', '--num-test', '2')
-    status, printed = run('demo-data', '--out', out, *counts, '--photographs', photographs)
-    assert status == 0 and '14 images' in printed
-    plain = tmp_path / 'plain'
-    assert run('demo-data', '--out', plain, *counts)[0] == 0
-    # They are used for training; the test sets stay the same for all users.
-    first, second = written(out), written(plain)
-    same = {name for name in first if first[name] == second.get(name)}
-    assert {n for n in first if n.startswith('test')} <= same
-    assert {n for n in first if n.startswith('train/Tp')} - same
-    chosen = ('--kinds', 'color', '--authentic-share', '0.5', '--sizes', '64', '72')
-    assert run('demo-data', '--out', tmp_path / 'chosen', *counts, *chosen)[0] == 0
-    kinds = [p.stem.split('_')[1] for p in sorted((tmp_path / 'chosen/train').glob('[AT]*/*'))]
-    assert kinds == ['authentic'] * 3 + ['color'] * 3
-    sides = {Image.open(p).size for p in (tmp_path / 'chosen/train').glob('[AT]*/*')}
-    assert sides <= {(64, 64), (72, 72)}
 
 
 def hostile_folder(folder: Path, image: Image.Image) -> list[str]:

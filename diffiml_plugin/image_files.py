@@ -1,4 +1,4 @@
-"""Which files of a data set are images: one rule for data sets, converters and the checker."""
+"""Which files of a data set are images: one rule for all that lists files."""
 
 from pathlib import PurePath
 

@@ -1,0 +1,156 @@
+"""Putting a piece into an image as editors do: its edge, its color, Poisson blending."""
+
+from collections.abc import Mapping
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+
+from .cutout import Cutout
+from .filters import to_uint8
+from .regions import grow
+from .settings import check_range, check_share, check_weights, choose
+
+EDGES = ('hard', 'feathered', 'eroded', 'translucent', 'poisson')
+# Poisson blending solves a linear system: larger windows would take too long.
+_POISSON_SIDE = 160
+
+
+class Compositing:
+    """Puts pieces into images.
+
+    Args:
+        edges (Mapping[str, float], optional): Weights of the kinds of edges: 'hard', 'feathered',
+            'eroded' (narrowed by 1 or 2 pixels and softened a little), 'translucent' (0.75 to
+            0.95 opaque) and 'poisson' (:func:`cv2.seamlessClone`). Defaults to all of them,
+            feathered most often.
+        feather (tuple[float, float]): Narrowest and widest feather, as the standard deviation of
+            a Gaussian in pixels. Defaults to (0.5, 3.0).
+        match_share (float): Share of the pieces whose color is matched to the surroundings, 0..1.
+            Defaults to 0.6.
+
+    Raises:
+        UserError: If a setting lies outside its range.
+    """
+
+    def __init__(
+        self,
+        edges: Mapping[str, float] | None = None,
+        feather: tuple[float, float] = (0.5, 3.0),
+        match_share: float = 0.6,
+    ) -> None:
+        if edges is None:
+            edges = dict(hard=0.22, feathered=0.4, eroded=0.2, translucent=0.03, poisson=0.15)
+        check_weights('Compositing', 'edges', edges, EDGES)
+        check_range('Compositing', 0.1, 50, feather=feather)
+        check_share('Compositing', match_share=match_share)
+        self.edges = edges
+        self.feather = feather
+        self.match_share = match_share
+
+    def __call__(
+        self, host: np.ndarray, cutout: Cutout, place: tuple[int, int], rng: Generator
+    ) -> np.ndarray:
+        """Put a piece into an image.
+
+        Args:
+            host (np.ndarray): (H, W, 3) uint8; not changed.
+            cutout (Cutout): The piece.
+            place (tuple[int, int]): Row and column of its upper left corner; what lies outside
+                the image is left out.
+            rng (Generator): Source of randomness.
+
+        Returns:
+            np.ndarray: (H, W, 3) uint8.
+        """
+        edited = host.copy()
+        (top, left), (height, width) = place, host.shape[:2]
+        tall, wide = cutout.mask.shape
+        rows, columns = slice(max(-top, 0), height - top), slice(max(-left, 0), width - left)
+        content, mask = cutout.pixels[rows, columns], cutout.mask[rows, columns]
+        window = edited[max(top, 0) : top + tall, max(left, 0) : left + wide]
+        if mask.any():
+            window[:] = self._blend(window, content, mask, rng)
+        return edited
+
+    def _blend(
+        self, window: np.ndarray, content: np.ndarray, mask: np.ndarray, rng: Generator
+    ) -> np.ndarray:
+        edge = choose(self.edges, rng)
+        if edge == 'poisson':
+            blended = _poisson(window, content, mask)
+            if blended is not None:
+                return blended
+            edge = 'feathered'
+        if rng.random() < self.match_share:
+            content = match_color(content, mask, window, rng.uniform(0.3, 0.9))
+        return mix(window, content, self._alpha(mask, edge, rng))
+
+    def _alpha(self, mask: np.ndarray, edge: str, rng: Generator) -> np.ndarray:
+        """Opacity of the piece, (h, w) float32 of 0..1."""
+        if edge == 'hard':
+            return mask.astype(np.float32)
+        if edge == 'translucent':
+            return soften(mask, rng.uniform(0.5, 1.5)) * np.float32(rng.uniform(0.75, 0.95))
+        if edge == 'eroded':
+            narrowed = grow(mask, -int(rng.integers(1, 3)))
+            return soften(narrowed if narrowed.any() else mask, rng.uniform(0.4, 1.0))
+        return soften(mask, rng.uniform(*self.feather))
+
+
+def soften(mask: np.ndarray, sigma: float) -> np.ndarray:
+    """Feather a 0/1 mask by a Gaussian of ``sigma`` pixels, as (h, w) float32 of 0..1."""
+    return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma)
+
+
+def mix(image: np.ndarray, content: np.ndarray, alpha: np.ndarray) -> np.ndarray:
+    """Lay content over an image with an opacity of 0..1; images (h, w, 3) uint8."""
+    alpha = alpha[..., None]
+    return to_uint8(image + (content.astype(np.float32) - image) * alpha)
+
+
+def match_color(
+    content: np.ndarray, mask: np.ndarray, surroundings: np.ndarray, strength: float
+) -> np.ndarray:
+    """Bring mean and contrast of each channel nearer to those of the new surroundings.
+
+    Args:
+        content (np.ndarray): (h, w, 3) uint8.
+        mask (np.ndarray): (h, w) uint8 0/1 mask of the piece.
+        surroundings (np.ndarray): (h, w, 3) uint8, what the content is laid over.
+        strength (float): 0 (unchanged) to 1 (equal statistics).
+
+    Returns:
+        np.ndarray: (h, w, 3) uint8.
+    """
+    mean, deviation = (value.ravel() for value in cv2.meanStdDev(content, mask=mask))
+    aim_mean, aim_deviation = (value.ravel() for value in cv2.meanStdDev(surroundings))
+    # An object keeps its own color by and large: half of the way at most, in channels together.
+    shift = strength * 0.5 * (aim_mean - mean)
+    contrast = np.clip((aim_deviation.mean() + 5) / (deviation.mean() + 5), 0.6, 1.5)
+    factor = 1 + strength * 0.5 * (contrast - 1)
+    levels = np.arange(256)[:, None]
+    table = to_uint8((levels - mean) * factor + mean + shift)
+    return cv2.LUT(content, table[None])
+
+
+def _poisson(window: np.ndarray, content: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
+    """Blend the gradients of the content into the window; None where OpenCV cannot."""
+    height, width = mask.shape
+    if max(height, width) > _POISSON_SIDE:
+        return None
+    # The piece must keep off the border of what is blended, so the border is repeated.
+    pad = 3
+    image, content = (
+        cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        for picture in (window, content)
+    )
+    mask = np.pad(mask, pad)
+    left, top, wide, tall = cv2.boundingRect(mask)
+    # OpenCV puts the middle of the mask's bounding box there.
+    center = (left + wide // 2, top + tall // 2)
+    blended = cv2.seamlessClone(content, image, 255 * mask, center, cv2.NORMAL_CLONE)
+    blended = blended[pad:-pad, pad:-pad]
+    # It alters the window around the piece as well, by rounding.
+    around = grow(mask, 1)[pad:-pad, pad:-pad, None]
+    return np.where(around > 0, blended, window)

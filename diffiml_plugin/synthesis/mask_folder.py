@@ -1,0 +1,150 @@
+"""Objects from a folder of mask images."""
+
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path, PurePath
+
+import numpy as np
+from PIL import Image
+
+from ..errors import UserError
+from ..image_files import is_image
+from .lazy_masks import LazyMasks
+
+# Pillow's names. It knows more, some of which it hands to other programs.
+_FORMATS = ('PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG')
+# Levels of a soft mask: below is black, from there on white.
+_BLACK, _WHITE = 32, 224
+# Share of a soft mask that is black or white; the rest is its edge.
+_SOFT_SHARE = 0.9
+# The outline between the objects of PASCAL VOC.
+_VOID = 255
+
+
+class MaskFolder:
+    """Objects of photographs from images of masks, paired by their path without suffix.
+
+    A mask is an image of object numbers, of which each one above 0 is an object: gray of 8 or 16
+    bits, a palette (255 is the line between objects and belongs to none) or colors. A mask of
+    black and white is one object; its soft edge is cut at half.
+
+    Args:
+        folder (Path): Folder of the masks, searched with all that is below it; only names are
+            read.
+
+    Raises:
+        UserError: If there are no masks, or two of the same name.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self._files: dict[str, str] = {}
+        for name in image_names(folder, 'masks'):
+            stem = str(PurePath(name).with_suffix(''))
+            if stem in self._files:
+                raise UserError(
+                    f'{str(folder)!r} holds {self._files[stem]!r} and {name!r}: a photograph has '
+                    'one mask, remove one of them'
+                )
+            self._files[stem] = name
+
+    def __contains__(self, name: str) -> bool:
+        return str(PurePath(name).with_suffix('')) in self._files
+
+    def objects(self, name: str, shape: tuple[int, int]) -> LazyMasks:
+        """Return the objects of a photograph.
+
+        Args:
+            name (str): Path of the photograph below its folder.
+            shape (tuple[int, int]): Its height and width in pixels.
+
+        Raises:
+            UserError: On first use, if the mask cannot be read or is of another size.
+        """
+        file = self.folder / self._files[str(PurePath(name).with_suffix(''))]
+        return LazyMasks(lambda: _split(file, shape))
+
+
+def image_names(folder: Path, what: str) -> list[str]:
+    """List the image files below a folder by their paths in it, in the same order everywhere.
+
+    Args:
+        folder (Path): The folder.
+        what (str): What is looked for, for the error's sentence.
+
+    Raises:
+        UserError: If it is not a folder, cannot be read, or holds no image.
+    """
+    if not folder.is_dir():
+        raise UserError(f'the folder of {what} {str(folder)!r} does not exist')
+    try:
+        files = [path for path in folder.rglob('*') if is_image(path.relative_to(folder))]
+        names = sorted(path.relative_to(folder).as_posix() for path in files if path.is_file())
+    except OSError as error:
+        raise UserError(f'the folder {str(folder)!r} cannot be read: {error.strerror}') from None
+    if not names:
+        raise UserError(f'the folder of {what} {str(folder)!r} holds no image')
+    return names
+
+
+def _split(file: Path, shape: tuple[int, int]) -> list[Callable[[], np.ndarray]]:
+    numbers = _read(file)
+    if numbers.shape != shape:
+        raise UserError(
+            f'mask {str(file)!r} is {numbers.shape[1]}x{numbers.shape[0]}, but its photograph '
+            f'{shape[1]}x{shape[0]}: both must agree'
+        )
+    levels, counts = _count_levels(numbers)
+    if numbers.dtype == np.uint8 and _is_soft(levels, counts):
+        return [partial(_between, numbers, 128, 255)]
+    return [partial(_between, numbers, level, level) for level in levels.tolist() if level]
+
+
+def _read(file: Path) -> np.ndarray:
+    """Read object numbers or shades, (H, W) of any unsigned type."""
+    try:
+        with Image.open(file, formats=_FORMATS) as picture:
+            if picture.format == 'JPEG' or picture.mode in ('1', 'LA'):
+                return np.asarray(picture.convert('L'))
+            pixels = np.asarray(picture.convert('RGB') if picture.mode == 'RGBA' else picture)
+            is_palette = picture.mode == 'P'
+    # What Pillow raises for files that are damaged.
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+        raise UserError(f'mask {str(file)!r} cannot be read: {error}') from None
+    if is_palette:
+        return np.where(pixels == _VOID, 0, pixels)
+    if pixels.ndim == 2:
+        if pixels.dtype.kind == 'f' or pixels.min() < 0:
+            raise UserError(f'mask {str(file)!r} holds values that are not object numbers')
+        return pixels
+    if pixels.shape[2] != 3:
+        raise UserError(f'mask {str(file)!r} is neither gray nor color: save it as a PNG')
+    if (pixels == pixels[..., :1]).all():
+        return pixels[..., 0]
+    return pixels @ np.array([1, 256, 65536], np.uint32)
+
+
+def _count_levels(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    if numbers.dtype != np.uint8:
+        return np.unique(numbers, return_counts=True)
+    # Far faster than sorting.
+    counts = np.bincount(numbers.ravel(), minlength=256)
+    levels = np.flatnonzero(counts)
+    return levels, counts[levels]
+
+
+def _is_soft(levels: np.ndarray, counts: np.ndarray) -> bool:
+    """Tell black and white with shades at its edge from numbers of objects."""
+    dark, white = levels < _BLACK, levels >= _WHITE
+    if (
+        len(levels) <= 2
+        or not white.any()
+        or counts[dark | white].sum() < (_SOFT_SHARE * counts.sum())
+    ):
+        return False
+    # Few numbers and a 255 for what is none: no shade lies between.
+    return bool((~dark & ~white).any() or not (levels[dark] > 0).any())
+
+
+def _between(numbers: np.ndarray, low: int, high: int) -> np.ndarray:
+    return ((numbers >= low) & (numbers <= high)).view(np.uint8)
