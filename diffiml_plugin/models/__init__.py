@@ -23,6 +23,7 @@ from .diffiml.mask_vae import MaskVAE
 from .diffiml.noise_schedule import NOISE_SCHEDULERS
 from .diffiml.sampler import DiffusionSampler
 from .diffiml.segmentor import DiffIML
+from .efficientnet_lite import EfficientNetLite
 from .filters import BayarConv2d, HighPass, SRMConv2d
 from .high_pass_backbone import HighPassBackbone
 from .localizer import Localizer
@@ -41,6 +42,7 @@ __all__ = [
     'DiffusionSampler',
     'DnCNN',
     'EdgeFCNHead',
+    'EfficientNetLite',
     'FilteredBackbone',
     'HighPass',
     'HighPassBackbone',
