@@ -7,6 +7,7 @@ import torch
 import torch.nn.functional as F
 from mmcv.cnn import build_norm_layer
 from mmengine.model import BaseModule, ModuleList
+from mmengine.model.efficient_conv_bn_eval import efficient_conv_bn_eval_control
 from mmengine.utils.dl_utils.parrots_wrapper import _BatchNorm
 from mmseg.registry import MODELS
 from torch import Tensor, nn
@@ -38,19 +39,29 @@ class SamePadConv2d(nn.Conv2d):
 
     Where the padding is odd, the right and the lower border get more of it. A padding of
     PyTorch's own would shift the grid of strided convolutions by a pixel.
+
+    Args:
+        *args: Passed to ``nn.Conv2d``, as are ``**kwargs``; kernels are odd, or not smaller than
+            their stride, and neither padded nor dilated.
     """
 
-    def forward(self, images: Tensor) -> Tensor:
-        """Convolve (B, C, H, W) maps to (B, C', ceil(H / stride), ceil(W / stride))."""
-        (height, width), (tall, wide) = images.shape[-2:], self.kernel_size
-        stride = self.stride[0]
-        if stride == 1:
-            padding = (tall // 2, wide // 2)
-            return F.conv2d(images, self.weight, None, 1, padding, groups=self.groups)
-        # No kernel here is smaller than its stride, so neither is negative.
+    def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        (height, width), (tall, wide), stride = images.shape[-2:], self.kernel_size, self.stride[0]
+        # No kernel here is smaller than its stride, so neither sum is negative.
         down, right = tall - stride + -height % stride, wide - stride + -width % stride
-        padded = F.pad(images, (right // 2, right - right // 2, down // 2, down - down // 2))
-        return F.conv2d(padded, self.weight, None, stride, groups=self.groups)
+        # Of odd kernels without stride the padding is even, which needs no copy of the images.
+        padding = (tall // 2, wide // 2) if stride == 1 else (0, 0)
+        if stride > 1:
+            sides = (right // 2, right - right // 2, down // 2, down - down // 2)
+            images = F.pad(images, sides)
+        return F.conv2d(images, weight, bias, stride, padding, groups=self.groups)
+
+
+def _convolve(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
+    """Convolve and normalize; outside of training in one pass over the map."""
+    if isinstance(norm, _BatchNorm):
+        return efficient_conv_bn_eval_control(norm, conv, x)
+    return norm(conv(x))
 
 
 class InvertedResidual(nn.Module):
@@ -92,9 +103,9 @@ class InvertedResidual(nn.Module):
         """Return (B, out_channels, ceil(h / stride), ceil(w / stride)) for (B, C, h, w)."""
         x = inputs
         if self.expands:
-            x = F.relu6(self._bn0(self._expand_conv(x)), inplace=True)
-        x = F.relu6(self._bn1(self._depthwise_conv(x)), inplace=True)
-        x = self._bn2(self._project_conv(x))
+            x = F.relu6(_convolve(self._expand_conv, self._bn0, x), inplace=True)
+        x = F.relu6(_convolve(self._depthwise_conv, self._bn1, x), inplace=True)
+        x = _convolve(self._project_conv, self._bn2, x)
         return inputs + x if self.adds else x
 
 
@@ -170,13 +181,13 @@ class EfficientNetLite(BaseModule):
             if index in _STAGE_ENDS:
                 self._ends.append(len(self._blocks))
         self._register_load_state_dict_pre_hook(_drop_classifier)
-        # On CPUs it trains 1.5 times as fast so.
+        # On CPUs a step of training takes 3/4 of the time so.
         self.to(memory_format=torch.channels_last)
         self._freeze()
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the stages ``out_indices`` of (B, in_channels, H, W) images."""
-        x = F.relu6(self._bn0(self._conv_stem(images)), inplace=True)
+        x = F.relu6(_convolve(self._conv_stem, self._bn0, images), inplace=True)
         stages = []
         for number, block in enumerate(self._blocks, 1):
             again = self.with_cp and torch.is_grad_enabled()
