@@ -1,9 +1,8 @@
 """Model components."""
 
-from .baselines.composed_backbones import FilteredBackbone, ParallelBackbone
 from .baselines.convnext import ConvNeXt
 from .baselines.cross_modal_backbone import CrossModalBackbone, DnCNN
-from .baselines.filters import BayarConv2d, DCTPass, SRMConv2d
+from .baselines.filters import DCTPass
 from .baselines.imdlbenco import IMDLBenCoModel
 from .baselines.iml_vit import IMLViTHead
 from .baselines.mesorch import MesorchHead
@@ -14,6 +13,7 @@ from .baselines.simple_feature_pyramid import SimpleFeaturePyramid
 from .baselines.trufor import TruForHead
 from .baselines.twin import EdgeFCNHead
 from .baselines.windowed_vit import WindowedViT
+from .composed_backbones import FilteredBackbone, ParallelBackbone
 from .dice_loss import BinaryDiceLoss
 from .diffiml.denoiser import DenoisingUNet
 from .diffiml.head import DiffusionHead
@@ -23,6 +23,8 @@ from .diffiml.mask_vae import MaskVAE
 from .diffiml.noise_schedule import NOISE_SCHEDULERS
 from .diffiml.sampler import DiffusionSampler
 from .diffiml.segmentor import DiffIML
+from .efficientnet_lite import EfficientNetLite
+from .filters import BayarConv2d, HighPass, SRMConv2d
 from .high_pass_backbone import HighPassBackbone
 from .localizer import Localizer
 from .tta import IMLTTAModel
@@ -40,7 +42,9 @@ __all__ = [
     'DiffusionSampler',
     'DnCNN',
     'EdgeFCNHead',
+    'EfficientNetLite',
     'FilteredBackbone',
+    'HighPass',
     'HighPassBackbone',
     'IMDLBenCoModel',
     'IMLTTAModel',

@@ -1,4 +1,4 @@
-"""Filters that bring out traces of manipulation, and a pooling of maps."""
+"""Filters and a pooling of maps that only baselines need."""
 
 import math
 
@@ -8,81 +8,6 @@ from mmseg.registry import MODELS
 from torch import Tensor, nn
 
 from ...errors import UserError
-
-# ITU-R BT.601, for red, green and blue.
-_LUMA = (0.299, 0.587, 0.114)
-
-
-@MODELS.register_module()
-class BayarConv2d(nn.Module):
-    """Convolution constrained to prediction errors (Bayar and Stamm 2018, equation 4).
-
-    The weight of each kernel's center is -1 and the others sum to 1, so that what can be
-    predicted from the neighbors, the content, vanishes. As in MVSS-Net, an image of three
-    channels can be turned to gray before.
-
-    Args:
-        in_channels (int): Defaults to 1.
-        out_channels (int): Defaults to 3.
-        kernel_size (int): Odd. Defaults to 5.
-        grey (bool): Whether (B, 3, H, W) images in RGB order become (B, 1, H, W) first.
-            Defaults to True.
-    """
-
-    def __init__(
-        self, in_channels: int = 1, out_channels: int = 3, kernel_size: int = 5, grey: bool = True
-    ) -> None:
-        super().__init__()
-        self.kernel_size = kernel_size
-        self.grey = grey
-        self.weight = nn.Parameter(torch.rand(out_channels, in_channels, kernel_size**2 - 1))
-        self.register_buffer('luma', torch.tensor(_LUMA).view(1, 3, 1, 1), persistent=False)
-
-    def kernel(self) -> Tensor:
-        """Return the (out, in, k, k) kernel under the constraint."""
-        total = self.weight.sum(-1, keepdim=True)
-        total = torch.where(total.abs() < 1e-6, torch.full_like(total, 1e-6), total)
-        before, after = (self.weight / total).chunk(2, dim=-1)
-        kernel = torch.cat([before, -torch.ones_like(total), after], dim=-1)
-        return kernel.unflatten(-1, (self.kernel_size, self.kernel_size))
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Filter (B, C, H, W) images; the size stays."""
-        if self.grey:
-            images = (images * self.luma).sum(1, keepdim=True)
-        return F.conv2d(images, self.kernel(), padding=self.kernel_size // 2)
-
-
-# Of the 30 filters of the spatial rich model, the three that Zhou et al. 2018 (RGB-N) found to
-# be enough: second difference along a line, of a 3x3 square, of a 5x5 square.
-_SRM = [
-    ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 1, -2, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
-    ((0, 0, 0, 0, 0), (0, -1, 2, -1, 0), (0, 2, -4, 2, 0), (0, -1, 2, -1, 0), (0, 0, 0, 0, 0)),
-    ((-1, 2, -2, 2, -1), (2, -6, 8, -6, 2), (-2, 8, -12, 8, -2), (2, -6, 8, -6, 2),
-     (-1, 2, -2, 2, -1)),
-]  # fmt: skip
-_SRM_DIVISORS = (2, 4, 12)
-
-
-@MODELS.register_module()
-class SRMConv2d(nn.Module):
-    """Fixed high-pass filters of the spatial rich model (Fridrich and Kodovsky 2012).
-
-    Args:
-        in_channels (int): Each gets all three filters. Defaults to 3.
-    """
-
-    def __init__(self, in_channels: int = 3) -> None:
-        super().__init__()
-        self.in_channels = in_channels
-        kernels = torch.tensor(_SRM, dtype=torch.float32)
-        kernels = kernels / torch.tensor(_SRM_DIVISORS).view(3, 1, 1)
-        kernels = kernels.unsqueeze(1).repeat(in_channels, 1, 1, 1)
-        self.register_buffer('kernels', kernels, persistent=False)
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Filter (B, C, H, W) images to (B, 3 C, H, W) residuals."""
-        return F.conv2d(images, self.kernels, padding=2, groups=self.in_channels)
 
 
 class SobelGate(nn.Module):

@@ -14,16 +14,11 @@ from torch.nn import functional as F
 
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.models.baselines.cross_modal_backbone import FeatureFusionModule
-from diffiml_plugin.models.baselines.filters import (
-    BayarConv2d,
-    DCTPass,
-    GeMPool,
-    SobelGate,
-    SRMConv2d,
-)
+from diffiml_plugin.models.baselines.filters import DCTPass, GeMPool, SobelGate
 from diffiml_plugin.models.baselines.pscc import SpatioChannelCorrelation, balanced_cross_entropy
 from diffiml_plugin.models.baselines.trufor import _statistics
 from diffiml_plugin.models.baselines.windowed_vit import RelativeAttention, WindowedBlock
+from diffiml_plugin.models.filters import BayarConv2d, SRMConv2d
 
 
 def test_bayar_kernels_are_prediction_errors():

@@ -14,17 +14,26 @@ class ParallelBackbone(BaseModule):
 
     Args:
         streams (Sequence[dict]): Configs of the backbones.
+        concatenate (bool): Whether stages of the same size become one, with the channels of all
+            streams, so that the backbone has as many stages as each of its streams. Defaults to
+            False.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 
-    def __init__(self, streams: Sequence[dict], init_cfg: dict | None = None) -> None:
+    def __init__(
+        self, streams: Sequence[dict], concatenate: bool = False, init_cfg: dict | None = None
+    ) -> None:
         super().__init__(init_cfg)
+        self.concatenate = concatenate
         # MMEngine's list passes `init_weights` on to its parts; torch's does not.
         self.streams = ModuleList(MODELS.build(stream) for stream in streams)
 
     def forward(self, images: Tensor) -> tuple[Tensor, ...]:
         """Return the stages of the first stream, then of the second, ... for (B, 3, H, W)."""
-        return tuple(stage for stream in self.streams for stage in stream(images))
+        streams = [stream(images) for stream in self.streams]
+        if self.concatenate:
+            return tuple(torch.cat(stages, dim=1) for stages in zip(*streams, strict=True))
+        return tuple(stage for stages in streams for stage in stages)
 
 
 @MODELS.register_module()
@@ -32,8 +41,8 @@ class FilteredBackbone(BaseModule):
     """Feeds a backbone with what filters make of the image.
 
     Args:
-        filters (Sequence[dict]): Configs of filters such as ``BayarConv2d``, ``SRMConv2d`` or
-            ``DCTPass``; their outputs are concatenated.
+        filters (Sequence[dict]): Configs of filters such as ``HighPass``, ``BayarConv2d``,
+            ``SRMConv2d`` or ``DCTPass``; their outputs are concatenated.
         backbone (dict): Config of the backbone; its ``in_channels`` are those of the filters,
             and of the image if that is kept. From a checkpoint for RGB images its first
             convolution takes the image's share and keeps its own weights for the rest.
