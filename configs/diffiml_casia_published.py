@@ -4,7 +4,11 @@ model = dict(
     decode_head=dict(
         fine_channels=0,
         denoiser=dict(_delete_=True, type='DenoisingUNet'),
-        vae=dict(latent_scale=0.18215, weights='shipped-published'),
+        vae=dict(
+            _delete_=True,
+            type='MaskVAE',
+            latent_scale=0.18215,
+            weights='shipped-published'),
         # The rest are diffusers' defaults: 1000 steps, 'leading' spacing, clip_sample=True.
         scheduler=dict(
             _delete_=True,

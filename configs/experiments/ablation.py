@@ -16,6 +16,15 @@ changes = {
     'val_cfg': None,
 }
 head = 'model.decode_head.'
+
+
+def mask_vae(**settings):
+    return {
+        head + 'vae': dict(_delete_=True, type='MaskVAE', **settings),
+        head + 'denoiser.in_channels': 8,
+    }
+
+
 models = {
     'base': dict(),
     'base, 1 member': dict(weights_of='base', changes={head + 'sampler.ensemble_size': 1}),
@@ -29,8 +38,7 @@ models = {
     'published': dict(changes={
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
-        head + 'vae.weights': 'shipped-published',
-        head + 'vae.latent_scale': 0.18215,
+        **mask_vae(latent_scale=0.18215, weights='shipped-published'),
         head + 'scheduler.timestep_spacing': 'leading',
         head + 'scheduler.rescale_betas_zero_snr': False,
         head + 'scheduler.clip_sample': True,
@@ -39,11 +47,12 @@ models = {
     }),
     'published denoiser': dict(changes={
         head + 'denoiser.block_out_channels': (128,),
+        head + 'denoiser.norm_num_groups': 32,
         head + 'denoiser.layers_per_block': 2,
         head + 'denoiser.add_attention': True,
     }),
     'no error prior': dict(changes={head + 'error_prior': 0.0}),
-    'no edge': dict(changes={head + 'edge_supervision': False, head + 'denoiser.in_channels': 4}),
+    'no edge': dict(changes={head + 'edge_supervision': False, head + 'denoiser.in_channels': 16}),
     'mask loss': dict(changes={
         head + 'loss_decode': [
             dict(type='CrossEntropyLoss', use_sigmoid=True),
@@ -59,11 +68,17 @@ models = {
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
     }),
-    'latents x 0.18215': dict(changes={head + 'vae.latent_scale': 0.18215}),
+    'mask VAE': dict(changes=mask_vae(weights='shipped')),
+    'mask VAE, latents x 0.18215': dict(
+        changes=mask_vae(latent_scale=0.18215, weights='shipped')),
+    'denoiser of one level': dict(changes={
+        head + 'denoiser.block_out_channels': (64,),
+        head + 'denoiser.norm_num_groups': 32,
+    }),
     'no zero SNR': dict(changes={head + 'scheduler.rescale_betas_zero_snr': False}),
     'twin': dict(config='configs/twin/twin_demo.py'),
 }
 reference = 'base'
 seeds = [0, 1, 2]
 test_sets = dict(seen='data/demo_choice/test_seen', unseen='data/demo_choice/test_unseen')
-del head, iters  # helpers, not settings
+del head, iters, mask_vae  # helpers, not settings

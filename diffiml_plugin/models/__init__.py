@@ -19,6 +19,7 @@ from .diffiml.denoiser import DenoisingUNet
 from .diffiml.head import DiffusionHead
 from .diffiml.losses import LatentMSELoss
 from .diffiml.mask_autoencoder import MaskAutoencoder
+from .diffiml.mask_dct import MaskDCT
 from .diffiml.mask_vae import MaskVAE
 from .diffiml.noise_schedule import NOISE_SCHEDULERS
 from .diffiml.sampler import DiffusionSampler
@@ -53,6 +54,7 @@ __all__ = [
     'Localizer',
     'MVSSHead',
     'MaskAutoencoder',
+    'MaskDCT',
     'MaskVAE',
     'MesorchHead',
     'PSCCHead',

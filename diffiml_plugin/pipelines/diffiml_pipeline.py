@@ -354,6 +354,6 @@ def _self_contained(config: dict) -> dict:
 
     config = cleaned(config)
     vae = config.get('decode_head', {}).get('vae')
-    if vae is not None:
+    if vae and 'weights' in vae:
         vae['weights'] = None
     return config

@@ -1,6 +1,7 @@
 """Pictures of chosen images of a test set."""
 
 from collections.abc import Sequence
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ from torch import nn
 from torch.utils.data import Dataset
 
 from ..escaping import path_cell
+from ..models.diffiml.sampler import SolverSettings
 from .grid import draw_grid
 from .panels import panels_of
 
@@ -27,7 +29,18 @@ def predict_panels(
     """
     model.eval()
     index = {path_cell(dataset.get_data_info(i)['img_path']): i for i in range(len(dataset))}
-    return [panels_of(model.test_step(pseudo_collate([dataset[index[name]]]))[0]) for name in names]
+    with _two_members(model):
+        return [
+            panels_of(model.test_step(pseudo_collate([dataset[index[name]]]))[0]) for name in names
+        ]
+
+
+def _two_members(model: nn.Module) -> AbstractContextManager:
+    """Solve with an ensemble, if the model solves: one member has no uncertainty to draw."""
+    head = getattr(model, 'decode_head', None)
+    if not hasattr(head, 'with_settings'):
+        return nullcontext()
+    return head.with_settings(SolverSettings(ensemble_size=max(2, head.solver.settings.ensemble_size)))
 
 
 def draw_cases(

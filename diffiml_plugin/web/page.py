@@ -236,7 +236,8 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
     page = Page(inferencer, store)
     solves = inferencer.solver_settings is not None
     solver = inferencer.solver_settings or SolverSettings(1, 1, seed=0)
-    count, members = solver.num_inference_steps, solver.ensemble_size
+    # The second member is what the picture of uncertainty costs.
+    count, members = solver.num_inference_steps, max(2, solver.ensemble_size)
     with gr.Blocks(title='DiffIML', analytics_enabled=False) as blocks:
         gr.Markdown(_INTRODUCTION)
         # Not gr.State, which Gradio would keep in the server.

@@ -7,11 +7,13 @@ model = dict(
         in_channels=[32, 64, 128, 256],
         channels=64,
         fine_channels=16,
-        vae=dict(type='MaskVAE', weights='shipped'),
+        vae=dict(type='MaskDCT'),
         denoiser=dict(
             type='DenoisingUNet',
+            in_channels=2 * 16,
             condition_channels=64 + 4 * 16,
-            block_out_channels=(64, ),
+            block_out_channels=(32, 64),
+            norm_num_groups=8,
             layers_per_block=1,
             # Trained on crops and tested on whole images: attention over the whole would not fit.
             add_attention=False),

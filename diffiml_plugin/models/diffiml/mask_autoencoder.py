@@ -12,6 +12,7 @@ from ...errors import UserError
 from ..edges import label_edges
 from ..labels import IGNORED, TAMPERED, mean_where, stack_labels
 from .latent_teacher import LatentTeacher
+from .mixtures import mix_masks
 
 
 @MODELS.register_module()
@@ -27,6 +28,12 @@ class MaskAutoencoder(BaseModel):
         loss_recon (str): 'l1' (published) or 'bce'. Defaults to 'l1'.
         margin (float): Logits that 'l1' pulls towards are -margin and +margin: at 5 the
             probabilities use 0.007..0.993, at the published 1 only 0.27..0.73. Defaults to 5.
+        mixed_masks (int): Number of masks whose latents are mixed; the decoder then learns that
+            decode(sum of w_k z_k) = sum of w_k m_k, so that the mean of the latents, which is
+            what a denoiser returns, decodes to the probability of tampering. It takes
+            ``loss_recon='bce'``. 1, the default, mixes nothing, as published.
+        freeze_encoder (bool): Whether the decoder alone is trained, so that the latents and what
+            was trained on them stay as they are. Defaults to False.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         teacher (dict, optional): Distillation from a frozen diffusers ``AutoencoderKL``:
             ``pretrained`` (a local folder or a hub name; the paper's is
@@ -36,7 +43,8 @@ class MaskAutoencoder(BaseModel):
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
-        UserError: If ``loss_recon`` is unknown or the teacher cannot be loaded.
+        UserError: If ``loss_recon`` is unknown, ``mixed_masks`` does not fit it, or the teacher
+            cannot be loaded.
     """
 
     _RECONSTRUCTION = ('bce', 'l1')
@@ -46,6 +54,8 @@ class MaskAutoencoder(BaseModel):
         vae: dict,
         loss_recon: str = 'l1',
         margin: float = 5.0,
+        mixed_masks: int = 1,
+        freeze_encoder: bool = False,
         edge_width: int = 7,
         teacher: dict | None = None,
         data_preprocessor: dict | None = None,
@@ -57,9 +67,18 @@ class MaskAutoencoder(BaseModel):
                 f'MaskAutoencoder loss_recon must be one of {", ".join(self._RECONSTRUCTION)}, '
                 f'got {loss_recon!r}'
             )
+        if mixed_masks < 1 or (mixed_masks > 1 and loss_recon != 'bce'):
+            raise UserError(
+                "MaskAutoencoder mixed_masks must be 1, or above with loss_recon='bce', "
+                f'got {mixed_masks} with {loss_recon!r}'
+            )
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon
         self.margin = margin
+        self.mixed_masks = mixed_masks
+        self.freeze_encoder = freeze_encoder
+        if freeze_encoder:
+            self.vae.encoder.requires_grad_(False)
         self.edge_width = edge_width
         self.teacher = LatentTeacher(**teacher) if teacher else None
 
@@ -77,11 +96,9 @@ class MaskAutoencoder(BaseModel):
             mode (str): What to return.
         """
         labels = stack_labels(data_samples)
-        labels = torch.cat([labels, label_edges(labels, self.edge_width)])
-        # What is ignored has to be drawn as something, but its reconstruction is not judged.
-        maps = (labels == TAMPERED).float() * 2 - 1
         if mode == 'loss':
-            return self._loss(maps, labels)
+            return self._loss(labels)
+        maps = _to_maps(self._with_edges(labels))
         logits, latents = self.vae(maps)
         if mode == 'tensor':
             return logits, latents
@@ -92,14 +109,35 @@ class MaskAutoencoder(BaseModel):
             sample.pred_edge = PixelData(data=edge)
         return data_samples
 
-    def _loss(self, maps: Tensor, labels: Tensor) -> dict[str, Tensor]:
+    def train(self, mode: bool = True) -> 'MaskAutoencoder':
+        """Switch to training; a frozen encoder's batch norms stay as they are."""
+        super().train(mode)
+        if self.freeze_encoder:
+            self.vae.encoder.eval()
+        return self
+
+    def _with_edges(self, labels: Tensor) -> Tensor:
+        return torch.cat([labels, label_edges(labels, self.edge_width)])
+
+    def _loss(self, labels: Tensor) -> dict[str, Tensor]:
+        parts, weights = mix_masks(labels, self.mixed_masks)
+        labels = torch.stack([self._with_edges(part) for part in parts])
+        weights = torch.cat([weights, weights], dim=1)
+        maps = _to_maps(labels)
         # Scaling the latent and undoing it cancel out here: only the statistics are kept.
-        latents = self.vae.encoder(maps)
-        self.vae.update_latent_statistics(latents.detach())
-        losses = self.teacher.loss(maps, latents) if self.teacher else {}
-        logits = self.vae.decoder(latents)
+        latents = self.vae.encoder(maps.flatten(0, 1))
+        losses = self.teacher.loss(maps.flatten(0, 1), latents) if self.teacher else {}
+        if not self.freeze_encoder:
+            self.vae.update_latent_statistics(latents.detach())
+        logits = self.vae.decoder((weights * latents.unflatten(0, maps.shape[:2])).sum(0))
+        target = (weights * maps).sum(0)
         if self.loss_recon == 'l1':
-            each = F.l1_loss(logits / self.margin, maps, reduction='none')
+            each = F.l1_loss(logits / self.margin, target, reduction='none')
         else:
-            each = F.binary_cross_entropy_with_logits(logits, (maps + 1) / 2, reduction='none')
-        return losses | dict(loss_recon=mean_where(each, labels != IGNORED))
+            each = F.binary_cross_entropy_with_logits(logits, (target + 1) / 2, reduction='none')
+        return losses | dict(loss_recon=mean_where(each, (labels != IGNORED).all(0)))
+
+
+def _to_maps(labels: Tensor) -> Tensor:
+    # What is ignored has to be drawn as something, but its reconstruction is not judged.
+    return (labels == TAMPERED).float() * 2 - 1
