@@ -26,5 +26,5 @@ model = dict(
             timestep_spacing='trailing',
             rescale_betas_zero_snr=True),
         sampler=dict(
-            type='DiffusionSampler', num_inference_steps=1, ensemble_size=2, noise_scale=0.25),
+            type='DiffusionSampler', num_inference_steps=1, ensemble_size=1, noise_scale=0.25),
         loss_latent=dict(type='LatentMSELoss', mask_weight=0.2, edge_weight=0.8)))
