@@ -1,5 +1,5 @@
-# Stage 1: the mask VAE on procedural masks, masks and edges together.
-# The shipped weights came from this config; retrain only to change the VAE.
+# Stage 1: the mask VAE on procedural masks, masks and edges together; mask_vae_means.py is the
+# second phase. Trained weights come with the package; retrain only to change the VAE.
 _base_ = '../_base_/default_runtime.py'
 
 model = dict(

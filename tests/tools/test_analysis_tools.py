@@ -42,6 +42,7 @@ def test_vae_upper_bound(demo_data, run_tool):
         # The upper bound of the shipped VAE; IoU follows from F1, except for the mean over images.
         assert rows['mask'][0] > 0.97 and rows['edge'][0] > 0.9 and rows['mask'][2] > 0.95
         assert all(row[1] <= row[0] for row in rows.values())
+        assert float(re.search(r'Mixtures .* ([01]\.\d{4})', printed)[1]) < 0.06
 
 
 def test_vae_upper_bound_names_what_is_wrong(run_tool):

@@ -31,7 +31,7 @@ def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
             'scheduler.prediction_type': 'epsilon',
             'scheduler.rescale_betas_zero_snr': False,
         },
-        {'edge_supervision': False, 'denoiser.in_channels': 4},
+        {'edge_supervision': False, 'denoiser.in_channels': 16},
         {'fine_channels': 8, 'denoiser.condition_channels': 96},
         {'scheduler.beta_schedule': 'squaredcos_cap_v2'},
         {'scheduler.beta_schedule': 'scaled_linear', 'scheduler.rescale_betas_zero_snr': False},
@@ -108,7 +108,7 @@ def test_checkpointed_denoiser_needs_less_memory_and_gives_the_same_gradients(bu
     [
         ('error_prior', -1, 'error_prior'),
         ('ensemble_space', 'pixel', 'latent, logit'),
-        ('edge_supervision', False, 'denoiser.in_channels must be 4'),
+        ('edge_supervision', False, 'denoiser.in_channels must be 16'),
         ('fine_channels', 4, 'condition_channels must be 80'),
         ('scheduler.prediction_type', 'epsilon', 'zero terminal SNR'),
     ],

@@ -9,7 +9,7 @@ DEMO = 'configs/diffiml/diffiml_demo.py'
 
 @torch.inference_mode()
 def test_without_edge_supervision_the_edge_is_the_mask_s(build):
-    changes = {'edge_supervision': False, 'denoiser.in_channels': 4}
+    changes = {'edge_supervision': False, 'denoiser.in_channels': 16}
     head = build(
         DEMO,
         **{f'model.decode_head.{k}': v for k, v in changes.items()},

@@ -17,7 +17,7 @@ def test_shipped_weights_reconstruct_held_out_masks(size, mask_f1, edge_f1):
     for maps, least in ((masks, mask_f1), (mask_to_edge(masks), edge_f1)):
         probs = vae(maps * 2 - 1)[0].sigmoid()
         # The range of 0..1; a margin of 1 would only reach 0.27..0.73.
-        assert probs.quantile(0.5) < 0.01 and probs[maps > 0].quantile(0.5) > 0.99
+        assert probs.quantile(0.5) < 0.01 and probs[maps > 0].quantile(0.5) > 0.98
         scores = [
             f1(confusion(p.numpy() > 0.5, m.numpy() > 0))
             for p, m in zip(probs, maps, strict=True)

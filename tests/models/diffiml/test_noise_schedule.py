@@ -51,7 +51,7 @@ def test_public_score_agrees_with_the_parameterization(build, prediction_type):
     zero_snr = 'model.decode_head.scheduler.rescale_betas_zero_snr'
     model = build(DEMO, **{key: prediction_type, zero_snr: False}).eval()
     features = model.decode_head.condition(model.extract_feat(torch.randn(2, 3, 64, 64)))
-    noisy, timesteps = torch.randn(2, 8, 8, 8), torch.tensor([200, 700])
+    noisy, timesteps = torch.randn(2, 32, 8, 8), torch.tensor([200, 700])
     head = model.decode_head
     a = head.noise_schedule.alphas_cumprod[timesteps].view(-1, 1, 1, 1)
     output = head.denoiser(noisy, timesteps, features)

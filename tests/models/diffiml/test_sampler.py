@@ -16,12 +16,12 @@ DEMO = 'configs/diffiml/diffiml_demo.py'
 
 
 def test_noise_depends_on_the_image():
-    batch = identity_noise(['a', 'b', 'c'], (8, 4, 4), 5, 1)
-    shuffled = identity_noise(['c', 'a'], (8, 4, 4), 5, 1)
+    batch = identity_noise(['a', 'b', 'c'], (32, 4, 4), 5, 1)
+    shuffled = identity_noise(['c', 'a'], (32, 4, 4), 5, 1)
     assert torch.equal(batch[2], shuffled[0]) and torch.equal(batch[0], shuffled[1])
     assert not torch.equal(batch[0], batch[1])
-    assert not torch.equal(batch[0], identity_noise(['a'], (8, 4, 4), 6, 1)[0])
-    assert not torch.equal(batch[0], identity_noise(['a'], (8, 4, 4), 5, 2)[0])
+    assert not torch.equal(batch[0], identity_noise(['a'], (32, 4, 4), 6, 1)[0])
+    assert not torch.equal(batch[0], identity_noise(['a'], (32, 4, 4), 5, 2)[0])
 
 
 @torch.inference_mode()
@@ -70,7 +70,7 @@ def gaussian_head(build, std: float, mean: float = 0.5, **changes):
         noise = (noisy - a.sqrt() * clean) / (1 - a).sqrt().clamp_min(1e-4)
         return training_target(head.noise_schedule.prediction_type, clean, noise, a)
 
-    exact.in_channels = 8
+    exact.in_channels = 32
     head._modules.pop('denoiser')
     head.denoiser = exact
     return head
@@ -93,7 +93,7 @@ def test_every_solver_reaches_the_mask_of_a_perfect_denoiser(build, name, spacin
         },
     )
     condition = torch.zeros(1, 128, 4, 4)
-    found = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
+    found = head.solver.sample(head.denoise, condition, 32, ['x'])[0]
     # 'leading' and DDPM stop shortly before the end, with some noise left.
     assert torch.allclose(found, torch.full_like(found, 0.5), atol=0.12)
 
@@ -105,8 +105,8 @@ def test_stochastic_solvers_depend_on_the_image_alone(build, solver):
         build, 0.8, **{'sampler.scheduler': dict(type=solver), 'sampler.num_inference_steps': 4}
     )
     condition = torch.zeros(3, 128, 4, 4)
-    together = head.solver.sample(head.denoise, condition, 8, ['a', 'b', 'c'])
-    alone = head.solver.sample(head.denoise, condition[:1], 8, ['b'])
+    together = head.solver.sample(head.denoise, condition, 32, ['a', 'b', 'c'])
+    alone = head.solver.sample(head.denoise, condition[:1], 32, ['b'])
     assert torch.allclose(together[:, 1], alone[:, 0], atol=1e-5)
     assert not torch.allclose(together[:, 0], together[:, 1], atol=1e-2)
 
@@ -125,8 +125,8 @@ def test_probability_flow_of_the_score_reaches_the_mask_of_ddim(build, predictio
     }
     head = gaussian_head(build, 0.7, **changes)
     condition = torch.zeros(1, 128, 4, 4)
-    expected = head.solver.sample(head.denoise, condition, 8, ['x'])[0]
-    noise = identity_noise(['x'], (8, 4, 4), 0, 0)
+    expected = head.solver.sample(head.denoise, condition, 32, ['x'])[0]
+    noise = identity_noise(['x'], (32, 4, 4), 0, 0)
     # x = y / sqrt(a) has dx/dsigma = -sigma grad log p(x) = -sqrt(1 - a) grad log p(y), which is
     # what an Euler solver takes for 'epsilon'.
     for name, steps in (('EulerDiscreteScheduler', 500), ('HeunDiscreteScheduler', 250)):
@@ -160,14 +160,14 @@ def test_batched_members_equal_the_loop_on_plain_conditions(build, max_batch):
     evaluations = []
     head.denoiser.register_forward_hook(lambda module, args, out: evaluations.append(len(out)))
     found = head.solver.sample(
-        partial(head.denoise, projected=True), head.denoiser.project(condition), 8, ['a', 'b']
+        partial(head.denoise, projected=True), head.denoiser.project(condition), 32, ['a', 'b']
     )
     # Two images x three members x two steps, in as few calls as max_batch allows.
     assert sum(evaluations) == 12 and max(evaluations) == (max_batch or 6)
     shape = condition.shape[-2:]
     for member in range(3):
         for image, name in enumerate('ab'):
-            noise = identity_noise([name], (8, *shape), head.solver.settings.seed, member)
+            noise = identity_noise([name], (32, *shape), head.solver.settings.seed, member)
             alone = head.solver._solve(
                 head.denoise, noise, condition[image : image + 1], [(member, name)]
             )

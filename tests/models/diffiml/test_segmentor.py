@@ -5,6 +5,7 @@ import torch
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.diffiml.sampler import SolverSettings
 
 DEMO = 'configs/diffiml/diffiml_demo.py'
 
@@ -60,7 +61,8 @@ def test_noise_depends_on_the_pixels_only(model, monkeypatch):
 @torch.inference_mode()
 def test_fields_of_a_predicted_sample(model):
     meta = dict(ori_shape=(50, 70), img_shape=(64, 64))
-    sample = model.predict(torch.randn(1, 3, 64, 64), [SegDataSample(metainfo=meta)])[0]
+    with model.decode_head.with_settings(SolverSettings(ensemble_size=2)):
+        sample = model.predict(torch.randn(1, 3, 64, 64), [SegDataSample(metainfo=meta)])[0]
     for name in ('seg_logits', 'pred_sem_seg', 'pred_edge', 'uncertainty'):
         data = sample.get(name).data
         assert data.shape == (1, 50, 70) and data.min() >= 0 and data.max() <= 1
