@@ -16,15 +16,6 @@ changes = {
     'val_cfg': None,
 }
 head = 'model.decode_head.'
-
-
-def mask_vae(**settings):
-    return {
-        head + 'vae': dict(_delete_=True, type='MaskVAE', **settings),
-        head + 'denoiser.in_channels': 8,
-    }
-
-
 models = {
     'base': dict(),
     'base, 1 member': dict(weights_of='base', changes={head + 'sampler.ensemble_size': 1}),
@@ -38,7 +29,12 @@ models = {
     'published': dict(changes={
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
-        **mask_vae(latent_scale=0.18215, weights='shipped-published'),
+        head + 'vae': dict(
+            _delete_=True,
+            type='MaskVAE',
+            latent_scale=0.18215,
+            weights='shipped-published'),
+        head + 'denoiser.in_channels': 8,
         head + 'scheduler.timestep_spacing': 'leading',
         head + 'scheduler.rescale_betas_zero_snr': False,
         head + 'scheduler.clip_sample': True,
@@ -68,9 +64,10 @@ models = {
         head + 'fine_channels': 0,
         head + 'denoiser.condition_channels': 64,
     }),
-    'mask VAE': dict(changes=mask_vae(weights='shipped')),
-    'mask VAE, latents x 0.18215': dict(
-        changes=mask_vae(latent_scale=0.18215, weights='shipped')),
+    'mask VAE': dict(changes={
+        head + 'vae': dict(_delete_=True, type='MaskVAE', weights='shipped'),
+        head + 'denoiser.in_channels': 8,
+    }),
     'denoiser of one level': dict(changes={
         head + 'denoiser.block_out_channels': (64,),
         head + 'denoiser.norm_num_groups': 32,
@@ -81,4 +78,4 @@ models = {
 reference = 'base'
 seeds = [0, 1, 2]
 test_sets = dict(seen='data/demo_choice/test_seen', unseen='data/demo_choice/test_unseen')
-del head, iters, mask_vae  # helpers, not settings
+del head, iters  # helpers, not settings

@@ -40,7 +40,9 @@ def _two_members(model: nn.Module) -> AbstractContextManager:
     head = getattr(model, 'decode_head', None)
     if not hasattr(head, 'with_settings'):
         return nullcontext()
-    return head.with_settings(SolverSettings(ensemble_size=max(2, head.solver.settings.ensemble_size)))
+    return head.with_settings(
+        SolverSettings(ensemble_size=max(2, head.solver.settings.ensemble_size))
+    )
 
 
 def draw_cases(

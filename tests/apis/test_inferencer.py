@@ -257,7 +257,7 @@ def test_a_failing_image_does_not_affect_its_batch(bright):
     [
         (dict(tile=4), 'at least 8 pixels'),
         (dict(tile='large'), "'auto' or None"),
-        (dict(overlap=4), 'give their size'),
+        (dict(overlap=4), 'set tile as well'),
         (dict(tile=64, overlap=40), 'must lie in 0..32'),
         (dict(max_size=0), 'max_size'),
         (dict(batch_size=0), 'batch_size'),
@@ -371,11 +371,11 @@ def served(folder: Path) -> Iterator[str]:
 def test_a_runner_loads_the_shipped_weights(address, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
-    model = MODELS.build(Config.fromfile('configs/diffiml/diffiml_demo.py').model)
+    model = MODELS.build(Config.fromfile('configs/diffiml/diffiml_release.py').model)
     with served(weights.parent) as server:
         source = f'{server}/{weights.name}?download=true' if address else str(weights)
         load_checkpoint(model, source, strict=True)
-    expected = load_model(Path('configs/diffiml/diffiml_demo.py'), weights)[0].state_dict()
+    expected = load_model(Path('configs/diffiml/diffiml_release.py'), weights)[0].state_dict()
     found = model.state_dict()
     assert found.keys() == expected.keys()
     assert all((found[name] == expected[name]).all() for name in expected)
