@@ -17,7 +17,7 @@ model = dict(
     # As they were in version 0.1.0.
     decode_head=dict(
         vae=dict(_delete_=True, type='MaskVAE', weights='shipped'),
-        denoiser=dict(in_channels=8, block_out_channels=(64, ), norm_num_groups=32),
+        denoiser=dict(in_channels=8),
         sampler=dict(ensemble_size=2, noise_scale=0.25)))
 train_dataloader = dict(
     batch_size=12, dataset=dict(data_root=data_root + 'train', pipeline=train_pipeline))

@@ -43,7 +43,6 @@ models = {
     }),
     'published denoiser': dict(changes={
         head + 'denoiser.block_out_channels': (128,),
-        head + 'denoiser.norm_num_groups': 32,
         head + 'denoiser.layers_per_block': 2,
         head + 'denoiser.add_attention': True,
     }),
@@ -68,9 +67,9 @@ models = {
         head + 'vae': dict(_delete_=True, type='MaskVAE', weights='shipped'),
         head + 'denoiser.in_channels': 8,
     }),
-    'denoiser of one level': dict(changes={
-        head + 'denoiser.block_out_channels': (64,),
-        head + 'denoiser.norm_num_groups': 32,
+    'denoiser of two levels': dict(changes={
+        head + 'denoiser.block_out_channels': (32, 64),
+        head + 'denoiser.norm_num_groups': 8,
     }),
     'no zero SNR': dict(changes={head + 'scheduler.rescale_betas_zero_snr': False}),
     'twin': dict(config='configs/twin/twin_demo.py'),

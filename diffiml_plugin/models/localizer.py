@@ -102,14 +102,14 @@ def named_samples(
         names (Sequence[str]): Names of the K maps, as in :class:`Localization`.
         threshold (float): Threshold of the probability, 0..1.
     """
-    # mmseg unpads, flips back and resizes; of a single channel it also takes the sigmoid.
-    maps = maps if maps.shape[1] > 1 else maps.repeat(1, 2, 1, 1)
-    samples = BaseSegmentor.postprocess_result(segmentor, maps, samples)
-    for sample in samples:
-        named = dict(zip(names, sample.seg_logits.data.split(1), strict=False))
+    if samples is None:
+        samples = [SegDataSample() for _ in maps]
+    for one, sample in zip(maps, samples, strict=True):
+        original = _to_original(one, sample.metainfo, segmentor.align_corners)
+        named = dict(zip(names, original.split(1), strict=True))
         prob = named['logits'].sigmoid()
-        sample.seg_logits.data = prob
-        sample.pred_sem_seg.data = (prob > threshold).to(prob)
+        sample.seg_logits = PixelData(data=prob)
+        sample.pred_sem_seg = PixelData(data=(prob > threshold).to(prob))
         sample.set_field(float(prob.max()), 'pred_score')
         if 'edge_logits' in named:
             sample.pred_edge = PixelData(data=named['edge_logits'].sigmoid())
@@ -118,3 +118,21 @@ def named_samples(
         if 'uncertainty' in named:
             sample.uncertainty = PixelData(data=named['uncertainty'])
     return samples
+
+
+def _to_original(maps: Tensor, meta: dict, align_corners: bool) -> Tensor:
+    """Bring (K, H, W) maps to the original image: unpad, flip back, resize.
+
+    As mmseg's ``postprocess_result``, which would also compare the maps as if they were classes:
+    at 512 x 512 that takes a fifth of a light model's time.
+    """
+    height, width = maps.shape[-2:]
+    padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    left, right, top, bottom = padding
+    maps = maps[:, top : height - bottom, left : width - right]
+    if meta.get('flip'):
+        maps = maps.flip(2 if meta.get('flip_direction') == 'horizontal' else 1)
+    size = meta.get('ori_shape', maps.shape[-2:])
+    if tuple(size) == maps.shape[-2:]:
+        return maps
+    return resize(maps[None], size=size, mode='bilinear', align_corners=align_corners)[0]

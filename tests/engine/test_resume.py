@@ -201,7 +201,7 @@ def test_automatic_resume_uses_the_intact_checkpoint(tiny, train, log_lines):
     whole = weights(train(cfg))
     truncate(Path(cfg.work_dir) / 'iter_4.pth')
     resumed = train(tiny(iters=4), resume=True)
-    assert f'{cfg.work_dir}/iter_2.pth, is resumed' in log_lines[0]
+    assert f'resuming the newest intact one, {cfg.work_dir}/iter_2.pth' in log_lines[0]
     assert_equal(weights(resumed), whole)
     best = tiny(iters=4, load_from=f'{cfg.work_dir}/best.pth')
     torch.save(dict(state_dict=whole, meta={}), best.load_from)

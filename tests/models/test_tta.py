@@ -51,7 +51,7 @@ def test_scales_and_flips_through_mmseg_s_own_pipeline(build, demo_data):
     ]
     assert len({tuple(inputs[0].shape) for inputs in batch['inputs']}) == 3
     assert merged.seg_logits.data.shape == merged.gt_sem_seg.data.shape
-    assert torch.allclose(merged.seg_logits.data, torch.stack(each).amax(0), atol=1e-5)
+    assert torch.allclose(merged.seg_logits.data, torch.stack(each).amax(0), atol=1e-4)
 
 
 @torch.inference_mode()

@@ -84,20 +84,21 @@ def test_benchmark(tmp_path, run_tool):
     assert twin['predict_ratio'] == twin['memory_ratio'] == 1
     assert ours['parameters'] > twin['parameters'] and ours['memory_mb'] > 0
     assert ours['gflops_encoder'] == twin['gflops_encoder']
-    # One step, two members, at 1/8 scale: every convolution counted by hand.
-    assert ours['denoiser_evaluations'] == 2
+    # One step, one member, at 1/8 scale: every convolution counted by hand.
+    assert ours['denoiser_evaluations'] == 1
     width, pixels = 64, 8 * 6
     taps = 9 * width * width
-    convolutions = 2 * 9 * 8 * width + taps  # in, out, the latents' part of the merging
+    convolutions = 2 * 9 * 32 * width + taps  # in, out, the latents' part of the merging
     convolutions += 2 * taps + 4 * taps  # one resnet down, two in the middle
     convolutions += 2 * (2 * taps + taps + 2 * width * width)  # two up, of twice the width
-    per_member = 2 * pixels * 2 * convolutions
+    once = 2 * pixels * convolutions
     projected = 2 * pixels * 9 * width * (64 + 4 * 16)
-    assert ours['gflops_denoiser'] * 1e9 == pytest.approx(per_member, rel=0.02)
-    parts = sum(ours[f'gflops_{name}'] for name in ('encoder', 'fusion', 'denoiser', 'decoder'))
+    assert ours['gflops_denoiser'] * 1e9 == pytest.approx(once, rel=0.02)
+    parts = sum(ours[f'gflops_{name}'] for name in ('encoder', 'fusion', 'denoiser'))
     rest = (ours['gflops'] - parts) * 1e9
     fine = 2 * (4 * pixels) * 32 * 16
-    assert rest == pytest.approx(projected + fine, rel=0.05)
+    decoder = 2 * 2 * pixels * 16 * 8 * 8  # mask and edge
+    assert rest == pytest.approx(projected + fine + decoder, rel=0.05)
     assert '| predict_ratio | 1.00 |' in (tmp_path / 'rows.md').read_text()
     assert 'does not exist' in run_tool(f'{FOLDER}/benchmark.py', 'none.py', status=1)
 

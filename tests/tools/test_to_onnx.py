@@ -25,13 +25,13 @@ def test_exported_files_predict_like_the_model(random_checkpoint, run_tool, tmp_
     packed = torch.from_numpy(bgr).permute(2, 0, 1)
     image = packed.flip(0)[None].float().numpy()
     (condition,) = run['encoder'](None, dict(image=image))
-    noise = identity_noise([pixel_hash(packed)], (8, *condition.shape[-2:]), 0, 0)
+    noise = identity_noise([pixel_hash(packed)], (32, *condition.shape[-2:]), 0, 0)
     # One DDIM step of a network that predicts the clean latents gives its prediction.
     inputs = dict(latents=0.25 * noise.numpy(), timestep=np.array([999]), condition=condition)
     (latents,) = run['denoiser'](None, inputs)
     inferencer = DiffIMLInferencer(CONFIG, weights, 'cpu', show_progress=False)
     (found,) = inferencer(bgr, ensemble_size=1)['predictions']
-    for part, expected in ((latents[:, :4], found.probability), (latents[:, 4:], found.edge)):
+    for part, expected in ((latents[:, :16], found.probability), (latents[:, 16:], found.edge)):
         (logits,) = run['decoder'](None, dict(latents=part))
         assert np.abs(1 / (1 + np.exp(-logits[0, 0])) - expected).max() < 1e-4
 

@@ -12,8 +12,7 @@ model = dict(
             type='DenoisingUNet',
             in_channels=2 * 16,
             condition_channels=64 + 4 * 16,
-            block_out_channels=(32, 64),
-            norm_num_groups=8,
+            block_out_channels=(64, ),
             layers_per_block=1,
             # Trained on crops and tested on whole images: attention over the whole would not fit.
             add_attention=False),
