@@ -130,14 +130,13 @@ def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):
 @torch.inference_mode()
 def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, run_tool):
     saved = torch.load(checkpoint, weights_only=False)
-    bias = [k for k in saved['state_dict'] if k.startswith('decode_head.vae.decoder')][-1]
-    # An untrained model would mark nothing.
-    saved['state_dict'][bias] += 6
+    # The mean of a block of the mask: an untrained model would mark nothing.
+    saved['state_dict']['decode_head.denoiser.unet.conv_out.bias'][0] += 2
     checkpoint = tmp_path / 'marking.pth'
     torch.save(saved, checkpoint)
     run_tool(
         f'{FOLDER}/cost_curve.py', 'configs/diffiml/diffiml_demo.py', checkpoint, '--steps', 1,
-        '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 2,
+        '--test-set', f'seen={demo_data}/test_seen', '--solvers', 'DDIM', '--members', 1,
         '--noise-scales', 0.25, '--num', 4, '--out', tmp_path,
     )  # fmt: skip
     with (tmp_path / 'cost_curve.csv').open() as file:
@@ -149,5 +148,5 @@ def test_cost_curve_scores_as_the_model_itself(demo_data, checkpoint, tmp_path, 
     for index in range(len(data)):
         metric.process({}, [model.test_step(pseudo_collate([data[index]]))[0].to_dict()])
     metrics = metric.compute_metrics(metric.results)
-    ours = float(rows['DDIM, 1 x 2, noise 0.25']['seen F1'])
+    ours = float(rows['DDIM, 1 x 1, noise 0.25']['seen F1'])
     assert ours == pytest.approx(metrics['pixel_f1'], rel=1e-3) and ours > 0.01
