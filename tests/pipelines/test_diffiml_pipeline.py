@@ -54,7 +54,7 @@ def test_conversion_and_round_trip_keep_every_metric(weights, image, tmp_path, r
     out = tmp_path / 'out'
     tool = 'tools/model_converters/to_diffusers.py'
     printed = run_tool(tool, CONFIG, weights, out, '--results', 'seen', results)
-    assert f'{out}: 14.' in printed
+    assert f'{out}: 15.' in printed
     assert (out / 'model/diffusion_pytorch_model.safetensors').is_file()
     assert not list(out.rglob('*.bin'))
     loaded = DiffIMLPipeline.from_pretrained(out)
