@@ -126,8 +126,8 @@ def _write(settings: dict, forger: Any, source: Any, out: Path, num: int) -> Non
     from ..synthesis.samples import forge_sample
 
     # Another number of photographs, or another version, may make other images.
-    known = dict(photographs=len(source), version=__version__)
-    folder = SampleFolder(out, settings | known)
+    origin = dict(photographs=len(source), version=__version__)
+    folder = SampleFolder(out, settings | origin)
     missing = sorted(set(range(num)) - folder.written())
     start = time.perf_counter()
     for number in _track(missing):

@@ -45,8 +45,8 @@ def read_index(
         if not fault:
             image, mask = _resolve(image, data_root), mask and _resolve(mask, data_root)
             same = mask and osp.normpath(mask)
-            earlier, known = first.setdefault(osp.normpath(image), (where, same))
-            if known != same:
+            earlier, earlier_sample = first.setdefault(osp.normpath(image), (where, same))
+            if earlier_sample != same:
                 fault = f'gives the image of {earlier} another mask'
             elif earlier != where and not repeats:
                 fault = f'repeats {earlier}, and would count twice: remove one of them'

@@ -129,8 +129,8 @@ def _checking(part: str, source: str) -> Callable:
 def _check_training_state(checkpoint: dict, source: str) -> None:
     needed = dict(meta=('iter', 'epoch'), message_hub=('log_scalars', 'runtime_info'))
     for part, keys in needed.items():
-        known = checkpoint.get(part)
-        if not isinstance(known, dict) or not known.keys() >= set(keys):
+        stored = checkpoint.get(part)
+        if not isinstance(stored, dict) or not stored.keys() >= set(keys):
             raise UserError(
                 f'checkpoint {str(source)!r} holds no state of a training ({part}), so it cannot '
                 'be resumed: to start from its weights, set load_from instead'

@@ -29,9 +29,9 @@ def read_config(path: str | Path) -> Config:
     """
     path = Path(path)
     places = (path, _PACKAGED / path, _PACKAGED / 'configs' / path)
-    found = next((place for place in places if place.is_file()), None)
-    if found is None:
+    file = next((place for place in places if place.is_file()), None)
+    if file is None:
         raise UserError(f'config {str(path)!r} does not exist')
-    if found.suffix != '.py':
+    if file.suffix != '.py':
         raise UserError(f'config {str(path)!r} must be a Python file (.py)')
-    return Config.fromfile(found)
+    return Config.fromfile(file)

@@ -77,8 +77,8 @@ class SafeCheckpointHook(CheckpointHook):
         if not runner._resume or not isinstance(runner._train_loop, BaseLoop):
             return
         if runner._load_from is None:
-            found = newest_checkpoint(runner.work_dir, self.out_dir)
-            runner._load_from = None if found is None else str(found)
+            newest = newest_checkpoint(runner.work_dir, self.out_dir)
+            runner._load_from = None if newest is None else str(newest)
         elif Path(runner._load_from).is_file():
             training_state(Path(runner._load_from))
 

@@ -105,28 +105,28 @@ _STAND_INS = {
 }
 
 
-def _restored(value: Any, known: dict[int, Any]) -> Any:
+def _restored(value: Any, restored: dict[int, Any]) -> Any:
     """Replace stand-ins by what they stand for, in containers of the plain types."""
-    if id(value) in known:
-        return known[id(value)]
+    if id(value) in restored:
+        return restored[id(value)]
     if isinstance(value, _Array | _History | _Arguments):
         result = value.value
     elif isinstance(value, dict):
         # Before its content, which may refer to it.
         result = OrderedDict() if isinstance(value, OrderedDict) else {}
-        known[id(value)] = result
-        result.update((k, _restored(v, known)) for k, v in value.items())
+        restored[id(value)] = result
+        result.update((k, _restored(v, restored)) for k, v in value.items())
         if isinstance(metadata := getattr(value, '_metadata', None), dict):
             # Versions of a state dict's modules.
             result._metadata = metadata  # type: ignore[attr-defined]
     elif isinstance(value, list):
-        result = known[id(value)] = []
-        result.extend(_restored(v, known) for v in value)
+        result = restored[id(value)] = []
+        result.extend(_restored(v, restored) for v in value)
     elif type(value) is tuple:
-        result = tuple(_restored(v, known) for v in value)
+        result = tuple(_restored(v, restored) for v in value)
     else:
         result = value
-    known[id(value)] = result
+    restored[id(value)] = result
     return result
 
 

@@ -34,12 +34,12 @@ class SampleFolder:
         self._settings = json.dumps(settings, indent=2) + '\n'
         file = folder / _SETTINGS
         try:
-            known = file.read_text() if file.exists() else None
+            recorded = file.read_text() if file.exists() else None
             kept = any((folder / name).exists() for name in ('Tp', 'Gt', 'Au'))
         except (OSError, ValueError) as error:
             raise UserError(f'{str(file)!r} cannot be read: {error}') from None
-        if known != self._settings and (kept or known is not None):
-            made = 'other settings made' if known else 'something else wrote'
+        if recorded != self._settings and (kept or recorded is not None):
+            made = 'other settings made' if recorded else 'something else wrote'
             raise UserError(
                 f'{made} the images in {str(folder)!r}: write to another folder, or remove it'
             )

@@ -139,9 +139,9 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
             for name, color, mark in _styles(list(models)):
                 pixels, probability, tampered = models[name]
                 # A bin with few pixels says nothing.
-                known = pixels > 1e-4 * pixels.sum()
+                measured = pixels > 1e-4 * pixels.sum()
                 axis.plot(
-                    probability[known] / pixels[known], tampered[known] / pixels[known],
+                    probability[measured] / pixels[measured], tampered[measured] / pixels[measured],
                     color=color, marker=mark, markersize=4, label=name,
                 )  # fmt: skip
             axis.set_title(title)

@@ -63,14 +63,14 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
             continue
         # The network's input size, if the pipeline resizes.
         size = tuple(sample['inputs'].shape[-2:])
-        for name, known in (('mask', labels), ('edge', label_edges(labels, edge_width))):
-            truth = (known == TAMPERED).float()
+        for name, target in (('mask', labels), ('edge', label_edges(labels, edge_width))):
+            truth = (target == TAMPERED).float()
             if not truth.any():
                 continue
-            found = reconstruct(vae, truth, size)[0, 0].numpy() > 0
-            wanted, valid = truth[0, 0].numpy() > 0, (known != IGNORED)[0, 0].numpy()
-            counts = confusion(found[valid], wanted[valid])
-            rows[name].append((f1(counts), iou(counts), boundary_f1(found & valid, wanted)))
+            restored = reconstruct(vae, truth, size)[0, 0].numpy() > 0
+            wanted, valid = truth[0, 0].numpy() > 0, (target != IGNORED)[0, 0].numpy()
+            counts = confusion(restored[valid], wanted[valid])
+            rows[name].append((f1(counts), iou(counts), boundary_f1(restored & valid, wanted)))
     means = {}
     for name, values in rows.items():
         # A mask that fills the image has no boundary.

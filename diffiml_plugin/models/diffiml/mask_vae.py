@@ -98,8 +98,8 @@ class MaskVAE(BaseModule):
                 "`tools/train.py configs/mask_vae/mask_vae.py`, or weights='shipped'"
             )
         # Through the one reader of checkpoints.
-        found = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
-        state = found.get('state_dict', found)
+        checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
+        state = checkpoint.get('state_dict', checkpoint)
         if self.latent_scale is not None:
             state = {k: v for k, v in state.items() if k not in STATISTICS}
         try:
