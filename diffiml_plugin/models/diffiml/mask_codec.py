@@ -6,6 +6,7 @@ from torch import Tensor
 
 from ..edges import label_edges, mask_to_edge
 from ..labels import IGNORED
+from .mask_dct import MaskDCT
 from .mask_vae import MaskVAE
 
 
@@ -13,13 +14,15 @@ class MaskCodec:
     """Encodes masks with their edges into latents and decodes latents to logits.
 
     Args:
-        vae (MaskVAE): The frozen mask VAE.
+        vae (MaskVAE | MaskDCT): The frozen mask VAE, or the transform in its place.
         edge_supervision (bool): Whether the latents hold the edge beside the mask; without, the
             decoded edge is the mask's own. Defaults to True, as published.
         edge_width (int): Width of the edge band in pixels. Defaults to 7, as published.
     """
 
-    def __init__(self, vae: MaskVAE, edge_supervision: bool = True, edge_width: int = 7) -> None:
+    def __init__(
+        self, vae: MaskVAE | MaskDCT, edge_supervision: bool = True, edge_width: int = 7
+    ) -> None:
         self.vae = vae
         self.edge_supervision = edge_supervision
         self.edge_width = edge_width
