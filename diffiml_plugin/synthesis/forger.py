@@ -9,7 +9,7 @@ from numpy.random import Generator
 
 from ..errors import UserError
 from . import histories as _histories  # noqa: F401 (registers them)
-from . import operations as _operations  # noqa: F401
+from .operations import Operation
 from .photograph import Photograph
 from .settings import check_share, choose
 from .window import Window, WindowedObjects
@@ -78,7 +78,7 @@ class Forger:
             )
         self.authentic_share = authentic_share
         self.native_share = native_share
-        self.operations = [_build(_without(config, 'weight')) for config in operations]
+        self.operations = [_build_operation(config) for config in operations]
         self.weights = {
             str(number): float(config.get('weight', 1)) for number, config in enumerate(operations)
         }
@@ -160,12 +160,21 @@ def _another(index: int, count: int, rng: Generator) -> int:
     return (index + int(rng.integers(1, max(count, 2)))) % count
 
 
-def _without(config: Mapping[str, Any], key: str) -> dict[str, Any]:
-    return {name: value for name, value in config.items() if name != key}
+def _build_operation(config: Mapping[str, Any]) -> Operation:
+    # The registry also holds transforms that would edit something without marking it.
+    if not issubclass(TRANSFORMS.get(str(config.get('type'))) or object, Operation):
+        names = ', '.join(str(one['type']) for one in OPERATIONS)
+        raise UserError(
+            f'Forger: {config.get("type")!r} is not an operation: take {names}, GenerativeFill, or '
+            'a registered class of your own that is derived from Operation'
+        )
+    return _build({name: value for name, value in config.items() if name != 'weight'})
 
 
 def _build(config: Mapping[str, Any]) -> Any:
     try:
         return TRANSFORMS.build(dict(config))
-    except (KeyError, TypeError) as error:
+    except UserError:
+        raise
+    except (KeyError, TypeError, ValueError) as error:
         raise UserError(f'Forger: the config {dict(config)} cannot be built: {error}') from error

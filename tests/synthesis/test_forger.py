@@ -86,7 +86,10 @@ def test_windows_lie_inside_and_objects_follow(source):
 @pytest.mark.parametrize(
     'settings, said',
     [
-        (dict(operations=[dict(type='Nothing')]), "config {'type': 'Nothing'} cannot be built"),
+        (dict(operations=[dict(type='Nothing')]), "'Nothing' is not an operation: take Splice"),
+        (dict(operations=[dict(type='RandomFlip', prob=0.5)]), "'RandomFlip' is not an operation"),
+        (dict(operations=[dict(weight=1)]), 'None is not an operation'),
+        (dict(camera_history=dict(type='RandomFlip')), 'cannot be built'),
         (dict(operations=[dict(type='Splice', scale=1)]), 'cannot be built'),
         (dict(operations=[]), 'operations need at least one'),
         (dict(size=8), 'size must be a side'),
