@@ -1,1 +1,1 @@
-"""Forgeries of known kind, made of photographs, with their masks."""
+"""Synthesis of forgeries of known kinds from photographs, with their masks."""

@@ -3,20 +3,21 @@
 import cv2
 import numpy as np
 
-# Gray levels in any channel from which a pixel counts as changed: below are feathers' ends.
+# Least change in any channel, in gray levels; a feathered edge fades out below it.
 THRESHOLD = 6
-# Pixels that an edit happened to leave as they were, inside what it changed.
+# Share of the image; smaller holes in the changed region are closed.
 _HOLE_AREA = 0.001
 _CLOSE = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (5, 5))
 
 
 def changed_pixels(edited: np.ndarray, host: np.ndarray, threshold: int = THRESHOLD) -> np.ndarray:
-    """Mark what an edit changed; tiny holes are closed, single specks dropped.
+    """Mark the pixels that an edit changed; tiny holes are closed and tiny specks are removed.
 
     Args:
-        edited (np.ndarray): (H, W, 3) uint8, after the edit.
-        host (np.ndarray): (H, W, 3) uint8, before it.
-        threshold (int): Gray levels in any channel from which a pixel counts. Defaults to 6.
+        edited (np.ndarray): (H, W, 3) uint8 image after the edit.
+        host (np.ndarray): (H, W, 3) uint8 image before the edit.
+        threshold (int): Least change in any channel of a changed pixel, in gray levels. Defaults
+            to 6.
 
     Returns:
         np.ndarray: (H, W) uint8 of 0 and 1.
@@ -26,7 +27,7 @@ def changed_pixels(edited: np.ndarray, host: np.ndarray, threshold: int = THRESH
     left, top, wide, tall = cv2.boundingRect(mask)
     if wide == 0:
         return mask
-    # A margin, so that the closing does not stick to the box.
+    # The margin keeps the morphological closing away from the border of the box.
     rows = slice(max(top - 3, 0), top + tall + 3)
     columns = slice(max(left - 3, 0), left + wide + 3)
     mask[rows, columns] = _tidy(mask[rows, columns], round(_HOLE_AREA * mask.size))

@@ -16,16 +16,16 @@ _FORMAT = 'an object with the lists "images" and "annotations", as COCO\'s insta
 
 
 class CocoObjects:
-    """Objects of photographs from a JSON file of COCO's format: polygons and RLE.
+    """Objects of photographs from a JSON file in COCO's format: polygons and RLE.
 
-    The file is read once, at construction; masks are drawn when they are looked at.
+    The file is read once, at construction; masks are drawn on first use.
 
     Args:
         file (Path): The JSON file.
 
     Raises:
-        UserError: If pycocotools is missing, the file cannot be read or is of another format, or
-            a name leads out of the folder of photographs.
+        UserError: If pycocotools is missing, the file cannot be read or has another format, or
+            an image's name points outside the folder of photographs.
     """
 
     def __init__(self, file: Path) -> None:
@@ -45,7 +45,7 @@ class CocoObjects:
 
         Args:
             name (str): Path of the photograph below its folder: the image's ``file_name``.
-            shape (tuple[int, int]): Its height and width in pixels.
+            shape (tuple[int, int]): Height and width of the photograph in pixels.
 
         Raises:
             UserError: On first use, if a segmentation is damaged or made for another size.
@@ -74,7 +74,7 @@ def _pycocotools() -> Any:
 
 
 def _read(file: Path) -> tuple[dict[int, tuple[str, tuple[int, int]]], dict[int, list]]:
-    """Return name and size of each image, and the segmentations in it, by the image's id."""
+    """Return each image's name and size, and its segmentations, both by the image's id."""
     where = str(file)
     try:
         content = json.loads(file.read_bytes())
@@ -126,7 +126,7 @@ def _understand_image(image: Any, where: str) -> tuple[int, str, tuple[int, int]
 
 
 def _draw(segmentation: Any, shape: tuple[int, int], where: str) -> np.ndarray:
-    """Draw an object as (H, W) uint8 of 0 and 1."""
+    """Draw the (H, W) uint8 mask of an object, of 0 and 1."""
     coco = _pycocotools()
     try:
         if isinstance(segmentation, list):
@@ -140,7 +140,7 @@ def _draw(segmentation: Any, shape: tuple[int, int], where: str) -> np.ndarray:
 
 
 def _check_polygon(polygon: Any, shape: tuple[int, int]) -> list[float]:
-    """Bring a polygon into the image: the drawing's memory grows with its length."""
+    """Clip a polygon to the image, since drawing a longer polygon takes more memory."""
     points = np.array(polygon, np.float64)
     if points.ndim != 1 or len(points) < 6 or len(points) % 2 or not np.isfinite(points).all():
         raise ValueError('a polygon is a list x1, y1, x2, y2, ... of at least three points')
@@ -148,7 +148,7 @@ def _check_polygon(polygon: Any, shape: tuple[int, int]) -> list[float]:
 
 
 def _check_rle(rle: dict, shape: tuple[int, int]) -> dict:
-    """Check what pycocotools does not: it would read and write beyond its memory."""
+    """Check what pycocotools does not check: bad counts make it read and write out of bounds."""
     counts = rle.get('counts')
     if rle.get('size') != list(shape):
         raise ValueError(
@@ -164,9 +164,9 @@ def _check_rle(rle: dict, shape: tuple[int, int]) -> dict:
 
 
 def _decompress(text: str) -> list[int]:
-    """Read COCO's compressed counts: digits of 5 bits, the lowest first, and a bit for more.
+    """Read COCO's compressed counts: 5-bit digits, the lowest first, with a continuation bit.
 
-    From the fourth one on, a count is stored as its difference from the last but one.
+    From the fourth count on, the difference from the second-to-last count is stored.
     """
     counts: list[int] = []
     value = shift = 0

@@ -1,4 +1,4 @@
-"""Putting a piece into an image as editors do: its edge, its color, Poisson blending."""
+"""Compositing of a piece into an image, as image editors do it: edge, color, Poisson blending."""
 
 from collections.abc import Mapping
 
@@ -17,12 +17,12 @@ _POISSON_SIDE = 160
 
 
 class Compositing:
-    """Puts pieces into images.
+    """Composites pieces into images.
 
     Args:
         edges (Mapping[str, float], optional): Weights of the kinds of edges: 'hard', 'feathered',
-            'eroded' (narrowed by 1 or 2 pixels and softened a little), 'translucent' (0.75 to
-            0.95 opaque) and 'poisson' (:func:`cv2.seamlessClone`). Defaults to all of them,
+            'eroded' (narrowed by 1 or 2 pixels and softened a little), 'translucent' (opacity of
+            0.75 to 0.95) and 'poisson' (:func:`cv2.seamlessClone`). Defaults to all of them,
             feathered most often.
         feather (tuple[float, float]): Narrowest and widest feather, as the standard deviation of
             a Gaussian in pixels. Defaults to (0.5, 3.0).
@@ -30,7 +30,7 @@ class Compositing:
             Defaults to 0.6.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(
@@ -51,13 +51,13 @@ class Compositing:
     def __call__(
         self, host: np.ndarray, cutout: Cutout, place: tuple[int, int], rng: Generator
     ) -> np.ndarray:
-        """Put a piece into an image.
+        """Composite a piece into an image.
 
         Args:
-            host (np.ndarray): (H, W, 3) uint8; not changed.
+            host (np.ndarray): (H, W, 3) uint8 image; it is not changed.
             cutout (Cutout): The piece.
-            place (tuple[int, int]): Row and column of its upper left corner; what lies outside
-                the image is left out.
+            place (tuple[int, int]): Row and column of the upper left corner of the cutout; parts
+                outside the image are cut off.
             rng (Generator): Source of randomness.
 
         Returns:
@@ -87,7 +87,7 @@ class Compositing:
         return mix(window, content, self._alpha(mask, edge, rng))
 
     def _alpha(self, mask: np.ndarray, edge: str, rng: Generator) -> np.ndarray:
-        """Opacity of the piece, (h, w) float32 of 0..1."""
+        """Compute the opacity of the piece, (h, w) float32 in 0..1."""
         if edge == 'hard':
             return mask.astype(np.float32)
         if edge == 'translucent':
@@ -99,12 +99,12 @@ class Compositing:
 
 
 def soften(mask: np.ndarray, sigma: float) -> np.ndarray:
-    """Feather a 0/1 mask by a Gaussian of ``sigma`` pixels, as (h, w) float32 of 0..1."""
+    """Feather a 0/1 mask by a Gaussian of ``sigma`` pixels, to (h, w) float32 in 0..1."""
     return cv2.GaussianBlur(mask.astype(np.float32), (0, 0), sigma)
 
 
 def mix(image: np.ndarray, content: np.ndarray, alpha: np.ndarray) -> np.ndarray:
-    """Lay content over an image with an opacity of 0..1; images (h, w, 3) uint8."""
+    """Blend (h, w, 3) uint8 content over an (h, w, 3) uint8 image, with an opacity of 0..1."""
     alpha = alpha[..., None]
     return to_uint8(image + (content.astype(np.float32) - image) * alpha)
 
@@ -112,20 +112,21 @@ def mix(image: np.ndarray, content: np.ndarray, alpha: np.ndarray) -> np.ndarray
 def match_color(
     content: np.ndarray, mask: np.ndarray, surroundings: np.ndarray, strength: float
 ) -> np.ndarray:
-    """Bring mean and contrast of each channel nearer to those of the new surroundings.
+    """Move the mean and contrast of each channel toward those of the new surroundings.
 
     Args:
         content (np.ndarray): (h, w, 3) uint8.
         mask (np.ndarray): (h, w) uint8 0/1 mask of the piece.
-        surroundings (np.ndarray): (h, w, 3) uint8, what the content is laid over.
-        strength (float): 0 (unchanged) to 1 (equal statistics).
+        surroundings (np.ndarray): (h, w, 3) uint8 image under the content.
+        strength (float): Strength of the change, 0 (unchanged) to 1 (equal statistics).
 
     Returns:
         np.ndarray: (h, w, 3) uint8.
     """
     mean, deviation = (value.ravel() for value in cv2.meanStdDev(content, mask=mask))
     aim_mean, aim_deviation = (value.ravel() for value in cv2.meanStdDev(surroundings))
-    # An object keeps its own color by and large: half of the way at most, in channels together.
+    # An object mostly keeps its own color: it goes at most half of the way, and all channels
+    # share one factor of contrast.
     shift = strength * 0.5 * (aim_mean - mean)
     contrast = np.clip((aim_deviation.mean() + 5) / (deviation.mean() + 5), 0.6, 1.5)
     factor = 1 + strength * 0.5 * (contrast - 1)
@@ -135,11 +136,11 @@ def match_color(
 
 
 def _poisson(window: np.ndarray, content: np.ndarray, mask: np.ndarray) -> np.ndarray | None:
-    """Blend the gradients of the content into the window; None where OpenCV cannot."""
+    """Blend the gradients of the content into the window; None if it exceeds _POISSON_SIDE."""
     height, width = mask.shape
     if max(height, width) > _POISSON_SIDE:
         return None
-    # The piece must keep off the border of what is blended, so the border is repeated.
+    # The piece must not touch the border of the blended image, so the border is padded.
     pad = 3
     image, content = (
         cv2.copyMakeBorder(picture, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
@@ -147,10 +148,10 @@ def _poisson(window: np.ndarray, content: np.ndarray, mask: np.ndarray) -> np.nd
     )
     mask = np.pad(mask, pad)
     left, top, wide, tall = cv2.boundingRect(mask)
-    # OpenCV puts the middle of the mask's bounding box there.
+    # OpenCV places the center of the mask's bounding box at this point.
     center = (left + wide // 2, top + tall // 2)
     blended = cv2.seamlessClone(content, image, 255 * mask, center, cv2.NORMAL_CLONE)
     blended = blended[pad:-pad, pad:-pad]
-    # It alters the window around the piece as well, by rounding.
+    # By rounding, OpenCV also changes pixels around the piece.
     around = grow(mask, 1)[pad:-pad, pad:-pad, None]
     return np.where(around > 0, blended, window)

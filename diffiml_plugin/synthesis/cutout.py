@@ -1,4 +1,4 @@
-"""A piece of a photograph with its surroundings, to be turned, scaled and placed."""
+"""A piece of a photograph with its surroundings, to be rotated, scaled and placed."""
 
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -11,7 +11,7 @@ from .filters import INTERPOLATIONS
 
 
 class Sides(NamedTuple):
-    """Sides of the photograph that the piece touches: it is not whole there."""
+    """Sides of the photograph that the piece touches: it is cut off there."""
 
     top: bool
     bottom: bool
@@ -35,7 +35,7 @@ class Cutout:
 
     @classmethod
     def from_photograph(cls, image: np.ndarray, mask: np.ndarray, margin: int) -> 'Cutout':
-        """Cut a region out of an (H, W, 3) image with ``margin`` pixels around it, where there are.
+        """Cut a region out of an (H, W, 3) image with up to ``margin`` pixels around it.
 
         The region of the (H, W) 0/1 mask must not be empty.
         """
@@ -52,14 +52,14 @@ class Cutout:
         return not any(self.touches)
 
     def flipped(self) -> 'Cutout':
-        """Mirror it horizontally."""
+        """Mirror the piece horizontally."""
         top, bottom, left, right = self.touches
         return Cutout(
             cv2.flip(self.pixels, 1), cv2.flip(self.mask, 1), Sides(top, bottom, right, left)
         )
 
     def scaled(self, factor: float, rng: Generator) -> 'Cutout':
-        """Enlarge (above 1) or shrink it by a random interpolation."""
+        """Enlarge (above 1) or shrink the piece with a random interpolation."""
         height, width = self.mask.shape
         size = (max(round(width * factor), 1), max(round(height * factor), 1))
         if size == (width, height):
@@ -72,10 +72,10 @@ class Cutout:
         )
 
     def turned(self, degrees: float, perspective: float, rng: Generator) -> 'Cutout':
-        """Rotate it about its center and move its corners.
+        """Rotate the piece about its center and move its corners.
 
         Args:
-            degrees (float): Angle, counterclockwise.
+            degrees (float): Counterclockwise angle in degrees.
             perspective (float): Largest displacement of a corner, as a share of the sides.
             rng (Generator): Source of randomness.
         """
@@ -97,6 +97,6 @@ class Cutout:
 
 
 def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a 0/1 mask to (width, height); a pixel counts when half of it is covered."""
+    """Resize a 0/1 mask to (width, height); a pixel is 1 if half of it is covered."""
     kind = cv2.INTER_AREA if size[0] < mask.shape[1] else cv2.INTER_LINEAR
     return (cv2.resize(255 * mask, size, interpolation=kind) > 127).astype(np.uint8)

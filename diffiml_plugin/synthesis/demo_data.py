@@ -1,4 +1,4 @@
-"""The demo's data set, from photographs that come inside scikit-image and scikit-learn."""
+"""The demo's data set, made from photographs that come with scikit-image and scikit-learn."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,8 +17,8 @@ from .tampering import TAMPERINGS
 _SKIMAGE = Path(skimage.data.__file__).parent
 _SKLEARN = Path(sklearn.datasets.__file__).parent / 'images'
 
-# Train and test share no photograph, but both hold scenes, objects, textures and science, since
-# so few photographs would otherwise test the choice of photographs and not the models.
+# Training and test share no photograph, but both hold scenes, objects, textures and science:
+# with so few photographs, a test would otherwise measure their choice and not the models.
 # motorcycle_left and _right show the same scene.
 _TRAIN = (
     'astronaut.png',
@@ -38,10 +38,10 @@ PHOTOGRAPHS = {
     'train': [*(_SKIMAGE / name for name in _TRAIN), _SKLEARN / 'china.jpg'],
     'test': [*(_SKIMAGE / name for name in _TEST), _SKLEARN / 'flower.jpg'],
 }
-# Sides of the images that are made, in pixels; multiples of 8.
+# Sides of the generated images in pixels; multiples of 8.
 SIZES = (128, 192)
 SEEN = ('splice', 'removal', 'noise', 'blur')
-# Gray levels that a region must change by on average: the blur of a black sky is not tampering.
+# Least mean change of a region in gray levels: blurring a black sky is not tampering.
 MIN_CHANGE = 4.0
 UNSEEN = ('copy_move', 'resample', 'rejpeg', 'color')
 
@@ -50,7 +50,7 @@ def read_photographs(paths: Sequence[Path]) -> list[np.ndarray]:
     """Read image files as (H, W, 3) uint8 BGR.
 
     Raises:
-        UserError: If one cannot be read.
+        UserError: If a file cannot be read.
     """
     photographs = []
     for path in paths:
@@ -62,7 +62,7 @@ def read_photographs(paths: Sequence[Path]) -> list[np.ndarray]:
 
 
 def _crop(photographs: list[np.ndarray], size: int, rng: Generator) -> np.ndarray:
-    """Cut a random window, of the photograph's own pixels or shrunk by up to two."""
+    """Cut a random window at the photograph's own resolution, or shrunk by up to two."""
     image = photographs[int(rng.integers(len(photographs)))]
     height, width = image.shape[:2]
     window = min(round(size * rng.uniform(1.0, 2.0)), height, width)
@@ -73,7 +73,7 @@ def _crop(photographs: list[np.ndarray], size: int, rng: Generator) -> np.ndarra
     if rng.random() < 0.5:
         crop = crop[:, ::-1]
     crop = cv2.resize(np.ascontiguousarray(crop), (size, size), interpolation=cv2.INTER_AREA)
-    # Few photographs are there: other exposures and white balances make them more.
+    # Random exposures and white balances add variety, since there are few photographs.
     crop = 255 * (crop / 255 * rng.uniform(0.8, 1.0, 3)) ** rng.uniform(0.7, 1.4)
     return crop.round().astype(np.uint8)
 
@@ -88,16 +88,16 @@ def make_sample(
     """Make one image.
 
     Args:
-        photographs (list[np.ndarray]): (H, W, 3) uint8 BGR.
-        kind (str): A key of ``TAMPERINGS``, or 'authentic'.
+        photographs (list[np.ndarray]): (H, W, 3) uint8 BGR images.
+        kind (str): Key of ``TAMPERINGS``, or 'authentic'.
         rng (Generator): Source of randomness.
-        shapes (tuple[str, ...]): Shapes of the mask.
+        shapes (tuple[str, ...]): Shapes to choose the mask from.
         area_range (tuple[float, float]): Smallest and largest area of the mask, as shares of the
             image.
 
     Returns:
         tuple[np.ndarray, np.ndarray]: The (S, S, 3) uint8 BGR image and the (S, S) uint8 mask of
-        0 and 255, S a multiple of 8.
+        0 and 255, where S is a multiple of 8.
     """
     size = int(rng.integers(SIZES[0] // 8, SIZES[1] // 8 + 1)) * 8
     image = _crop(photographs, size, rng)
@@ -125,8 +125,8 @@ def write_folder(
 ) -> None:
     """Write ``num`` images in the folder format: ``Tp/``, ``Gt/`` and authentic ones in ``Au/``.
 
-    Image ``i`` depends on ``(seed, i)`` alone. JPEGs have ``qualities``; ``sample`` goes to
-    :func:`make_sample`.
+    Image ``i`` depends on ``(seed, i)`` alone. JPEGs have a quality in ``qualities``; ``sample``
+    is passed to :func:`make_sample`.
     """
     for name in ('Tp', 'Gt', 'Au'):
         (out / name).mkdir(parents=True, exist_ok=True)
@@ -149,18 +149,19 @@ def write_folder(
 def make_demo_data(out: Path, num_train: int, num_test: int, seed: int = 0) -> None:
     """Write ``train`` and four test folders.
 
-    ``test_seen`` has the manipulations of training, ``test_unseen`` others; ``test_jpeg`` (seen
-    manipulations, all saved at quality 50-70) and ``test_shapes`` (seen manipulations under
-    rectangles, rings and strokes over 0.5-60 % of the image) are further off.
+    ``test_seen`` has the manipulations of training, and ``test_unseen`` has others. Two sets are
+    further from the training data: ``test_jpeg`` (seen manipulations, all saved at quality 50-70)
+    and ``test_shapes`` (seen manipulations under rectangles, rings and strokes over 0.5-60 % of
+    the image).
 
     Args:
         out (Path): Folder to write to.
-        num_train (int): Images to train on.
-        num_test (int): Images of each test set.
-        seed (int): The same seed gives the same files. Defaults to 0.
+        num_train (int): Number of training images.
+        num_test (int): Number of images in each test set.
+        seed (int): Seed of the data; the same seed gives the same files. Defaults to 0.
 
     Raises:
-        UserError: If there is less than one image a set.
+        UserError: If a set would have less than one image.
     """
     if min(num_train, num_test) < 1:
         raise UserError(f'demo data needs at least one image a set, got {num_train} and {num_test}')

@@ -1,4 +1,4 @@
-"""Filling of a hole from what is around it."""
+"""Filling of a hole from its surroundings."""
 
 import cv2
 import numpy as np
@@ -9,7 +9,7 @@ from .cutout import Cutout
 from .placing import choose_place
 from .regions import grow
 
-# Rows and columns of blocks that a hole is filled with; large ones keep the time in bounds.
+# Number of rows and columns of blocks in a hole; large blocks limit the time.
 _BLOCKS = 5
 _SMALLEST_BLOCK = 7
 
@@ -37,10 +37,10 @@ def inpaint(image: np.ndarray, hole: np.ndarray, rng: Generator) -> np.ndarray:
 
 
 def fill_by_patches(image: np.ndarray, hole: np.ndarray, rng: Generator) -> np.ndarray:
-    """Fill the hole by blocks of the surroundings, from the outside inwards.
+    """Fill the hole with blocks of the surroundings, from the outside inward.
 
-    Each block is the one that agrees best with what is already there (template matching), as in
-    exemplar-based inpainting (Criminisi et al. 2004).
+    Each block is the one that best matches the pixels that are already known (template matching),
+    as in exemplar-based inpainting (Criminisi et al. 2004).
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
@@ -54,7 +54,7 @@ def fill_by_patches(image: np.ndarray, hole: np.ndarray, rng: Generator) -> np.n
     block = max(_SMALLEST_BLOCK, round(1.6 * max(wide, tall) / _BLOCKS)) | 1
     block = min(block, min(hole.shape) // 3 | 1)
     filled, open_pixels = image.copy(), hole.copy()
-    # What is copied comes from genuine pixels alone.
+    # Only blocks of genuine pixels are copied.
     genuine = cv2.erode(1 - hole, np.ones((block, block), np.uint8), borderValue=0)
     for _ in range(3 * _BLOCKS**2):
         if not open_pixels.any():
@@ -66,14 +66,14 @@ def fill_by_patches(image: np.ndarray, hole: np.ndarray, rng: Generator) -> np.n
 
 
 def _next_center(open_pixels: np.ndarray, block: int) -> tuple[int, int]:
-    """Pixel of the hole's edge around which most is known."""
+    """Find the pixel of the hole with the most known pixels around it."""
     known = cv2.boxFilter(
         1 - open_pixels, cv2.CV_32F, (block, block), normalize=False, borderType=cv2.BORDER_CONSTANT
     )
     known[open_pixels == 0] = -1
     row, column = np.unravel_index(int(known.argmax()), known.shape)
     half = block // 2
-    # The block must lie in the image as a whole.
+    # The whole block must lie in the image.
     return (
         int(np.clip(row, half, open_pixels.shape[0] - 1 - half)),
         int(np.clip(column, half, open_pixels.shape[1] - 1 - half)),
@@ -89,7 +89,7 @@ def _copy_block(
     block: int,
     rng: Generator,
 ) -> bool:
-    """Fill what is open in one block, in place; False where nothing genuine is near."""
+    """Fill the open pixels of one block in place; return False if no genuine block is near."""
     half, reach = block // 2, 2 * block
     rows, columns = (slice(center - half, center + half + 1) for center in (row, column))
     top, left = max(row - reach, 0), max(column - reach, 0)
@@ -106,7 +106,7 @@ def _copy_block(
     cost[allowed == 0] = np.inf
     y, x = np.unravel_index(int(cost.argmin()), cost.shape)
     source = area[y : y + block, x : x + block]
-    # A soft seam, into what is known as well, hides small differences.
+    # A soft seam, which also covers known pixels, hides small differences.
     alpha = np.maximum(soften(is_open, rng.uniform(0.6, 1.2)), is_open)
     target[:] = mix(target, source, alpha)
     is_open[:] = 0
@@ -116,12 +116,12 @@ def _copy_block(
 def clone_stamp(
     image: np.ndarray, hole: np.ndarray, tries: int, rng: Generator
 ) -> np.ndarray | None:
-    """Cover the hole by another part of the image with a blended edge.
+    """Cover the hole with another part of the image, with a blended edge.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
         hole (np.ndarray): (H, W) uint8 0/1 mask.
-        tries (int): Number of random parts, of which the one that fits best is taken.
+        tries (int): Number of random parts to choose the best match from.
         rng (Generator): Source of randomness.
 
     Returns:
@@ -132,7 +132,7 @@ def clone_stamp(
     place = choose_place(image, cutout, rng, tries, avoid=brush)
     if place is None:
         return None
-    # The place that fits is where is copied from: its surroundings are like the hole's.
+    # The chosen place is the source of the copy: its surroundings are like the hole's.
     left, top, _, _ = cv2.boundingRect(brush)
     inner_left, inner_top, _, _ = cv2.boundingRect(cutout.mask)
     shift = (place[0] + inner_top - top, place[1] + inner_left - left)

@@ -1,4 +1,4 @@
-"""Changes of pixel values that cameras, editors and sites make: noise, sharpening, resampling."""
+"""Changes of pixel values by cameras, editors and websites: noise, sharpening, resampling."""
 
 import cv2
 import numpy as np
@@ -13,7 +13,7 @@ def to_uint8(image: np.ndarray) -> np.ndarray:
 
 
 def add_noise(image: np.ndarray, deviation: float, rng: Generator) -> np.ndarray:
-    """Add noise that is partly common to the channels and stronger in light parts.
+    """Add noise that is partly shared by the channels and stronger in bright areas.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
@@ -34,13 +34,13 @@ def add_noise(image: np.ndarray, deviation: float, rng: Generator) -> np.ndarray
 
 
 def sharpen(image: np.ndarray, amount: float, sigma: float) -> np.ndarray:
-    """Unsharp masking; ``amount`` 0..2, ``sigma`` in pixels."""
+    """Apply unsharp masking; ``amount`` is in 0..2, ``sigma`` in pixels."""
     smooth = cv2.GaussianBlur(image, (0, 0), sigma)
     return cv2.addWeighted(image, 1 + amount, smooth, -amount, 0)
 
 
 def resize(image: np.ndarray, size: tuple[int, int], rng: Generator) -> np.ndarray:
-    """Resize to (height, width) by an interpolation that programs would take; no copy if it fits.
+    """Resize to (height, width) with an interpolation that programs use; no copy if it fits.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
@@ -52,14 +52,14 @@ def resize(image: np.ndarray, size: tuple[int, int], rng: Generator) -> np.ndarr
     """
     if image.shape[:2] == tuple(size):
         return image
-    # Bicubic and the like alias when they shrink much, so programs average then.
+    # Bicubic and similar interpolations alias when they shrink strongly; programs then average.
     shrinks = size[0] < 0.75 * image.shape[0]
     kind = cv2.INTER_AREA if shrinks else INTERPOLATIONS[int(rng.integers(4))]
     return cv2.resize(image, (size[1], size[0]), interpolation=kind)
 
 
 def change_light(image: np.ndarray, gain: np.ndarray | float, gamma: float) -> np.ndarray:
-    """Change exposure, white balance (one ``gain`` per channel) and gamma by a look-up table."""
+    """Change exposure, white balance (one ``gain`` per channel) and gamma by a lookup table."""
     levels = np.arange(256)[:, None] / 255 * np.broadcast_to(np.asarray(gain, float), 3)
     table = to_uint8(255 * np.clip(levels, 0, 1) ** gamma)
     return cv2.LUT(image, table[None])

@@ -1,4 +1,4 @@
-"""Forgeries, and authentic images beside them, from photographs."""
+"""Forgeries and authentic images, made from photographs."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
@@ -23,13 +23,13 @@ OPERATIONS = (
     dict(type='PastedText', weight=0.03),
     dict(type='PastedGraphics', weight=0.04),
 )
-# Edits tried on a photograph, and photographs tried, before it is given up.
+# Largest number of edits tried on one photograph, and of photographs tried for one image.
 _EDITS = 8
 _PHOTOGRAPHS = 25
 
 
 class Source(Protocol):
-    """Photographs by their number."""
+    """A source of photographs, indexed by number."""
 
     def __len__(self) -> int: ...
 
@@ -38,26 +38,26 @@ class Source(Protocol):
 
 
 class Forger:
-    """Makes forged and authentic images of photographs, which differ in the edit alone.
+    """Makes forged and authentic images from photographs, which differ only in the edit.
 
     Each image is cut out of a photograph, gets a history, is edited or not, and gets a final
-    history. What is drawn for an authentic image is drawn in the same way for a forged one.
+    history. Random settings of authentic images are drawn in the same way for forged ones.
 
     Args:
         operations (Sequence[dict], optional): Configs of operations, each with a ``weight`` (1 if
             left out). Defaults to all.
-        size (int | Sequence[int]): Side, or height and width, of the images in pixels, from 32
-            on. Defaults to 256.
+        size (int | Sequence[int]): Side, or height and width, of the images in pixels, at least
+            32. Defaults to 256.
         authentic_share (float): Share of authentic images, 0..1. Defaults to 0.25.
-        native_share (float): Share of photographs larger than needed that are cut at their own
-            pixels and not shrunk, 0..1. Defaults to 0.4.
-        camera_history (Mapping, optional): Config of what happens to host and donor before the
+        native_share (float): Share of photographs larger than needed that are cropped at their
+            own resolution and not shrunk, 0..1. Defaults to 0.4.
+        camera_history (Mapping, optional): Config of the history of host and donor before the
             edit. Defaults to ``CameraHistory``.
-        final_history (Mapping, optional): Config of what happens to the image afterwards.
+        final_history (Mapping, optional): Config of the history of the image after the edit.
             Defaults to ``FinalHistory``.
 
     Raises:
-        UserError: If a setting lies outside its range or an operation is unknown.
+        UserError: If a setting is out of range or an operation is unknown.
     """
 
     def __init__(
@@ -90,20 +90,21 @@ class Forger:
         self.final_history = _build(dict(type='FinalHistory') | dict(final_history or {}))
 
     def forge(self, source: Source, index: int, rng: Generator) -> dict[str, Any]:
-        """Make one image of a photograph.
+        """Make one image from a photograph.
 
         Args:
             source (Source): Photographs.
-            index (int): Number of the photograph, 0 to below ``len(source)``.
+            index (int): Index of the photograph, from 0 to ``len(source) - 1``.
             rng (Generator): Source of randomness; the same state gives the same bytes.
 
         Returns:
             dict: ``img`` (H, W, 3) uint8 BGR, ``gt_seg_map`` (H, W) uint8 of 0 and 1, and
-            ``operation``, 'authentic' or the operation's name. Another photograph is taken where
-            no edit of this one shows.
+            ``operation``, 'authentic' or the operation's name. If no edit of this photograph is
+            visible, another photograph is used.
 
         Raises:
-            UserError: If a photograph cannot be read, or no edit shows on any that was tried.
+            UserError: If a photograph cannot be read, or no edit is visible on any photograph
+                that was tried.
         """
         authentic = rng.random() < self.authentic_share
         for _ in range(_PHOTOGRAPHS):
@@ -132,7 +133,7 @@ class Forger:
         if authentic:
             results.update(gt_seg_map=np.zeros(working_size, np.uint8), operation=AUTHENTIC)
         else:
-            # One way only from here to the donor, so that it is drawn when it is needed.
+            # The donor is drawn only if the operation asks for it.
             results['draw_donor'] = lambda: self._prepare(
                 source.load(_another(index, len(source), rng)), working_size, rng
             )
@@ -156,7 +157,7 @@ class Forger:
 
 
 def _another(index: int, count: int, rng: Generator) -> int:
-    """Draw another number below ``count``; the same one if there is no other."""
+    """Draw another index below ``count``; the same one if there is no other."""
     return (index + int(rng.integers(1, max(count, 2)))) % count
 
 

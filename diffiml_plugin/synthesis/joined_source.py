@@ -1,4 +1,4 @@
-"""Photographs of several folders as one."""
+"""The photographs of several folders as one source."""
 
 from collections.abc import Sequence
 

@@ -1,4 +1,4 @@
-"""JPEG as cameras, programs and sites write it: quality, tables and chroma subsampling."""
+"""JPEG as cameras, programs and websites write it: quality, tables and chroma subsampling."""
 
 import io
 
@@ -24,26 +24,26 @@ _CHROMA = (
 )
 STANDARD_TABLES = np.array([_LUMA.split(), _CHROMA.split()], float).reshape(2, 8, 8)
 _FREQUENCY = (np.arange(8)[:, None] + np.arange(8)) / 14
-# Pillow's numbers of 4:4:4, 4:2:2 and 4:2:0, and how often they are met.
+# Shares of 4:4:4, 4:2:2 and 4:2:0, in the order of Pillow's numbers for them.
 _SUBSAMPLING_SHARES = (0.3, 0.2, 0.5)
 
 
 def scale_of(quality: float) -> float:
-    """Factor of the standard tables at a quality of 1..100 (libjpeg's rule)."""
+    """Compute the factor of the standard tables at a quality of 1..100 (libjpeg's rule)."""
     return (50 / quality) if quality < 50 else (2 - quality / 50)
 
 
 def random_tables(quality: float, rng: Generator) -> list[list[int]]:
-    """Draw quantization tables near a quality, but other than libjpeg's, as cameras have.
+    """Draw quantization tables that are near a quality but differ from libjpeg's, as in cameras.
 
     Args:
-        quality (float): Quality that the tables are near to, 1..100.
+        quality (float): Approximate quality of the tables, 1..100.
         rng (Generator): Source of randomness.
 
     Returns:
-        list[list[int]]: 64 steps for luma and 64 for chroma, 1..255, row by row.
+        list[list[int]]: 64 quantization steps for luma and 64 for chroma, 1..255, row by row.
     """
-    # High frequencies may be quantized relatively more or less, and chroma otherwise than luma.
+    # The relative quantization of high frequencies varies, and so does that of chroma to luma.
     tilt = 1 + rng.uniform(-0.6, 0.6) * (_FREQUENCY - 0.4)
     strength = scale_of(quality) * np.array([1.0, rng.uniform(0.6, 1.4)])
     tables = STANDARD_TABLES * tilt * strength[:, None, None]
@@ -70,7 +70,7 @@ def compress(image: np.ndarray, **settings: object) -> np.ndarray:
 def random_compress(
     image: np.ndarray, qualities: tuple[int, int], own_tables: float, rng: Generator
 ) -> np.ndarray:
-    """Compress at a random quality, with random chroma subsampling, at times with other tables.
+    """Compress at a random quality, with random chroma subsampling and sometimes other tables.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8 BGR.

@@ -1,4 +1,4 @@
-"""Object masks that are made when somebody looks at them."""
+"""Object masks that are made on first use."""
 
 from collections.abc import Callable, Sequence
 from functools import cached_property
@@ -7,11 +7,11 @@ import numpy as np
 
 
 class LazyMasks(Sequence):
-    """A sequence of masks; neither their number nor their pixels are known before it is needed.
+    """A sequence of masks; neither their number nor their pixels are computed before first use.
 
     Args:
-        plan (Callable): Called once, at the first look. It returns one callable for each mask,
-            which makes the (H, W) uint8 mask of 0 and 1.
+        plan (Callable): Function that is called once, on first use. It returns one callable for
+            each mask, which makes the (H, W) uint8 mask of 0 and 1.
     """
 
     def __init__(self, plan: Callable[[], Sequence[Callable[[], np.ndarray]]]) -> None:
@@ -25,7 +25,7 @@ class LazyMasks(Sequence):
         return len(self._makers)
 
     def __getitem__(self, index):
-        """Make one mask, or the list of a slice's masks."""
+        """Make one mask, or the list of masks of a slice."""
         if isinstance(index, slice):
             return [make() for make in self._makers[index]]
         return self._makers[index]()

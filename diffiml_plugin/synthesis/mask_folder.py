@@ -11,29 +11,29 @@ from ..errors import UserError
 from ..image_files import is_image
 from .lazy_masks import LazyMasks
 
-# Pillow's names. It knows more, some of which it hands to other programs.
+# Pillow's names of the formats. It knows more, some of which it passes to other programs.
 _FORMATS = ('PNG', 'TIFF', 'BMP', 'GIF', 'PPM', 'WEBP', 'JPEG')
-# Levels of a soft mask: below is black, from there on white.
+# Gray levels of a soft mask: values below _BLACK are black, values from _WHITE on are white.
 _BLACK, _WHITE = 32, 224
-# Share of a soft mask that is black or white; the rest is its edge.
+# Least share of a soft mask that is black or white; the rest is its edge.
 _SOFT_SHARE = 0.9
-# The outline between the objects of PASCAL VOC.
+# Label of the outlines between objects in PASCAL VOC.
 _VOID = 255
 
 
 class MaskFolder:
-    """Objects of photographs from images of masks, paired by their path without suffix.
+    """Objects of photographs from mask images, paired by their paths without suffix.
 
-    A mask is an image of object numbers, of which each one above 0 is an object: gray of 8 or 16
-    bits, a palette (255 is the line between objects and belongs to none) or colors. A mask of
-    black and white is one object; its soft edge is cut at half.
+    A mask is an image of object numbers, where each number above 0 is an object: gray of 8 or 16
+    bits, a palette (255 is the outline between objects and belongs to none) or colors. A black and
+    white mask is one object; its soft edge is cut at half.
 
     Args:
-        folder (Path): Folder of the masks, searched with all that is below it; only names are
-            read.
+        folder (Path): Folder of the masks, with all of its subfolders; only names are read at
+            construction.
 
     Raises:
-        UserError: If there are no masks, or two of the same name.
+        UserError: If there are no masks, or two masks have the same name.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,24 +56,24 @@ class MaskFolder:
 
         Args:
             name (str): Path of the photograph below its folder.
-            shape (tuple[int, int]): Its height and width in pixels.
+            shape (tuple[int, int]): Height and width of the photograph in pixels.
 
         Raises:
-            UserError: On first use, if the mask cannot be read or is of another size.
+            UserError: On first use, if the mask cannot be read or has another size.
         """
         file = self.folder / self._files[str(PurePath(name).with_suffix(''))]
         return LazyMasks(lambda: _split(file, shape))
 
 
 def image_names(folder: Path, what: str) -> list[str]:
-    """List the image files below a folder by their paths in it, in the same order everywhere.
+    """List the relative paths of the image files below a folder, in the same order everywhere.
 
     Args:
         folder (Path): The folder.
-        what (str): What is looked for, for the error's sentence.
+        what (str): Kind of the images, for the error message.
 
     Raises:
-        UserError: If it is not a folder, cannot be read, or holds no image.
+        UserError: If the folder does not exist, cannot be read, or holds no image.
     """
     if not folder.is_dir():
         raise UserError(f'the folder of {what} {str(folder)!r} does not exist')
@@ -101,14 +101,14 @@ def _split(file: Path, shape: tuple[int, int]) -> list[Callable[[], np.ndarray]]
 
 
 def _read(file: Path) -> np.ndarray:
-    """Read object numbers or shades, (H, W) of any unsigned type."""
+    """Read (H, W) object numbers or gray levels of any unsigned type."""
     try:
         with Image.open(file, formats=_FORMATS) as picture:
             if picture.format == 'JPEG' or picture.mode in ('1', 'LA'):
                 return np.asarray(picture.convert('L'))
             pixels = np.asarray(picture.convert('RGB') if picture.mode == 'RGBA' else picture)
             is_palette = picture.mode == 'P'
-    # What Pillow raises for files that are damaged.
+    # Pillow raises these for damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise UserError(f'mask {str(file)!r} cannot be read: {error}') from None
     if is_palette:
@@ -127,14 +127,14 @@ def _read(file: Path) -> np.ndarray:
 def _count_levels(numbers: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     if numbers.dtype != np.uint8:
         return np.unique(numbers, return_counts=True)
-    # Far faster than sorting.
+    # Counting is far faster than sorting.
     counts = np.bincount(numbers.ravel(), minlength=256)
     levels = np.flatnonzero(counts)
     return levels, counts[levels]
 
 
 def _is_soft(levels: np.ndarray, counts: np.ndarray) -> bool:
-    """Tell black and white with shades at its edge from numbers of objects."""
+    """Whether the levels are a black and white mask with soft edges, and not object numbers."""
     dark, white = levels < _BLACK, levels >= _WHITE
     if (
         len(levels) <= 2
@@ -142,7 +142,7 @@ def _is_soft(levels: np.ndarray, counts: np.ndarray) -> bool:
         or counts[dark | white].sum() < (_SOFT_SHARE * counts.sum())
     ):
         return False
-    # Few numbers and a 255 for what is none: no shade lies between.
+    # A few object numbers, with 255 for pixels of no object, have no levels in between.
     return bool((~dark & ~white).any() or not (levels[dark] > 0).any())
 
 

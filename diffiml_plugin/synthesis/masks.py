@@ -5,7 +5,7 @@ import numpy as np
 from numpy.random import Generator
 
 MASK_SHAPES = ('blob', 'polygon', 'ellipse')
-# Of the test set of other shapes: never among the masks of training.
+# Shapes for the test set of other shapes; training masks never have them.
 OTHER_SHAPES = ('rectangle', 'ring', 'strokes')
 AREA_RANGE = (0.02, 0.40)
 
@@ -13,7 +13,7 @@ AREA_RANGE = (0.02, 0.40)
 def _blob(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
     """Level set of low-pass noise, restricted to the neighborhood of one center."""
     height, width = size
-    # The noise is made coarse and enlarged: a wide Gaussian at full size would be far slower.
+    # Coarse noise is enlarged, since a wide Gaussian at full size would be far slower.
     coarse = rng.standard_normal((16, 16)).astype(np.float32)
     coarse = cv2.GaussianBlur(coarse, (0, 0), rng.uniform(1.0, 2.5))
     coarse /= coarse.std() + 1e-6
@@ -69,7 +69,7 @@ def _rectangle(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray
 
 
 def _ring(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
-    """An ellipse around an authentic core of half its diameters."""
+    """An ellipse around an authentic core of half the diameters."""
     mask = _ellipse(size, area, rng)
     rows, columns = np.nonzero(mask)
     if len(rows) == 0:
@@ -82,7 +82,7 @@ def _ring(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
 
 
 def _strokes(size: tuple[int, int], area: float, rng: Generator) -> np.ndarray:
-    """Broad polylines, as from a brush."""
+    """Broad polylines, like brush strokes."""
     height, width = size
     mask = np.zeros(size, np.uint8)
     thickness = max(round(np.sqrt(area * height * width) / 2.5), 2)
@@ -110,12 +110,12 @@ def random_mask(
     shapes: tuple[str, ...] = MASK_SHAPES,
     area_range: tuple[float, float] = AREA_RANGE,
 ) -> np.ndarray:
-    """Draw one mask whose tampered share of the image lies in ``area_range``.
+    """Draw one mask whose share of tampered pixels lies in ``area_range``.
 
     Args:
         size (tuple[int, int]): Height and width in pixels.
         rng (Generator): Source of randomness.
-        shapes (tuple[str, ...]): Shapes to choose from, of :data:`MASK_SHAPES` and
+        shapes (tuple[str, ...]): Shapes to choose from, out of :data:`MASK_SHAPES` and
             :data:`OTHER_SHAPES`.
         area_range (tuple[float, float]): Lowest and highest share of tampered pixels, 0..1.
 

@@ -1,4 +1,4 @@
-"""A photograph as raw material of forgeries."""
+"""A photograph from which forgeries are made."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,9 +11,9 @@ class Photograph:
     """A photograph and the objects in it.
 
     Attributes:
-        image (np.ndarray): (H, W, 3) uint8 BGR, as stored, whatever EXIF says of rotation.
+        image (np.ndarray): (H, W, 3) uint8 BGR as stored, without EXIF rotation.
         objects (Sequence[np.ndarray]): (H, W) uint8 masks of 0 and 1, one for each object; may
-            be empty. A mask may be made only when it is looked at.
+            be empty. A mask may be made only on first use.
     """
 
     image: np.ndarray

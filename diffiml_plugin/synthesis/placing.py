@@ -1,4 +1,4 @@
-"""Where a piece is placed: where a forger would, so that its surroundings go with the new ones."""
+"""Placing of a piece where its old and new surroundings are similar, as a forger would do."""
 
 import cv2
 import numpy as np
@@ -7,7 +7,7 @@ from numpy.random import Generator
 from .cutout import Cutout
 from .regions import grow
 
-# Surroundings are compared on a thumbnail: colors matter there, not detail.
+# Surroundings are compared on a thumbnail, since their colors matter and not their details.
 _SHRINK = 4
 
 
@@ -18,7 +18,7 @@ def choose_place(
     tries: int,
     avoid: np.ndarray | None = None,
 ) -> tuple[int, int] | None:
-    """Choose among random places the one whose surroundings fit the piece's own best.
+    """Choose, among random places, the one whose surroundings best match the piece's own.
 
     A piece that was cut off by a side of its photograph is placed at that side.
 
@@ -27,8 +27,8 @@ def choose_place(
         cutout (Cutout): The piece.
         rng (Generator): Source of randomness.
         tries (int): Number of random places.
-        avoid (np.ndarray, optional): (H, W) 0/1 mask that the piece should not lie on, such as
-            what it was copied from.
+        avoid (np.ndarray, optional): (H, W) 0/1 mask of a region that the piece should not cover,
+            such as the region that it was copied from.
 
     Returns:
         tuple[int, int] | None: Row and column of the upper left corner of the cutout, which may
@@ -64,7 +64,7 @@ def _along(room: int, at_start: bool, at_end: bool, rng: Generator) -> int:
 
 
 class _Surroundings:
-    """The ring around a piece, to be compared with the host's pixels at the same place."""
+    """The ring around a piece, for comparison with the host's pixels at the same place."""
 
     def __init__(self, host: np.ndarray, cutout: Cutout) -> None:
         self.host = host[::_SHRINK, ::_SHRINK].astype(np.int16)
@@ -76,7 +76,7 @@ class _Surroundings:
         self.colors = cutout.pixels[self.rows, self.columns].astype(np.int16)
 
     def mismatch(self, row: int, column: int) -> float:
-        """Mean absolute difference of color in gray levels; 0 if there is nothing to compare."""
+        """Compute the mean absolute color difference in gray levels; 0 without common pixels."""
         rows, columns = (self.rows + row) // _SHRINK, (self.columns + column) // _SHRINK
         inside = (
             (rows >= 0)

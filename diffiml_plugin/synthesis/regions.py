@@ -1,4 +1,4 @@
-"""Regions that are edited: objects where there are any, else parts of one color, or shapes."""
+"""Regions to edit: objects if there are any, else parts of one color, or drawn shapes."""
 
 from collections.abc import Sequence
 
@@ -9,8 +9,8 @@ from numpy.random import Generator
 from .masks import MASK_SHAPES, random_mask
 from .settings import log_uniform
 
-# Share of its bounding box that a drawn region covers.
-# A blob that fills more of it is cut off straight.
+# Smallest and largest share of its bounding box that a drawn region covers.
+# A blob that covers more is cut off at the sides of the box.
 _FILL = (0.15, 0.35)
 _TRIES = 4
 # Share of regions without an object that follow the photograph's own edges.
@@ -24,12 +24,12 @@ def object_region(
     """Draw one of the objects whose share of the image lies in ``areas``.
 
     Args:
-        objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks, made when they are asked for.
+        objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks, which may be made on first use.
         areas (tuple[float, float]): Smallest and largest share of the image.
         rng (Generator): Source of randomness.
 
     Returns:
-        np.ndarray | None: (H, W) uint8 0/1 mask, or None if none fitted in a few tries.
+        np.ndarray | None: (H, W) uint8 0/1 mask, or None if no object fits within a few tries.
     """
     count = len(objects)
     for index in rng.permutation(count)[:_TRIES]:
@@ -44,8 +44,8 @@ def drawn_region(size: tuple[int, int], areas: tuple[float, float], rng: Generat
 
     Args:
         size (tuple[int, int]): Height and width of the image in pixels.
-        areas (tuple[float, float]): Smallest and largest share of the image; small ones are as
-            frequent as large ones on a logarithmic scale.
+        areas (tuple[float, float]): Smallest and largest share of the image; shares are
+            distributed evenly on a logarithmic scale.
         rng (Generator): Source of randomness.
 
     Returns:
@@ -68,7 +68,7 @@ def drawn_region(size: tuple[int, int], areas: tuple[float, float], rng: Generat
 def segment_region(
     image: np.ndarray, areas: tuple[float, float], rng: Generator
 ) -> np.ndarray | None:
-    """Draw a connected part of about one color, which ends where something else begins.
+    """Draw a connected part of about one color, which follows the edges of the image.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
@@ -76,16 +76,16 @@ def segment_region(
         rng (Generator): Source of randomness.
 
     Returns:
-        np.ndarray | None: (H, W) uint8 0/1 mask, or None if none fitted in a few tries.
+        np.ndarray | None: (H, W) uint8 0/1 mask, or None if no part fits within a few tries.
     """
     height, width = image.shape[:2]
     small = cv2.resize(
         image, (max(width // 2, 1), max(height // 2, 1)), interpolation=cv2.INTER_AREA
     )
-    small = cv2.medianBlur(small, 5)  # keeps edges, where a Gaussian would move them
+    small = cv2.medianBlur(small, 5)  # keeps edges in place, unlike a Gaussian
     for _ in range(_TRIES):
         seed = int(rng.integers(small.shape[1])), int(rng.integers(small.shape[0]))
-        # It also has a frame of one pixel, as OpenCV wants it.
+        # OpenCV requires a frame of one pixel around the mask.
         filled = np.zeros((small.shape[0] + 2, small.shape[1] + 2), np.uint8)
         tolerance = 3 * (log_uniform(6, 30, rng),)
         flags = 4 | cv2.FLOODFILL_MASK_ONLY | cv2.FLOODFILL_FIXED_RANGE
@@ -105,13 +105,13 @@ def draw_region(
     object_share: float,
     rng: Generator,
 ) -> np.ndarray:
-    """Draw an object in ``object_share`` of the cases where there is one, else another region.
+    """Draw an object in ``object_share`` of the cases if there are any, else another region.
 
     Args:
         image (np.ndarray): (H, W, 3) uint8.
-        objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks, maybe none.
+        objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks; may be empty.
         areas (tuple[float, float]): Smallest and largest share of the image.
-        object_share (float): Share of objects where there is one, 0..1.
+        object_share (float): Share of objects among the regions if there are objects, 0..1.
         rng (Generator): Source of randomness.
 
     Returns:
@@ -126,7 +126,7 @@ def draw_region(
 
 
 def grow(mask: np.ndarray, pixels: int) -> np.ndarray:
-    """Widen a 0/1 mask by some pixels, or narrow it if they are negative."""
+    """Grow a 0/1 mask by a number of pixels, or shrink it if the number is negative."""
     if pixels == 0:
         return mask
     side = 2 * abs(pixels) + 1

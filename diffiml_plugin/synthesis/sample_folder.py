@@ -1,4 +1,4 @@
-"""A folder that samples are written to, a run or several."""
+"""A folder to which one or several runs write samples."""
 
 import json
 import os
@@ -11,22 +11,22 @@ import numpy as np
 from ..errors import UserError
 
 _SETTINGS = 'synthesis.json'
-# Lossless, and for each of the levels below 3 several times as fast as the default.
+# Levels below 3 are several times as fast as the default; all levels are lossless.
 _PNG = [cv2.IMWRITE_PNG_COMPRESSION, 1]
 
 
 class SampleFolder:
     """Samples in the folder format: ``Tp/``, ``Gt/`` (masks) and ``Au/`` (authentic).
 
-    Images are PNG: what compression was meant to leave in them is in their pixels, and another one
-    would be a further trace. ``synthesis.json`` tells what made them.
+    Images are PNG files: the traces of the intended compression are in their pixels, and another
+    compression would add further traces. ``synthesis.json`` holds the settings.
 
     Args:
-        folder (Path): The folder; made with the first sample.
-        settings (dict): What the samples depend on, fit for JSON.
+        folder (Path): Folder of the samples; created with the first sample.
+        settings (dict): Settings that the samples depend on, as JSON values.
 
     Raises:
-        UserError: If there are images already that other settings made.
+        UserError: If the folder already holds images that were made with other settings.
     """
 
     def __init__(self, folder: Path, settings: dict[str, Any]) -> None:
@@ -45,8 +45,8 @@ class SampleFolder:
             )
 
     def written(self) -> set[int]:
-        """Return the numbers of the samples that are there as a whole."""
-        # The image comes last.
+        """Return the numbers of the samples that are complete."""
+        # The image is written last.
         images = [*self.folder.glob('Tp/*.png'), *self.folder.glob('Au/*.png')]
         numbers = (path.name.split('_')[0] for path in images)
         return {int(number) for number in numbers if number.isdecimal()}
@@ -55,9 +55,9 @@ class SampleFolder:
         """Write one sample.
 
         Args:
-            number (int): Its number.
+            number (int): Number of the sample.
             sample (dict): ``img`` (H, W, 3) uint8 BGR, ``gt_seg_map`` (H, W) uint8 of 0 and 1, and
-                the name of the ``operation``, 'authentic' if there is none.
+                ``operation``, the operation's name, or 'authentic'.
         """
         name = f'{number:06d}_{sample["operation"]}.png'
         settings = self.folder / _SETTINGS
@@ -72,7 +72,7 @@ class SampleFolder:
 
 
 def _write_png(path: Path, image: np.ndarray) -> None:
-    """Write a file so that it is there as a whole or not."""
+    """Write a file so that it is either complete or absent."""
     path.parent.mkdir(exist_ok=True)
     temporary = path.with_name(f'.{path.name}.tmp')
     try:

@@ -1,4 +1,4 @@
-"""Checks of the settings that configs give to the parts of the synthesis."""
+"""Checks of the settings in configs of the synthesis."""
 
 from collections.abc import Mapping, Sequence
 
@@ -12,11 +12,11 @@ def check_share(owner: str, **shares: float) -> None:
     """Check that each value is a share.
 
     Args:
-        owner (str): Name of the class whose settings these are.
+        owner (str): Name of the class that has the settings.
         **shares (float): Values by the name of their setting.
 
     Raises:
-        UserError: If one lies outside 0..1.
+        UserError: If a value lies outside 0..1.
     """
     for name, value in shares.items():
         if not 0 <= value <= 1:
@@ -24,16 +24,16 @@ def check_share(owner: str, **shares: float) -> None:
 
 
 def check_range(owner: str, low: float, high: float, **ranges: Sequence[float]) -> None:
-    """Check that each value is a pair (smallest, largest) within ``low`` and ``high``.
+    """Check that each value is a pair (smallest, largest) between ``low`` and ``high``.
 
     Args:
-        owner (str): Name of the class whose settings these are.
-        low (float): Lowest value that is allowed.
-        high (float): Highest value that is allowed.
+        owner (str): Name of the class that has the settings.
+        low (float): Lowest allowed value.
+        high (float): Highest allowed value.
         **ranges (Sequence[float]): Pairs by the name of their setting.
 
     Raises:
-        UserError: If one is not such a pair.
+        UserError: If a value is not such a pair.
     """
     for name, pair in ranges.items():
         if len(pair) != 2 or not low <= pair[0] <= pair[1] <= high:
@@ -46,16 +46,16 @@ def check_range(owner: str, low: float, high: float, **ranges: Sequence[float]) 
 def check_weights(
     owner: str, name: str, weights: Mapping[str, float], known: Sequence[str]
 ) -> None:
-    """Check that choices are known and that their weights can be drawn from.
+    """Check that all choices are known and that their weights are valid.
 
     Args:
-        owner (str): Name of the class whose setting this is.
+        owner (str): Name of the class that has the setting.
         name (str): Name of the setting.
         weights (Mapping[str, float]): Weights by choice, not negative and not all 0.
-        known (Sequence[str]): Choices that exist.
+        known (Sequence[str]): Known choices.
 
     Raises:
-        UserError: If a choice is unknown or the weights are not as described.
+        UserError: If a choice is unknown, a weight is negative, or all weights are 0.
     """
     unknown = [str(choice) for choice in weights if choice not in known]
     if unknown:
@@ -67,12 +67,12 @@ def check_weights(
 
 
 def choose(weights: Mapping[str, float], rng: Generator) -> str:
-    """Draw one key, each as often as its weight says."""
+    """Draw one key with a probability proportional to its weight."""
     shares = np.cumsum(list(weights.values()))
     position = int(np.searchsorted(shares, rng.random() * shares[-1], side='right'))
     return list(weights)[position]
 
 
 def log_uniform(low: float, high: float, rng: Generator) -> float:
-    """Draw a positive number that is as often below as above the geometric mean."""
+    """Draw a positive number whose logarithm is uniformly distributed."""
     return float(np.exp(rng.uniform(np.log(low), np.log(high))))

@@ -1,4 +1,4 @@
-"""Raw material: folders of photographs, with object masks if there are any."""
+"""Folders of photographs, with object masks if there are any."""
 
 from pathlib import Path
 
@@ -14,14 +14,14 @@ from .photograph import Photograph
 class PhotographSource:
     """The photographs of a folder and of all folders below it.
 
-    Names are listed at construction. A photograph or mask is read when it is needed, so that
+    Names are listed at construction. A photograph or mask is read only when it is needed, so that
     100,000 photographs need as little time and memory as 100 (COCO's JSON is read at once).
 
     Args:
-        photographs (str | Path): The folder.
+        photographs (str | Path): Folder of the photographs.
         masks (str | Path, optional): Folder of masks (:class:`MaskFolder`: same path and name as
-            the photograph, suffix of any image), or JSON file (:class:`CocoObjects`). Photographs
-            without a mask have no objects. Defaults to None.
+            the photograph, with any image suffix), or JSON file (:class:`CocoObjects`).
+            Photographs without a mask have no objects. Defaults to None.
 
     Raises:
         UserError: If there is no photograph, no photograph has a mask, or the masks cannot be
@@ -50,10 +50,10 @@ class PhotographSource:
         return len(self.names)
 
     def load(self, index: int) -> Photograph:
-        """Read one photograph; its masks are read when they are looked at.
+        """Read one photograph; its masks are read on first use.
 
         Raises:
-            UserError: If it cannot be read.
+            UserError: If the photograph cannot be read.
         """
         name = self.names[index]
         image = _read(self.folder / name)
@@ -65,7 +65,7 @@ class PhotographSource:
 def _read(path: Path) -> np.ndarray:
     try:
         data = np.fromfile(path, np.uint8)
-        # Masks know nothing of a camera's rotation.
+        # Masks do not take EXIF rotation into account.
         flags = cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION
         image = cv2.imdecode(data, flags) if data.size else None
     except OSError as error:

@@ -19,7 +19,7 @@ def _jpeg(image: np.ndarray, quality: int) -> np.ndarray:
 
 
 def splice(image: np.ndarray, mask: np.ndarray, donor: np.ndarray, rng: Generator) -> np.ndarray:
-    """Fill the region from another photograph, enlarged or flipped as forgers do."""
+    """Fill the region from another photograph, which is enlarged and may be flipped."""
     height, width = image.shape[:2]
     scale = rng.uniform(1.2, 1.8)
     size = (round(width * scale), round(height * scale))
@@ -41,7 +41,7 @@ def copy_move(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator
 def removal(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
     """Inpaint the region from its surroundings (Telea 2004, or Navier-Stokes)."""
     method = cv2.INPAINT_TELEA if rng.random() < 0.5 else cv2.INPAINT_NS
-    # Half the size is four times faster; the hidden content is smooth either way.
+    # Half the size is four times faster, and the filling is smooth in either case.
     small = cv2.resize(image, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)
     hole = cv2.resize(mask, small.shape[1::-1], interpolation=cv2.INTER_NEAREST)
     filled = cv2.inpaint(small, cv2.dilate(hole, np.ones((3, 3), np.uint8)), 2, method)
@@ -60,7 +60,7 @@ def blur(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> 
 
 
 def rejpeg(image: np.ndarray, mask: np.ndarray, _: np.ndarray, rng: Generator) -> np.ndarray:
-    """Compress the region once more, strongly."""
+    """Compress the region again, strongly."""
     return _paste(image, _jpeg(image, int(rng.integers(20, 60))), mask)
 
 

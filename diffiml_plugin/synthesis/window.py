@@ -1,4 +1,4 @@
-"""The part of a photograph that is used."""
+"""The window of a photograph that is used."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,18 +9,18 @@ from numpy.random import Generator
 
 from .settings import log_uniform
 
-# Cuts on the photograph's own grid of 8 x 8 blocks, as in an image that was never cut.
+# Share of native windows on the photograph's grid of 8 x 8 blocks, as in an image never cropped.
 _GRID_SHARE = 0.5
 
 
 @dataclass(frozen=True)
 class Window:
-    """A window of a photograph, and the size that it is brought to.
+    """A window of a photograph, and the size to which it is resized.
 
     Attributes:
         rows (slice): Rows of the photograph.
         columns (slice): Columns of the photograph.
-        size (tuple[int, int]): Height and width in pixels afterwards.
+        size (tuple[int, int]): Height and width in pixels after the resize.
     """
 
     rows: slice
@@ -35,19 +35,20 @@ class Window:
         native_share: float,
         rng: Generator,
     ) -> 'Window':
-        """Draw a window of the proportions of ``size``.
+        """Draw a window with the aspect ratio of ``size``.
 
         Args:
             available (tuple[int, int]): Height and width of the photograph.
-            size (tuple[int, int]): Height and width that the window is brought to.
-            native_share (float): Share of windows that keep the photograph's own pixels; others
-                show more of it, up to all that fits. A photograph that is too small is enlarged.
+            size (tuple[int, int]): Height and width to which the window is resized.
+            native_share (float): Share of windows that keep the photograph's own resolution;
+                others show more of it, up to all that fits. A photograph that is too small is
+                enlarged.
             rng (Generator): Source of randomness.
         """
         largest = min(have / want for have, want in zip(available, size, strict=True))
         zoom = min(largest, 1.0)
         if largest > 1 and rng.random() >= native_share:
-            # Whole scenes are what people edit most.
+            # People mostly edit whole scenes.
             zoom = largest if rng.random() < 0.5 else log_uniform(1.0, largest, rng)
         slices = []
         on_grid = zoom == 1 and rng.random() < _GRID_SHARE
@@ -73,7 +74,7 @@ class Window:
 
 
 class WindowedObjects(Sequence):
-    """Masks of a photograph's objects within a window, each cut when it is asked for.
+    """Masks of a photograph's objects within a window; each is cropped on access.
 
     Args:
         objects (Sequence[np.ndarray]): (H, W) uint8 0/1 masks of the photograph.
@@ -88,7 +89,7 @@ class WindowedObjects(Sequence):
         return len(self.objects)
 
     def __getitem__(self, index):
-        """Cut one mask, or the list of a slice's masks."""
+        """Crop one mask, or the list of masks of a slice."""
         if isinstance(index, slice):
             return [self.window.cut_mask(mask) for mask in self.objects[index]]
         return self.window.cut_mask(self.objects[index])

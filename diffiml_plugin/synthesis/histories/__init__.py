@@ -1,4 +1,4 @@
-"""Histories: what happens to an image before and after it is edited, or is not."""
+"""Histories: the processing of an image before and after the edit, of authentic images too."""
 
 from .camera_history import CameraHistory
 from .final_history import FinalHistory

@@ -1,4 +1,4 @@
-"""What happened to a photograph before anyone edited it."""
+"""The processing of a photograph before any edit."""
 
 from typing import Any
 
@@ -13,14 +13,15 @@ from ..settings import check_range, check_share
 
 @TRANSFORMS.register_module()
 class CameraHistory(BaseTransform):
-    """Sensor noise, the camera's JPEG, a resizing, another JPEG; each in a share of the images.
+    """Sensor noise, the camera's JPEG, resizing, another JPEG; each for a share of the images.
 
     Required keys: ``img`` (H, W, 3) uint8 BGR, ``rng``, ``working_size`` (height and width in
-    pixels that the image is brought to). Changed: ``img``.
+    pixels to which the image is resized). Changed: ``img``.
 
     Args:
         noise_share (float): Share of images with added noise, 0..1. Defaults to 0.2.
-        noise (tuple[float, float]): Its standard deviation in gray levels. Defaults to (1, 6).
+        noise (tuple[float, float]): Smallest and largest standard deviation of the noise in gray
+            levels. Defaults to (1, 6).
         early_jpeg_share (float): Share of images compressed before they are resized, 0..1.
             Defaults to 0.15.
         jpeg_share (float): Share of images compressed at the end, 0..1. Defaults to 0.6.
@@ -29,7 +30,7 @@ class CameraHistory(BaseTransform):
             Defaults to 0.4.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(
@@ -58,7 +59,7 @@ class CameraHistory(BaseTransform):
         self.own_tables = own_tables
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Give the image its history."""
+        """Apply the history to the image."""
         image, rng = results['img'], results['rng']
         is_resized = image.shape[:2] != tuple(results['working_size'])
         if is_resized and rng.random() < self.early_jpeg_share:

@@ -1,4 +1,4 @@
-"""What happens to an image after it was edited, or was not."""
+"""The processing of an image after the edit, of authentic images too."""
 
 from typing import Any
 
@@ -12,17 +12,17 @@ from ..filters import add_noise, change_light, resize, sharpen
 from ..jpeg import random_compress
 from ..settings import check_range, check_share, log_uniform
 
-# Pixels by which the grid of 8 x 8 blocks may be shifted.
+# Largest shift of the grid of 8 x 8 blocks in pixels.
 _SHIFTS = 7
 
 
 @TRANSFORMS.register_module()
 class FinalHistory(BaseTransform):
-    """Cut and resize, then blur, sharpening, brightness, noise and JPEG, each in a share.
+    """Crop and resize, then blur, sharpening, brightness, noise and JPEG, each for a share.
 
     Required keys: ``img`` (H, W, 3) uint8 BGR, ``rng``, ``final_size`` (height and width in pixels
-    of the result), and optionally ``gt_seg_map`` (H, W), which is cut and resized along. Changed:
-    ``img``, ``gt_seg_map``.
+    of the result), and optionally ``gt_seg_map`` (H, W), which is cropped and resized with the
+    image. Changed: ``img``, ``gt_seg_map``.
 
     Args:
         shift_share (float): Share of images whose grid of 8 x 8 blocks is shifted, 0..1.
@@ -31,24 +31,26 @@ class FinalHistory(BaseTransform):
         scales (tuple[float, float]): Smallest and largest factor of the resizing, 0.1..4.
             Defaults to (0.5, 1.2).
         blur_share (float): Share of images that are blurred, 0..1. Defaults to 0.1.
-        blur (tuple[float, float]): Standard deviation of the blur in pixels.
+        blur (tuple[float, float]): Smallest and largest standard deviation of the blur in pixels.
             Defaults to (0.3, 1.0).
         sharpen_share (float): Share of images that are sharpened, 0..1. Defaults to 0.1.
-        sharpening (tuple[float, float]): Amount of unsharp masking, 0..5. Defaults to (0.2, 0.8).
+        sharpening (tuple[float, float]): Smallest and largest amount of unsharp masking, 0..5.
+            Defaults to (0.2, 0.8).
         light_share (float): Share of images whose brightness changes, 0..1. Defaults to 0.2.
         gain (tuple[float, float]): Smallest and largest factor of brightness.
             Defaults to (0.85, 1.15).
         gamma (tuple[float, float]): Smallest and largest gamma. Defaults to (0.85, 1.2).
         noise_share (float): Share of images with added noise, 0..1. Defaults to 0.1.
-        noise (tuple[float, float]): Its standard deviation in gray levels. Defaults to (1, 4).
-        jpeg_shares (tuple[float, float]): Shares of images that are compressed once and twice.
-            Defaults to (0.5, 0.15); the others stay as they are.
+        noise (tuple[float, float]): Smallest and largest standard deviation of the noise in gray
+            levels. Defaults to (1, 4).
+        jpeg_shares (tuple[float, float]): Shares of images that are compressed once and twice;
+            the others are not compressed. Defaults to (0.5, 0.15).
         qualities (tuple[int, int]): Lowest and highest JPEG quality. Defaults to (50, 100).
         own_tables (float): Share of quantization tables that are not libjpeg's, 0..1.
             Defaults to 0.2.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(
@@ -98,12 +100,12 @@ class FinalHistory(BaseTransform):
     def working_size(
         self, final_size: tuple[int, int], available: tuple[int, int], rng: Generator
     ) -> tuple[int, int]:
-        """Draw the size that an image must have while it is edited, to end at ``final_size``.
+        """Draw the size of an image during the edit, from which it is brought to ``final_size``.
 
         Args:
             final_size (tuple[int, int]): Height and width in pixels after this history.
-            available (tuple[int, int]): Height and width of the photograph: it is not shrunk
-                where it would have to be enlarged first.
+            available (tuple[int, int]): Height and width of the photograph in pixels; a
+                photograph that would have to be enlarged first is not shrunk afterwards.
             rng (Generator): Source of randomness.
 
         Returns:
@@ -120,7 +122,7 @@ class FinalHistory(BaseTransform):
         return height, width
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any]:
-        """Cut, resize, change and compress the image."""
+        """Crop, resize, change and compress the image."""
         rng, size = results['rng'], tuple(results['final_size'])
         window = self._window(results['img'].shape[:2], rng)
         image = resize(results['img'][window], size, rng)
@@ -158,7 +160,7 @@ class FinalHistory(BaseTransform):
 
 
 def _resize_mask(mask: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Resize a 0/1 mask to (height, width); a pixel counts when half of it is covered."""
+    """Resize a 0/1 mask to (height, width); a pixel is 1 if half of it is covered."""
     if mask.shape == size:
         return np.ascontiguousarray(mask)
     kind = cv2.INTER_AREA if size[0] < mask.shape[0] else cv2.INTER_LINEAR

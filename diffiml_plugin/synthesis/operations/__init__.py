@@ -1,4 +1,4 @@
-"""Operations: edits as people make them, each a registered transform with its own ranges."""
+"""Operations: edits that people make; each is a registered transform with its own settings."""
 
 from .copy_move import CopyMove
 from .generative_fill import GenerativeFill

@@ -1,4 +1,4 @@
-"""Copy-move: a piece of the same image, somewhere else."""
+"""Copy-move: a piece of the same image, pasted at another place."""
 
 from typing import Any
 
@@ -22,12 +22,12 @@ class CopyMove(Pasting):
             (0.003, 0.25).
         scales (tuple[float, float]): Smallest and largest factor of the size. Defaults to
             (0.7, 1.4).
-        unchanged_share (float): Share of pieces that are moved alone, neither scaled nor turned,
+        unchanged_share (float): Share of pieces that are only moved, neither scaled nor rotated,
             0..1. Defaults to 0.4.
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.pasting.Pasting`.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     name = 'copy_move'
@@ -44,7 +44,7 @@ class CopyMove(Pasting):
         self.unchanged_share = unchanged_share
 
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
-        """Copy and paste; None where there is no other place."""
+        """Copy and paste; return None if there is no other place."""
         host, rng = results['img'], results['rng']
         mask = draw_region(host, results['objects'], self.areas, self.object_share, rng)
         cutout = Cutout.from_photograph(host, mask, MARGIN)

@@ -20,11 +20,12 @@ from ..settings import check_range, check_share
 from .operation import Operation
 
 _INDEX = 'model_index.json'
-# Whose classes its parts may be; the last is where Stable Diffusion's safety checker lives.
+# Libraries that a pipeline's components may come from; the last holds Stable Diffusion's safety
+# checker.
 _LIBRARIES = ('diffusers', 'transformers', 'stable_diffusion')
-# Arguments that each inpainting pipeline of diffusers has.
+# Arguments that every inpainting pipeline of diffusers has.
 _NEEDED = ('image', 'mask_image', 'generator')
-# Latents are 8 times smaller than the image, and some networks halve them three times more.
+# Latents are 8 times smaller than the image, and some networks halve them three more times.
 _MULTIPLE = 8
 
 
@@ -36,17 +37,18 @@ class GenerativeFill(Operation):
     pipeline was trained for; they are not resized.
 
     Args:
-        pipeline (str): Folder of the pipeline: ``save_pretrained``'s, with weights as safetensors.
-            Nothing is downloaded, and no code in it is run.
-        prompts (Sequence[str]): One of them is drawn for each image. Defaults to an empty one.
+        pipeline (str): Folder that the pipeline's ``save_pretrained`` wrote, with weights as
+            safetensors. Nothing is downloaded, and no code in it is run.
+        prompts (Sequence[str]): Prompts, of which one is drawn for each image. Defaults to an
+            empty prompt.
         areas (tuple[float, float]): Smallest and largest share of the image that is repainted.
             Defaults to (0.01, 0.3).
-        object_share (float): Share of objects where the photograph has any, 0..1.
-            Defaults to 0.7.
+        object_share (float): Share of objects among the regions if the photograph has objects,
+            0..1. Defaults to 0.7.
         margin (tuple[int, int]): Narrowest and widest band around the region in pixels that is
             repainted with it, 0..64. Defaults to (0, 8).
         num_inference_steps (int): Number of solver steps. Defaults to 30.
-        device (str, optional): Where it runs. Defaults to a GPU if there is one.
+        device (str, optional): Device of the pipeline. Defaults to a GPU if there is one.
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.operation.Operation`.
 
     Raises:
@@ -91,7 +93,7 @@ class GenerativeFill(Operation):
         return np.where(region[..., None] > 0, self._repaint(image, region, rng), image)
 
     def _repaint(self, image: np.ndarray, region: np.ndarray, rng: Generator) -> np.ndarray:
-        """Return the pipeline's picture, (H, W, 3) uint8 BGR; it may differ everywhere."""
+        """Return the pipeline's (H, W, 3) uint8 BGR image; any pixel of it may have changed."""
         import torch
 
         height, width = image.shape[:2]
@@ -122,11 +124,11 @@ def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
     """Load an inpainting pipeline from a folder.
 
     Args:
-        folder (str): What ``save_pretrained`` wrote.
-        device (str, optional): Defaults to a GPU if there is one.
+        folder (str): Folder that ``save_pretrained`` wrote.
+        device (str, optional): Device of the pipeline. Defaults to a GPU if there is one.
 
     Raises:
-        UserError: If it cannot be loaded or does not inpaint.
+        UserError: If the pipeline cannot be loaded or does not inpaint.
     """
     import torch
     from diffusers import DiffusionPipeline
@@ -135,7 +137,7 @@ def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
         pipeline = DiffusionPipeline.from_pretrained(
             folder, local_files_only=True, use_safetensors=True
         )
-    # A stranger's files may be wrong in any way.
+    # Untrusted files may fail in any way.
     except Exception as error:
         said = str(error).strip().splitlines() or [type(error).__name__]
         raise UserError(f'the pipeline in {folder!r} cannot be loaded: {said[0]}') from None
@@ -150,7 +152,7 @@ def load_pipeline(folder: str, device: str | None = None) -> Callable[..., Any]:
 
 
 def _check_folder(folder: Path) -> None:
-    """Refuse what is not a pipeline, or would run code of its own."""
+    """Reject a folder that is not a pipeline or would run code of its own."""
     try:
         index = json.loads((folder / _INDEX).read_bytes())
     except (OSError, ValueError, RecursionError):
@@ -163,7 +165,7 @@ def _check_folder(folder: Path) -> None:
     code = sorted(str(path.relative_to(folder)) for path in folder.rglob('*.py'))
     parts = [part for key, part in index.items() if not key.startswith('_')]
     libraries = {str(part[0]) for part in parts if isinstance(part, list) and part and part[0]}
-    # Others that are installed would be imported: the index may name any.
+    # The index may name any installed library, and diffusers would import it.
     code += sorted(name for name in libraries if name not in _LIBRARIES)
     if code or not isinstance(index.get('_class_name'), str):
         raise UserError(

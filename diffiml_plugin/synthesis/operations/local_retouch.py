@@ -1,4 +1,4 @@
-"""Local retouch: a region is blurred, sharpened, lit, or otherwise changed in itself."""
+"""Local retouch: a region is blurred, sharpened, brightened or changed in a similar way."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -20,33 +20,34 @@ KINDS = ('blur', 'sharpen', 'noise', 'light', 'resample', 'compress')
 
 @TRANSFORMS.register_module()
 class LocalRetouch(Operation):
-    """Change the pixels of an object or region, and leave what they show.
+    """Change the pixels of an object or region, but not what they show.
 
     Args:
         areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.005, 0.4).
         kinds (Mapping[str, float], optional): Weights of 'blur', 'sharpen', 'noise', 'light'
-            (exposure, color balance and gamma), 'resample' (smaller and back) and 'compress'
-            (JPEG). Defaults to light most often.
-        blur (tuple[float, float]): Standard deviation of the blur in pixels.
+            (exposure, color balance and gamma), 'resample' (shrink and enlarge again) and
+            'compress' (JPEG). Defaults to all of them, light most often.
+        blur (tuple[float, float]): Smallest and largest standard deviation of the blur in pixels.
             Defaults to (0.8, 2.5).
-        sharpening (tuple[float, float]): Amount of unsharp masking, 0..5. Defaults to (0.5, 1.8).
-        noise (tuple[float, float]): Standard deviation of the noise in gray levels. Defaults to
-            (4, 12).
+        sharpening (tuple[float, float]): Smallest and largest amount of unsharp masking, 0..5.
+            Defaults to (0.5, 1.8).
+        noise (tuple[float, float]): Smallest and largest standard deviation of the noise in gray
+            levels. Defaults to (4, 12).
         gain (tuple[float, float]): Smallest and largest factor of a channel, 0.1..5.
             Defaults to (0.75, 1.3).
         gamma (tuple[float, float]): Smallest and largest gamma, 0.1..5. Defaults to (0.7, 1.4).
-        resampling (tuple[float, float]): Smallest and largest size in between, 0.1..1.
+        resampling (tuple[float, float]): Smallest and largest factor of the shrunk size, 0.1..1.
             Defaults to (0.4, 0.8).
         qualities (tuple[int, int]): Lowest and highest JPEG quality. Defaults to (15, 60).
-        feather (tuple[float, float]): Standard deviation of the region's soft edge in pixels,
-            0.1..50. Defaults to (0.4, 4.0).
-        object_share (float): Share of objects where the photograph has any, 0..1.
-            Defaults to 0.7.
+        feather (tuple[float, float]): Smallest and largest standard deviation of the region's
+            soft edge in pixels, 0.1..50. Defaults to (0.4, 4.0).
+        object_share (float): Share of objects among the regions if the photograph has objects,
+            0..1. Defaults to 0.7.
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.operation.Operation`.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     name = 'local_retouch'
@@ -113,7 +114,7 @@ class LocalRetouch(Operation):
             factor = rng.uniform(*self.resampling)
             small = (max(round(side * factor), 1) for side in window.shape[:2])
             return resize(resize(window, tuple(small), rng), window.shape[:2], rng)
-        # All channels together (exposure), or each for itself (white balance).
+        # One gain for all channels (exposure), or one per channel (white balance).
         gain = np.full(3, log_uniform(*self.gain, rng))
         if rng.random() < 0.4:
             gain = np.array([log_uniform(*self.gain, rng) for _ in range(3)])

@@ -1,4 +1,4 @@
-"""What all operations share."""
+"""Base class of all operations."""
 
 from abc import abstractmethod
 from typing import Any
@@ -13,23 +13,22 @@ from ..settings import check_range
 class Operation(BaseTransform):
     """An edit of a part of an image.
 
-    Required keys: ``img`` (H, W, 3) uint8 BGR, ``objects`` (its (H, W) uint8 0/1 masks, maybe
-    none), ``rng`` (:class:`numpy.random.Generator`, the only source of randomness), ``draw_donor``
-    (returns image and objects of another photograph). Changed: ``img``. Added: ``gt_seg_map``
-    ((H, W) uint8, 1 where the edit really changed the image) and ``operation`` (its name).
-    The transform returns None where the edit is not possible, or where what it changed is too
-    small, nearly the whole image, or invisible: another one is to be drawn.
+    Required keys: ``img`` (H, W, 3) uint8 BGR, ``objects`` ((H, W) uint8 0/1 masks of its objects,
+    may be empty), ``rng`` (:class:`numpy.random.Generator`, the only source of randomness),
+    ``draw_donor`` (returns image and objects of another photograph). Changed: ``img``. Added:
+    ``gt_seg_map`` ((H, W) uint8, 1 where the edit really changed the image) and ``operation`` (its
+    name). The transform returns None if the edit is not possible, or if the changed region is too
+    small, nearly the whole image, or invisible: another edit must then be drawn.
 
     Args:
-        areas (tuple[float, float]): Smallest and largest share of the image that may be aimed at,
+        areas (tuple[float, float]): Smallest and largest share of the image to be edited,
             0.0005..0.9. Defaults to (0.003, 0.4).
         changed (tuple[float, float]): Smallest and largest share of the image that may have
             changed, 0..1. Defaults to (0.0015, 0.7).
-        min_change (float): Gray levels by which the region must have changed on average, 0..255.
-            Defaults to 5.
+        min_change (float): Least mean change of the region in gray levels, 0..255. Defaults to 5.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     name: str
@@ -50,10 +49,10 @@ class Operation(BaseTransform):
 
     @abstractmethod
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
-        """Return the edited (H, W, 3) uint8 image, or None; ``results['img']`` stays as it is."""
+        """Return the edited (H, W, 3) uint8 image, or None; ``results['img']`` is not changed."""
 
     def transform(self, results: dict[str, Any]) -> dict[str, Any] | None:
-        """Edit the image and mark what really changed; None: draw another."""
+        """Edit the image and mark the pixels that really changed; None if the edit fails."""
         host = results['img']
         edited = self.edit(results)
         if edited is None:

@@ -1,4 +1,4 @@
-"""What operations share that draw something over the image."""
+"""Base class of operations that draw something over the image."""
 
 from abc import abstractmethod
 from typing import Any
@@ -19,7 +19,7 @@ class Overlay(Operation):
         **kwargs: Passed to :class:`Operation`.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(self, opacity: tuple[float, float] = (0.6, 1.0), **kwargs: Any) -> None:
@@ -29,19 +29,19 @@ class Overlay(Operation):
 
     @abstractmethod
     def layer(self, host: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw what is laid over the host.
+        """Draw the layer that is blended over the host.
 
         Args:
             host (np.ndarray): (H, W, 3) uint8.
             rng (Generator): Source of randomness.
 
         Returns:
-            tuple[np.ndarray, np.ndarray]: A color, or an image, that broadcasts to (H, W, 3), and
-            the (H, W) float32 coverage of 0..1.
+            tuple[np.ndarray, np.ndarray]: A color or an image that broadcasts to (H, W, 3), and
+            the (H, W) float32 coverage in 0..1.
         """
 
     def edit(self, results: dict[str, Any]) -> np.ndarray:
-        """Lay it over the image."""
+        """Blend the layer over the image."""
         host, rng = results['img'], results['rng']
         color, coverage = self.layer(host, rng)
         content = np.broadcast_to(np.asarray(color, np.float32), host.shape)
@@ -49,7 +49,7 @@ class Overlay(Operation):
 
 
 def random_color(host: np.ndarray, rng: np.random.Generator) -> np.ndarray:
-    """Draw a color: black or white, one of the image's own, or any; (3,) uint8 BGR."""
+    """Draw a (3,) uint8 BGR color: near black or white, a color of the image, or any color."""
     kind = rng.random()
     if kind < 0.4:
         return np.full(3, rng.choice([rng.integers(0, 30), rng.integers(225, 256)]), np.uint8)

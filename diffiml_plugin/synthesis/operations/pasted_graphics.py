@@ -16,7 +16,7 @@ SHAPES = ('filled', 'outline', 'arrow', 'line', 'box')
 
 @TRANSFORMS.register_module()
 class PastedGraphics(Overlay):
-    """Draw a shape in one color or with a gradient: filled, as an outline, an arrow, a line, a box.
+    """Draw a shape in one color or a gradient: a filled shape, an outline, an arrow, a line, a box.
 
     Args:
         areas (tuple[float, float]): Smallest and largest share of the image. Defaults to

@@ -1,4 +1,4 @@
-"""Pasted text: dates, numbers, words, or a line of them."""
+"""Pasted text: dates, numbers, words, or a line of words."""
 
 import functools
 import string
@@ -14,7 +14,7 @@ from ..compositing import soften
 from ..settings import log_uniform
 from .overlay import Overlay, random_color
 
-# Fonts of letters that come with matplotlib; its others hold mathematical signs.
+# Text fonts that come with matplotlib; its other fonts hold mathematical symbols.
 _FONTS = 'fonts/ttf/DejaVuS*.ttf'
 _HEIGHTS = (0.03, 0.16)
 
@@ -44,7 +44,7 @@ def _random_text(rng: Generator) -> str:
 
 @TRANSFORMS.register_module()
 class PastedText(Overlay):
-    """Write a line of text, at times slanted and with soft edges.
+    """Write a line of text, sometimes slanted and with soft edges.
 
     Args:
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.overlay.Overlay`.
@@ -53,7 +53,7 @@ class PastedText(Overlay):
     name = 'pasted_text'
 
     def layer(self, host: np.ndarray, rng: Generator) -> tuple[np.ndarray, np.ndarray]:
-        """Draw the text; its letters alone are covered."""
+        """Draw the text; only its letters are covered."""
         height, width = host.shape[:2]
         fonts = _font_files()
         size = max(int(log_uniform(*_HEIGHTS, rng) * height), 7)

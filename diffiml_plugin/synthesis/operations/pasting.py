@@ -1,4 +1,4 @@
-"""What operations share that paste a piece of a photograph."""
+"""Base class of operations that paste a piece of a photograph."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from .operation import Operation
 
 
 class Pasting(Operation):
-    """Pastes a piece of a photograph, scaled, flipped, turned and slightly skewed.
+    """Pastes a piece of a photograph, scaled, flipped, rotated and slightly skewed.
 
     Args:
         scales (tuple[float, float]): Smallest and largest factor of the size, 0.05..5.
@@ -23,16 +23,17 @@ class Pasting(Operation):
         angles (tuple[float, float]): Smallest and largest angle in degrees. Defaults to (-25, 25).
         perspective (float): Largest displacement of a corner of a rotated piece, as a share of
             its sides, 0..0.3. Defaults to 0.06.
-        object_share (float): Share of objects where the photograph has any, 0..1; other pieces
-            have drawn shapes. Defaults to 0.9.
-        place_tries (int): Number of random places of which the one is taken whose surroundings
-            fit best. Defaults to 8.
+        object_share (float): Share of objects among the pieces if the photograph has objects,
+            0..1; other pieces have drawn shapes. Defaults to 0.9.
+        place_tries (int): Number of random places to choose from; the one whose surroundings fit
+            best is used. Defaults to 8.
         compositing (Mapping, optional): Settings of
-            :class:`~diffiml_plugin.synthesis.compositing.Compositing`. Defaults to its own.
+            :class:`~diffiml_plugin.synthesis.compositing.Compositing`. Defaults to its own
+            defaults.
         **kwargs: Passed to :class:`Operation`.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     def __init__(
@@ -64,9 +65,9 @@ class Pasting(Operation):
         self.compositing = Compositing(**(compositing or {}))
 
     def bend(self, cutout: Cutout, factor: float, rng: Generator) -> Cutout:
-        """Scale by a factor, and flip, turn and skew at random.
+        """Scale by a factor, and flip, rotate and skew at random.
 
-        A piece that was cut off by its photograph's side keeps that side, so it is not turned.
+        A piece that was cut off by a side of its photograph keeps that side, so it is not rotated.
         """
         cutout = cutout.scaled(factor, rng)
         if rng.random() < self.flip_share:
@@ -76,5 +77,5 @@ class Pasting(Operation):
         return cutout
 
     def factor_to(self, area: float, mask: np.ndarray) -> float:
-        """Scale at which the region has an area in pixels, kept within ``scales``."""
+        """Compute the scale that gives the region an area in pixels, clipped to ``scales``."""
         return float(np.clip(np.sqrt(area / max(int(mask.sum()), 1)), *self.scales))

@@ -1,4 +1,4 @@
-"""Removal: an object or region disappears under a filling."""
+"""Removal: an object or region is filled and disappears."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -12,7 +12,7 @@ from ..regions import draw_region, grow
 from ..settings import check_range, check_share, check_weights, choose
 from .operation import Operation
 
-# Share of the image from which on the smooth filling of `cv2.inpaint` is seen at once.
+# Share of the image above which the smooth filling of `cv2.inpaint` is obvious.
 _SMEARED = 0.03
 METHODS = ('inpaint', 'patches', 'clone')
 
@@ -25,18 +25,18 @@ class Removal(Operation):
         areas (tuple[float, float]): Smallest and largest share of the image. Defaults to
             (0.003, 0.15).
         methods (Mapping[str, float], optional): Weights of the methods: 'inpaint'
-            (:func:`cv2.inpaint`; 'patches' instead above 3 % of the image), 'patches' (blocks of
-            the surroundings, best match first) and 'clone' (a stamp with a blended edge).
-            Defaults to 0.25, 0.35 and 0.4.
+            (:func:`cv2.inpaint`; 'patches' instead above 3 % of the image), 'patches'
+            (best-matching blocks of the surroundings) and 'clone' (a clone stamp with a blended
+            edge). Defaults to 0.25, 0.35 and 0.4.
         margin (tuple[int, int]): Narrowest and widest band around the object in pixels that is
             filled with it, 0..50. Defaults to (1, 4).
-        object_share (float): Share of objects where the photograph has any, 0..1.
-            Defaults to 0.7.
+        object_share (float): Share of objects among the regions if the photograph has objects,
+            0..1. Defaults to 0.7.
         place_tries (int): Number of places from which the clone stamp may copy. Defaults to 16.
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.operation.Operation`.
 
     Raises:
-        UserError: If a setting lies outside its range.
+        UserError: If a setting is out of range.
     """
 
     name = 'removal'
@@ -62,7 +62,7 @@ class Removal(Operation):
         self.place_tries = place_tries
 
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
-        """Fill the region; None where nothing around it can be taken."""
+        """Fill the region; return None if no other part of the image can be copied."""
         host, rng = results['img'], results['rng']
         region = draw_region(host, results['objects'], self.areas, self.object_share, rng)
         region = grow(region, int(rng.integers(self.margin[0], self.margin[1] + 1)))
@@ -71,7 +71,7 @@ class Removal(Operation):
             method = 'patches'
         if method == 'clone':
             return clone_stamp(host, region, self.place_tries, rng)
-        # What is far from the hole does not matter, and costs time.
+        # Pixels far from the hole do not matter and cost time.
         left, top, wide, tall = cv2.boundingRect(region)
         reach = 12 + max(wide, tall)
         rows = slice(max(top - reach, 0), top + tall + reach)

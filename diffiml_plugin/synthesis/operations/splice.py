@@ -11,15 +11,15 @@ from ..regions import draw_region
 from ..settings import log_uniform
 from .pasting import Pasting
 
-# Pixels of its surroundings that a piece takes along, to find a place that fits.
+# Margin in pixels of the surroundings that a piece keeps, to find a place that fits.
 MARGIN = 6
-# Further photographs that are looked at for an object: drawn shapes are seen at once.
+# Number of further photographs to search for an object, since drawn shapes are obvious.
 _MORE_DONORS = 2
 
 
 @TRANSFORMS.register_module()
 class Splice(Pasting):
-    """Paste an object of another photograph, at about a drawn size.
+    """Paste an object of another photograph, at approximately a random size.
 
     Args:
         **kwargs: Passed to :class:`~diffiml_plugin.synthesis.operations.pasting.Pasting`.
@@ -28,7 +28,7 @@ class Splice(Pasting):
     name = 'splice'
 
     def edit(self, results: dict[str, Any]) -> np.ndarray | None:
-        """Paste; None where the piece is too large or too small for the host."""
+        """Paste the piece; return None if it is too large or too small for the host."""
         host, rng = results['img'], results['rng']
         donor, objects = results['draw_donor']()
         for _ in range(_MORE_DONORS):
