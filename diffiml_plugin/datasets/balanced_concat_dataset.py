@@ -14,15 +14,15 @@ from ..errors import UserError
 
 @DATASETS.register_module()
 class BalancedConcatDataset(ConcatDataset):
-    """Data sets of which an epoch draws equally many images each, however large they are.
+    """Concatenated data sets; an epoch draws the same number of images from each of them.
 
-    Use it with :class:`BalancedSampler`, which draws in the main process: workers, persistent
-    ones too, need not know the epoch. Any other sampler sees the plain concatenation.
+    Use it with :class:`BalancedSampler`, which draws in the main process: workers, even persistent
+    ones, need not know the epoch. Any other sampler sees the plain concatenation.
 
     Args:
-        datasets (Sequence[BaseDataset | dict]): The data sets or their configs.
-        samples_per_dataset (int): Images that an epoch takes of each. Defaults to 1840, as
-            published for Protocol-CAT.
+        datasets (Sequence[BaseDataset | dict]): Data sets or their configs.
+        samples_per_dataset (int): Number of images that an epoch draws from each data set.
+            Defaults to 1840, as published for Protocol-CAT.
         **kwargs: Passed to mmengine's ``ConcatDataset``.
 
     Raises:
@@ -32,7 +32,7 @@ class BalancedConcatDataset(ConcatDataset):
     def __init__(
         self, datasets: list[BaseDataset | dict], samples_per_dataset: int = 1840, **kwargs
     ) -> None:
-        # mmengine would look for the type in its own registry, which has no segmentation sets.
+        # mmengine would search its own registry, which has no segmentation data sets.
         datasets = [DATASETS.build(d) if isinstance(d, dict) else d for d in datasets]
         super().__init__(datasets, **kwargs)
         if samples_per_dataset < 1:
@@ -43,9 +43,9 @@ class BalancedConcatDataset(ConcatDataset):
         self.samples_per_dataset = samples_per_dataset
 
     def draw(self, seed: int, epoch: int) -> list[int]:
-        """Draw an epoch's indices, shuffled; they depend on ``(seed, epoch)`` alone.
+        """Draw the shuffled indices of an epoch; they depend on ``(seed, epoch)`` alone.
 
-        No image comes twice before all of its data set have come once.
+        No image is drawn twice before all images of its data set have been drawn once.
         """
         rng = np.random.default_rng([seed, epoch])
         drawn, start = [], 0
@@ -60,21 +60,21 @@ class BalancedConcatDataset(ConcatDataset):
 
 @DATA_SAMPLERS.register_module()
 class BalancedSampler(Sampler):
-    """Deals an epoch of a :class:`BalancedConcatDataset` out to the ranks.
+    """Distributes an epoch of a :class:`BalancedConcatDataset` over the ranks.
 
-    Epochs differ, and are the same again for the same seed. Epoch-based loops announce the epoch
-    by ``DistSamplerSeedHook``, iteration-based ones at the end of each pass; on resuming, both
-    continue in the same order.
+    Epochs differ from each other, but are reproducible with the same seed. Epoch-based loops set
+    the epoch through ``DistSamplerSeedHook``, iteration-based ones at the end of each pass; a
+    resumed training continues in the same order in both cases.
 
     Args:
         dataset (BalancedConcatDataset): The data set.
-        seed (int, optional): Defaults to None, which is a random one shared by the ranks;
-            mmengine's runner gives its own seed.
-        round_up (bool): Whether indices are repeated so that all ranks get equally many.
+        seed (int, optional): Seed of the order; mmengine's runner passes its own seed. Defaults
+            to None, a random seed shared by the ranks.
+        round_up (bool): Whether to repeat indices so that all ranks get the same number.
             Defaults to True.
 
     Raises:
-        UserError: If ``dataset`` is of another kind.
+        UserError: If ``dataset`` is not a :class:`BalancedConcatDataset`.
     """
 
     def __init__(
@@ -91,7 +91,7 @@ class BalancedSampler(Sampler):
         self.epoch = 0
 
     def __iter__(self) -> Iterator[int]:
-        """Iterate over this rank's indices of the epoch."""
+        """Iterate over this rank's indices of the current epoch."""
         indices = self.dataset.draw(self.seed, self.epoch)
         if self.round_up:
             missing = -len(indices) % self.world_size
@@ -99,11 +99,11 @@ class BalancedSampler(Sampler):
         return iter(indices[self.rank :: self.world_size])
 
     def __len__(self) -> int:
-        """Return this rank's share of an epoch."""
+        """Return the number of this rank's indices in an epoch."""
         total = self.dataset.samples_per_dataset * len(self.dataset.datasets)
         spare = self.world_size - 1 if self.round_up else self.world_size - 1 - self.rank
         return (total + spare) // self.world_size
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next iteration."""
+        """Set the epoch of the next iteration."""
         self.epoch = epoch

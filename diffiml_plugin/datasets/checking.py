@@ -22,9 +22,9 @@ from .transforms.loading import (
     uniform_kind,
 )
 
-# Largest number of different bits in the perceptual hashes (64 bits) of similar images.
+# Largest number of differing bits in the 64-bit perceptual hashes of similar images.
 _NEAR = 4
-# Faults of pairs that cannot be evaluated; the others are warnings.
+# Faults that make an evaluation impossible or wrong; all other faults are warnings.
 ERRORS = (
     'unusable',
     'unpaired',
@@ -58,21 +58,21 @@ class Finding(NamedTuple):
 
 
 class Fingerprint(NamedTuple):
-    """What an image is recognized by."""
+    """The hashes by which an image is recognized."""
 
     path: str
-    content: str  # of the file's bytes
-    looks: np.ndarray  # (64,) of -1 and 1
+    content: str  # SHA-256 of the file's bytes
+    looks: np.ndarray  # (64,) perceptual hash of -1 and 1
 
 
 def difference_hash(image: np.ndarray) -> np.ndarray:
-    """Perceptual hash: whether brightness rises from one cell of an 8 x 9 grid to the next.
+    """Compute a perceptual hash: whether brightness rises between neighbors in an 8 x 9 grid.
 
     Args:
-        image (np.ndarray): (H, W, 3) or (H, W), uint8.
+        image (np.ndarray): (H, W, 3) or (H, W) uint8 image.
 
     Returns:
-        np.ndarray: (64,) float32 of -1 and 1, so that a product counts agreements.
+        np.ndarray: (64,) float32 of -1 and 1, so that a dot product counts agreements.
     """
     gray = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 else image
     cells = cv2.resize(gray, (9, 8), interpolation=cv2.INTER_AREA).astype(np.int16)
@@ -82,7 +82,7 @@ def difference_hash(image: np.ndarray) -> np.ndarray:
 def _read_image(path: str, data: bytes) -> tuple[np.ndarray | None, list[Finding]]:
     faults = []
     try:
-        # OpenCV may silently fill missing parts of a file with gray.
+        # Pillow reports missing parts of a file, which OpenCV may silently fill with gray.
         with warnings.catch_warnings(), Image.open(io.BytesIO(data)) as picture:
             warnings.simplefilter('ignore', Image.DecompressionBombWarning)
             picture.load()
@@ -134,16 +134,18 @@ def _check_mask(
 def check_pairs(
     pairs: Iterable[tuple[str, str | None]], inverted: bool = False, allow_uniform: bool = False
 ) -> tuple[list[Finding], list[Fingerprint]]:
-    """Read every image and mask.
+    """Read every image and mask, and check them.
 
     Args:
-        pairs (Iterable[tuple[str, str | None]]): Paths of image and mask, None if authentic.
-        inverted (bool): Whether dark means tampered. Defaults to False.
+        pairs (Iterable[tuple[str, str | None]]): Paths of image and mask; the mask is None for an
+            authentic image.
+        inverted (bool): Whether dark pixels are tampered. Defaults to False.
         allow_uniform (bool): Whether the mask of a tampered image may mark no pixel, or every
             pixel. Defaults to False.
 
     Returns:
-        tuple[list[Finding], list[Fingerprint]]: Faults, and what the images look like.
+        tuple[list[Finding], list[Fingerprint]]: Faults of the files, and fingerprints of the
+        images.
     """
     findings, prints = [], []
     for path, mask in pairs:
@@ -167,17 +169,20 @@ def check_pairs(
 
 
 def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> list[Finding]:
-    """Tell from the masks of a whole set that black means tampered.
+    """Find out from all masks of a data set whether black means tampered.
 
-    A single mask may rightly mark most of its image and of the border; most of a set do not.
+    A single mask may correctly mark most of its image and of the border, but most masks do not.
 
     Args:
-        findings (Sequence[Finding]): Faults of the set's images and masks.
-        tampered (int): Number of its tampered images.
-        name (str): The set's folder or list.
+        findings (Sequence[Finding]): Faults of the data set's images and masks.
+        tampered (int): Number of tampered images in the data set.
+        name (str): Folder or list of the data set.
+
+    Returns:
+        list[Finding]: The fault 'inverted masks', or no fault.
     """
     kinds = Counter(finding.kind for finding in findings)
-    # Full masks do not count: their opposite would be empty.
+    # Full masks do not count: inverted, they would be empty.
     partial = tampered - kinds['full mask']
     count = kinds['inverted-looking mask']
     if 2 * count <= partial:
@@ -190,7 +195,7 @@ def find_inversion(findings: Sequence[Finding], tampered: int, name: str) -> lis
 
 
 def find_duplicates(prints: Sequence[Fingerprint]) -> list[Finding]:
-    """Find images of one set whose files are the same byte by byte."""
+    """Find images of one data set whose files are identical byte by byte."""
     first: dict[str, str] = {}
     findings = []
     for item in prints:
@@ -208,7 +213,7 @@ def find_leaks(train: Sequence[Fingerprint], test: Sequence[Fingerprint]) -> lis
         test (Sequence[Fingerprint]): Fingerprints of the test images.
 
     Returns:
-        list[Finding]: 'leak' for the same file, 'near leak' for the same look.
+        list[Finding]: 'leak' for an identical file, 'near leak' for a similar image.
     """
     if not train or not test:
         return []

@@ -18,7 +18,7 @@ from ..image_files import is_image
 from .mask_size import size_fault
 from .transforms.loading import IGNORED, read_mask
 
-# EXIF orientation -> operation that turns the upright picture into the stored pixels.
+# EXIF orientation -> operation that turns the upright image into the stored pixels.
 _TO_STORED = {
     5: Image.Transpose.TRANSPOSE,
     6: Image.Transpose.ROTATE_90,
@@ -28,31 +28,31 @@ _TO_STORED = {
 
 
 class Item(NamedTuple):
-    """An image of the download, and what is known of it."""
+    """An image of the download with its mask, its name and its fault, if there are any."""
 
     image: Path
-    mask: np.ndarray | None = None  # (H, W) of 0, 1, 255; None for an authentic image
-    name: str | None = None  # stem to write; None keeps the image's
+    mask: np.ndarray | None = None  # (H, W) of 0, 1 and 255; None for an authentic image
+    name: str | None = None  # stem of the written files; None keeps the image's stem
     fault: str | None = None  # why it is left out
 
 
 def images_in(folder: Path, recursive: bool = False) -> list[Path]:
-    """List a folder's image files, sorted; none if it does not exist."""
+    """List a folder's image files, sorted; the list is empty if the folder does not exist."""
     paths = folder.rglob('*') if recursive else folder.glob('*')
     return sorted(path for path in paths if is_image(path.relative_to(folder)) and path.is_file())
 
 
 def load_mask(path: Path, inverted: bool = False) -> np.ndarray | None:
-    """Read a mask as (H, W) of 0, 1 and 255 (ignored); None if it does not exist.
+    """Read an (H, W) mask of 0, 1 and 255 (ignored); None if the file does not exist.
 
     Raises:
-        UserError: If it cannot be read or is not understood.
+        UserError: If the file cannot be read or its values are not understood.
     """
     return read_mask(str(path), inverted=inverted) if path.is_file() else None
 
 
 def group_by(paths: Iterable[Path], key: Callable[[Path], str]) -> dict[str, list[Path]]:
-    """Collect paths of the same key."""
+    """Group paths by key."""
     groups: dict[str, list[Path]] = {}
     for path in paths:
         groups.setdefault(key(path), []).append(path)
@@ -66,8 +66,8 @@ def tampered(
 
     Args:
         image (Path): The image.
-        masks (Path | Sequence[Path], optional): The mask, or all files that may be it.
-        name (str, optional): Stem to write. Defaults to None, the image's.
+        masks (Path | Sequence[Path], optional): The mask, or all files that may be the mask.
+        name (str, optional): Stem of the written files. Defaults to None, the image's stem.
         **kwargs: Passed to :func:`load_mask`.
     """
     files = [masks] if isinstance(masks, Path) else list(masks or ())
@@ -84,8 +84,8 @@ def tampered(
 
 
 def _fit(item: Item) -> tuple[Item, bool]:
-    """Bring a mask to its image's stored pixels; return also whether it was turned."""
-    # As the data set will read it, without EXIF rotation.
+    """Turn a mask to match its image's stored pixels; also return whether it was turned."""
+    # Without EXIF rotation, as the data set will read the image.
     flags = cv2.IMREAD_GRAYSCALE | cv2.IMREAD_IGNORE_ORIENTATION
     data, image = np.fromfile(item.image, np.uint8), None
     with contextlib.suppress(cv2.error):
@@ -99,7 +99,7 @@ def _fit(item: Item) -> tuple[Item, bool]:
     if mask.shape == image.shape[::-1]:
         unknown = (OSError, Image.DecompressionBombError)
         with contextlib.suppress(*unknown), Image.open(item.image) as picture:
-            # The mask was drawn on the upright picture. TIFF is read upright already.
+            # The mask was drawn on the upright image. TIFF files are already read upright.
             if picture.format != 'TIFF':
                 turn = _TO_STORED.get(picture.getexif().get(ExifTags.Base.Orientation, 1))
     if turn is not None:
@@ -111,21 +111,21 @@ def _fit(item: Item) -> tuple[Item, bool]:
 
 
 class Written(NamedTuple):
-    """What :func:`write_folder` did."""
+    """Result of :func:`write_folder`."""
 
     tampered: int
     authentic: int
-    turned: list[Path]  # images whose masks were turned as the image's EXIF says
-    faults: list[str]  # a line for each image that was left out
+    turned: list[Path]  # images whose masks were turned according to the image's EXIF
+    faults: list[str]  # one line per image that was left out
 
 
 def write_folder(items: Iterable[Item], out: Path, link: bool = False) -> Written:
     """Write items as ``Tp/``, ``Gt/`` and ``Au/``.
 
     Args:
-        items (Iterable[Item]): What to write. Masks that do not fit are left out.
+        items (Iterable[Item]): Items to write; those whose masks do not fit are left out.
         out (Path): Folder to write to.
-        link (bool): Whether images are linked instead of copied. Defaults to False.
+        link (bool): Whether to link images instead of copying them. Defaults to False.
     """
     counts, taken = dict(Tp=0, Au=0), set()
     turned, faults = [], []
@@ -162,13 +162,16 @@ def convert(
     """Run a converter from the command line.
 
     Args:
-        description (str): Its help text.
-        collect (Callable): Lists the items of a download's folder; further options are keywords.
-        *options (tuple[str, dict]): Further arguments: flag and argparse's keywords.
+        description (str): Help text of the converter.
+        collect (Callable): Function that yields the items of a download's folder; further options
+            are passed as keywords.
+        *options (tuple[str, dict]): Further command line options: flag and keyword arguments of
+            argparse.
 
     Raises:
-        UserError: If the folder does not exist or holds nothing of that data set, or what is
-            written would lie in it or among the files of another run. The script ends with it.
+        UserError: If the source folder does not exist or holds no files of that data set, or if
+            the output folder lies in it or already holds a data set. The script then ends with
+            its message.
     """
     parser = argparse.ArgumentParser(
         description=description, formatter_class=argparse.RawDescriptionHelpFormatter

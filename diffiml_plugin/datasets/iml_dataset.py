@@ -26,16 +26,16 @@ _LAYOUTS = (
 
 
 class FolderFiles(NamedTuple):
-    """What the folder format holds."""
+    """Files of a data set in the folder format."""
 
-    pairs: list[tuple[str, str | None]]  # image and mask; None: authentic, or without a partner
+    pairs: list[tuple[str, str | None]]  # image and mask; None if authentic or unpaired
     unpaired: list[str]  # files of Tp/ and Gt/ without a partner
-    doubled: list[str]  # images of one folder that share a stem
+    doubled: list[str]  # images with the stem of an earlier image in the same folder
     others: list[str]  # files that are neither images nor hidden
 
 
 def _by_stem(path: str, folder: FolderFiles, backend_args: dict | None) -> dict[str, str]:
-    """Map the stems of a folder's images, at any depth, to their paths."""
+    """Map the stems of all images below a folder, subfolders included, to their paths."""
     if not fileio.isdir(path, backend_args=backend_args):
         return {}
     images: dict[str, str] = {}
@@ -84,7 +84,7 @@ def _first(files: Sequence[str]) -> str:
 
 
 def _transforms(pipeline: Compose) -> Iterator[BaseTransform]:
-    """Iterate over a pipeline's transforms, those of test-time augmentation too."""
+    """Iterate over a pipeline's transforms, including those of test-time augmentation."""
     for transform in pipeline.transforms:
         yield transform
         for branch in getattr(transform, 'subroutines', ()):
@@ -95,26 +95,27 @@ def _transforms(pipeline: Compose) -> Iterator[BaseTransform]:
 class IMLDataset(BaseSegDataset):
     """Reads the folder format, a JSON list or a text index (see the docs of the formats).
 
-    A list is checked as it is read: its entries, and whether their files exist. With ``test_mode``
-    no image may be listed twice.
+    A list is checked when it is read: its entries, and whether their files exist. With
+    ``test_mode``, no image may be listed twice.
 
     Args:
-        data_root (str): The folder; or, with ``ann_file``, what relative paths start from.
-        ann_file (str): A ``.json`` or ``.txt`` index, relative to ``data_root``. Defaults to
-            '', the folder format.
-        use_authentic (bool): Whether authentic images are included. Defaults to True.
+        data_root (str): Folder of the data set; with ``ann_file``, folder that relative paths
+            start from.
+        ann_file (str): Path of a ``.json`` or ``.txt`` index, relative to ``data_root``. Defaults
+            to '', the folder format.
+        use_authentic (bool): Whether to include authentic images. Defaults to True.
         inverted_masks (bool): Whether black means tampered, as in the published masks of DSO-1
             and NIST16. Defaults to False.
-        resize_masks (bool): Whether a mask of another size than its image, but of the same ratio
-            of its sides, is resized to it (nearest) instead of stopping the run. Defaults to
-            False.
+        resize_masks (bool): Whether to resize a mask whose size differs from its image's, but
+            whose aspect ratio is the same, to its image (nearest) instead of stopping the run.
+            Defaults to False.
         allow_uniform_masks (bool): Whether the mask of an image that is listed as tampered may
             mark no pixel, or every pixel, instead of stopping the run. Defaults to False.
         **kwargs: Passed to ``BaseSegDataset``.
 
     Raises:
-        UserError: If the data is missing, images and masks do not pair up, an entry of a list is
-            not understood, or the pipeline loads masks with mmseg's ``LoadAnnotations``.
+        UserError: If the data is missing, images and masks cannot be paired, an entry of a list
+            is not understood, or the pipeline loads masks with mmseg's ``LoadAnnotations``.
     """
 
     METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0, 0, 0], [255, 255, 255]])
@@ -146,7 +147,7 @@ class IMLDataset(BaseSegDataset):
             self.ann_file = fileio.join_path(self.data_root, self.ann_file)
 
     def load_data_list(self) -> list[dict]:
-        """List the images; the folder format pairs by file stem."""
+        """List the images; the folder format pairs images and masks by stem."""
         wanted = self.ann_file or self.data_root
         if not fileio.exists(wanted, backend_args=self.backend_args):
             raise UserError(
@@ -177,11 +178,11 @@ class IMLDataset(BaseSegDataset):
         ]
 
     def prepare_data(self, idx: int) -> dict:
-        """Load and transform one image; one that cannot be decoded is named."""
+        """Load and transform one image; the error names an image that cannot be decoded."""
         try:
             return super().prepare_data(idx)
         except (AssertionError, cv2.error) as error:
-            # mmcv and OpenCV raise these for a file that is not an image or is empty.
+            # mmcv and OpenCV raise these for a file that is empty or is not an image.
             path = self.get_data_info(idx)['img_path']
             data = np.frombuffer(fileio.get(path, self.backend_args), np.uint8)
             if data.size and cv2.imdecode(data, cv2.IMREAD_COLOR) is not None:

@@ -10,13 +10,13 @@ from mmengine import fileio
 
 from ..errors import UserError
 
-# Values that stand for the mask of an authentic image.
+# Values in place of a mask that mark an image as authentic.
 AUTHENTIC = ('Negative', 'None')
 _FORMATS = (
     'a JSON list holds [image, mask] or [image, "Negative"]; a line of a text index is '
     '`image mask label` with label 1, or `image None 0`, separated by tabs where paths hold blanks'
 )
-# The last two fields hold no blank; the image may.
+# Only the image's path may contain blanks; the last two fields do not.
 _THREE_FIELDS = re.compile(r'(.*[^ ]) +([^ ]+) +([^ ]+)')
 
 
@@ -26,17 +26,19 @@ def read_index(
     """Read and check a JSON list or a text index.
 
     Args:
-        path (str): The file; JSON if it ends in ``.json``.
-        data_root (str): What relative paths start from.
-        backend_args (dict, optional): Arguments of MMEngine's file backend.
+        path (str): Path of the file; it is JSON if it ends in ``.json``.
+        data_root (str): Folder that relative paths start from.
+        backend_args (dict, optional): Arguments of MMEngine's file backend. Defaults to None.
         repeats (bool): Whether an image may be listed more than once, with the same mask. Defaults
             to False.
 
     Returns:
-        list[tuple[str, str | None]]: Image and mask, None for an authentic one.
+        list[tuple[str, str | None]]: Paths of image and mask; the mask is None for an authentic
+        image.
 
     Raises:
-        UserError: If the file or an entry cannot be understood, or files do not exist.
+        UserError: If the file cannot be read, an entry is not understood, or listed files do not
+            exist.
     """
     entries = {}
     first: dict[str, tuple[str, str | None]] = {}
@@ -58,7 +60,7 @@ def read_index(
 
 
 def _entries(path: str, backend_args: dict | None) -> Iterator[tuple[str, list | None, str]]:
-    """Yield where an entry stands, its fields (None: not a list of them) and how it reads."""
+    """Yield each entry's position, its fields (None if it is not a list), and its text."""
     try:
         text = fileio.get(path, backend_args=backend_args).decode('utf-8-sig')
     except UnicodeDecodeError as error:
@@ -66,7 +68,7 @@ def _entries(path: str, backend_args: dict | None) -> Iterator[tuple[str, list |
     except OSError as error:
         raise UserError(f'{path!r} cannot be read: {error.strerror or error}') from None
     if not path.lower().endswith('.json'):
-        # Other line ends of Unicode can be part of a name.
+        # Other Unicode line separators may be part of a name.
         lines = [line.strip(' \t') for line in re.split(r'\r\n|\r|\n', text)]
         for count, number in enumerate((n for n, line in enumerate(lines, 1) if line), 1):
             line = lines[number - 1]
@@ -92,7 +94,7 @@ def _split(line: str) -> list[str]:
 
 
 def _understand(fields: list | None) -> tuple[str, str | None, str]:
-    """Return image, mask and what is wrong with them."""
+    """Return image, mask and the fault of an entry, which is empty if there is none."""
     if fields is None or len(fields) not in (2, 3):
         return '', None, 'is not an image, a mask and, where wanted, a label'
     image, mask, *label = fields
@@ -135,13 +137,13 @@ def _check_files(
 
 
 def _missing(files: Iterable[str], backend_args: dict | None) -> Iterator[str]:
-    """Yield the files that do not exist; of storage that cannot tell, none."""
+    """Yield the files that do not exist; none if the storage cannot list or check files."""
     by_folder = defaultdict(list)
     for file in files:
         by_folder[osp.dirname(file)].append(file)
     for folder, inside in by_folder.items():
         try:
-            # One listing instead of a request per file, which is slow on remote storage.
+            # One listing per folder: on remote storage, one request per file is slow.
             names = set(
                 fileio.list_dir_or_file(folder or '.', list_dir=False, backend_args=backend_args)
             )
@@ -150,7 +152,7 @@ def _missing(files: Iterable[str], backend_args: dict | None) -> Iterator[str]:
         except (AttributeError, NotImplementedError):
             return
         for file in inside:
-            # Listings leave out hidden files.
+            # Listings do not contain hidden files.
             if osp.basename(file) not in names and not fileio.isfile(
                 file, backend_args=backend_args
             ):

@@ -1,18 +1,18 @@
-"""Masks of another size than their images."""
+"""Masks whose size differs from their images'."""
 
-# Rounding the sides of a resized mask stays below this; another crop does not.
+# Largest ratio of the two scales: rounding of a resized mask stays below it, another crop does not.
 _MAX_STRETCH = 1.05
 
 
 def size_fault(mask: tuple[int, int], image: tuple[int, int]) -> str:
-    """Say why a mask cannot be resized to its image.
+    """Explain why a mask cannot be resized to its image.
 
     Args:
         mask (tuple[int, int]): (height, width) of the mask.
         image (tuple[int, int]): (height, width) of the image.
 
     Returns:
-        str: The reason; empty if both show the same cut of the same picture.
+        str: The reason; empty if both show the same crop of the same picture.
     """
     if mask != image and mask == image[::-1]:
         return 'the mask is turned by 90 degrees, and nothing says which way'

@@ -1,4 +1,4 @@
-"""Endless supply of masks for stage 1."""
+"""Procedural masks for stage 1."""
 
 import numpy as np
 import torch
@@ -17,9 +17,10 @@ class ProceduralMaskDataset(Dataset):
     Args:
         length (int): Number of masks.
         size (int): Height and width in pixels. Defaults to 256.
-        seed (int): Defaults to 0. Held-out masks take another seed.
-        max_shapes (int): Up to so many shapes are united in one mask. Defaults to 3.
-        area_range (tuple[float, float]): Share of tampered pixels of one shape.
+        seed (int): Seed of the masks; held-out masks need another seed. Defaults to 0.
+        max_shapes (int): Largest number of shapes that are united in one mask. Defaults to 3.
+        area_range (tuple[float, float]): Lowest and highest share of tampered pixels of one
+            shape, 0..1. Defaults to (0.002, 0.4).
     """
 
     METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0, 0, 0], [255, 255, 255]])

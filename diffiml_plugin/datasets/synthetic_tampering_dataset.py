@@ -1,4 +1,4 @@
-"""Forgeries that are made while a model trains."""
+"""Forgeries that are made during training."""
 
 import contextlib
 import random
@@ -20,20 +20,20 @@ from ..synthesis.sources import PhotographSource
 
 @DATASETS.register_module()
 class SyntheticTamperingDataset(BaseDataset):
-    """Forgeries of one's own photographs; each epoch makes new ones, and none is written.
+    """Forgeries of your own photographs; each epoch makes new ones, and none is written to disk.
 
-    A sample, its augmentation included, depends on ``(seed, index, epoch)`` alone: on no worker,
-    rank or interruption. ``ResumeRandomStateHook`` announces the epoch; without it every epoch
-    repeats the first.
+    A sample, including its augmentation, depends on ``(seed, index, epoch)`` alone, and not on the
+    worker, the rank or interruptions. ``ResumeRandomStateHook`` sets the epoch; without it, every
+    epoch repeats the first.
 
     Args:
         sources (Sequence[dict]): Arguments of :class:`PhotographSource` for each folder:
             ``photographs`` and, if there are any, ``masks``.
         forger (dict): Arguments of :class:`Forger`.
-        length (int): Number of samples of an epoch.
+        length (int): Number of samples in an epoch.
         seed (int): Seed of the samples. Defaults to 0.
-        pipeline (Sequence[dict]): What comes after; ``img``, ``gt_seg_map`` and the rest that
-            mmseg's loading leaves are there. Defaults to none.
+        pipeline (Sequence[dict]): Configs of the transforms that follow; their input has ``img``,
+            ``gt_seg_map`` and the other keys that mmseg's loading adds. Defaults to none.
 
     Raises:
         UserError: If the photographs or masks are missing or wrong, or a setting is out of range.
@@ -60,22 +60,22 @@ class SyntheticTamperingDataset(BaseDataset):
         self.length, self.seed = length, seed
         self.epoch = 0
         super().__init__(pipeline=list(pipeline))
-        # What a resumed training says if it has changed.
+        # A resumed training reports a change of this value.
         self.data_root = ', '.join(str(source['photographs']) for source in sources)
 
     def load_data_list(self) -> list[dict]:
-        """List what is known of the samples before they are made: nothing."""
+        """Return one empty entry per sample, since samples are made on access."""
         return [{} for _ in range(self.length)]
 
     def set_epoch(self, epoch: int) -> None:
-        """Choose the epoch of the next samples."""
+        """Set the epoch of the next samples."""
         self.epoch = epoch
 
     def prepare_data(self, idx: int) -> Any:
         """Make one sample.
 
         Returns:
-            Any: What the pipeline makes of ``img`` (H, W, 3) uint8 BGR, ``gt_seg_map`` (H, W)
+            Any: Output of the pipeline for ``img`` (H, W, 3) uint8 BGR, ``gt_seg_map`` (H, W)
             uint8 of 0 and 1 and ``operation``.
         """
         if not 0 <= idx < self.length:
@@ -97,7 +97,7 @@ class SyntheticTamperingDataset(BaseDataset):
 
 @contextlib.contextmanager
 def _seeded(rng: Generator) -> Iterator[None]:
-    """Let all that draws random numbers draw them from ``rng`` for a while."""
+    """Seed the global random generators of the CPU from ``rng``, and restore them afterwards."""
     states = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=[]):
         words = rng.integers(2**32, size=3).tolist()

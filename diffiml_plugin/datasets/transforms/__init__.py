@@ -1,4 +1,4 @@
-"""Transforms."""
+"""Transforms of images and tampering masks."""
 
 from .geometry import FitWithin
 from .loading import LoadTamperingMask, ScoreAtInput

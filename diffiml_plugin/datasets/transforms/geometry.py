@@ -6,10 +6,10 @@ from mmseg.registry import TRANSFORMS
 
 @TRANSFORMS.register_module()
 class FitWithin(Resize):
-    """Reduces an image that is larger than a box to fit in it; smaller ones stay as they are.
+    """Reduces an image that is larger than a box to fit in it; smaller images are not changed.
 
-    The data preprocessor pads them to the box (IML-ViT's input). Image and, where it is loaded,
-    mask are resized with their ratio of sides kept.
+    The data preprocessor pads the images to the box (IML-ViT's input). The aspect ratio of the
+    image and, if it is already loaded, of the mask is kept.
 
     Args:
         scale (tuple[int, int]): (width, height) of the box in pixels.
@@ -20,7 +20,7 @@ class FitWithin(Resize):
         super().__init__(scale=scale, keep_ratio=True, **kwargs)
 
     def transform(self, results: dict) -> dict:
-        """Reduce the image if need be."""
+        """Reduce the image if necessary."""
         height, width = results['img'].shape[:2]
         if width <= self.scale[0] and height <= self.scale[1]:
             return results

@@ -15,46 +15,46 @@ from ...errors import UserError
 from ..mask_size import size_fault
 
 IGNORED = 255
-# More levels must be shades; fewer may also be numbers of objects.
+# More levels than this must be shades of gray; fewer may also be object numbers.
 _MAX_CLASSES = 64
-# Largest share of pixels that are near neither black nor white; photographs have more.
+# Largest share of pixels near neither black nor white in a mask; photographs have more.
 _MAX_BETWEEN = 0.8
 _LOSSY_FORMATS = ('JPEG', 'MPO', 'JPEG2000', 'AVIF')
 
 
 class UnreadableMaskError(UserError):
-    """Raised where a mask's file is not an intact image."""
+    """Raised if a mask's file is not an intact image."""
 
 
 class MaskPlane(NamedTuple):
-    """The one plane of a mask's file that says what is tampered."""
+    """The channel of a mask's file that marks what is tampered."""
 
     values: np.ndarray  # (H, W), of any type
     lossy: bool = False  # compression may have changed the values by a few levels
-    named: bool = False  # the values are names of colors: none lies between two others
+    named: bool = False  # the values are indices of colors and have no order
 
 
 def decode_mask(data: bytes) -> MaskPlane:
-    """Decode a mask's file as it is stored, whatever EXIF says of rotation.
+    """Decode a mask's file as it is stored, without EXIF rotation.
 
     Args:
-        data (bytes): The file's content.
+        data (bytes): Content of the file.
 
     Returns:
-        MaskPlane: Gray levels at their true depth; indices of a palette of colors; alpha where
+        MaskPlane: Gray levels at their original bit depth, indices of a color palette, or alpha if
         the color is constant.
 
     Raises:
-        UserError: If it is not an image, is damaged, holds several pages, or has colors that do
-            not say what is tampered. The sentence lacks the file's name.
+        UserError: If the file is not an image, is damaged, holds several pages, or has colors that
+            do not tell what is tampered. The message does not contain the file's name.
     """
     try:
         with Image.open(io.BytesIO(data)) as picture:
-            # In a camera's JPEG, MPO's further frames are previews.
+            # MPO is a camera's JPEG; its further frames are previews.
             mode = picture.mode
             pages = 1 if picture.format == 'MPO' else getattr(picture, 'n_frames', 1)
             deep = any(';16' in str(tile[3]) for tile in picture.tile)
-            # Unlike OpenCV, Pillow reports missing data.
+            # Pillow reports missing data, which OpenCV does not.
             picture.load()
             lossy = (
                 picture.format in _LOSSY_FORMATS
@@ -73,7 +73,7 @@ def decode_mask(data: bytes) -> MaskPlane:
     if raw is not None and palette is not None:
         return _read_palette(raw, palette)
     if raw is None or (deep and raw.ndim == 3):
-        # Pillow has no such format, or cuts colors of 16 bits to 8.
+        # Pillow does not know the format, or would cut 16-bit colors to 8 bits.
         raw = _decode_by_opencv(data)
     if raw.dtype == bool:
         raw = raw.view(np.uint8)
@@ -91,7 +91,7 @@ def _decode_by_opencv(data: bytes) -> np.ndarray:
 
 
 def _are_gray(colors: np.ndarray) -> bool:
-    """Tell whether (..., C) colors are gray up to what compression does to them."""
+    """Whether (..., C) colors are gray, apart from errors of compression."""
     highest, lowest = colors.max(-1), colors.min(-1)
     return bool(((highest - lowest) <= highest.max() / 16).all())
 
@@ -102,7 +102,7 @@ def _read_palette(index: np.ndarray, colors: list[int]) -> MaskPlane:
     stored = np.array(colors, np.uint8).reshape(-1, 3)
     palette[: len(stored)] = stored
     gray = palette.mean(1).round().astype(np.uint8)
-    # Programs that shrink the files of black and white masks give them a palette in any order.
+    # Programs that shrink black and white masks may store a palette in any order.
     distinct = len(np.unique(gray[used])) == len(used) and used[-1] < len(stored)
     if distinct and _are_gray(palette[used]) and used.tolist() != [0, 1, IGNORED]:
         return MaskPlane(gray[index])
@@ -110,14 +110,14 @@ def _read_palette(index: np.ndarray, colors: list[int]) -> MaskPlane:
 
 
 def _merge_channels(raw: np.ndarray) -> np.ndarray:
-    """Find what (H, W, C) gray or color with or without alpha says, as (H, W)."""
+    """Reduce (H, W, C) gray or color values, with or without alpha, to an (H, W) mask."""
     colors = raw
     if raw.shape[2] % 2 == 0:
         colors, alpha = raw[..., :-1], raw[..., -1]
         visible = colors[alpha > 0]
         if np.ptp(alpha) and not (visible != visible[0]).any():
             return alpha
-    # For pure red on black, for example, the red plane.
+    # Only channels that are not all 0, such as red for pure red on black.
     planes = [plane for plane in np.moveaxis(colors, -1, 0) if plane.any()] or [colors[..., 0]]
     if all(np.array_equal(planes[0], plane) for plane in planes[1:]):
         return planes[0]
@@ -140,23 +140,23 @@ def _not_understood(noun: str, values: list, limit: int = 8) -> str:
 
 
 def _count_levels(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the (K,) levels of (H, W) values, ascending, and how many pixels have each."""
+    """Return the (K,) levels of (H, W) values, ascending, and the number of pixels of each."""
     if values.dtype != np.uint8:
         return np.unique(values, return_counts=True)
-    # Much faster than sorting, and used for every training sample.
+    # Counting is much faster than sorting, which matters for every training sample.
     counts = cv2.calcHist([np.ascontiguousarray(values)], [0], None, [256], [0, 256]).ravel()
     levels = np.flatnonzero(counts)
     return levels, counts[levels]
 
 
 def _top(plane: MaskPlane, levels: np.ndarray) -> int | None:
-    """Return the upper end of the declared range: the least of 1, 255, 65535 that fits."""
+    """Return the top of the value range: the least of 1, 255 and 65535 that covers all levels."""
     tops = (255,) if plane.values.dtype == np.uint8 else (1, 255, 65535)
     return next((top for top in tops if levels[-1] <= top), None)
 
 
 def share_between(plane: MaskPlane) -> float:
-    """Measure the share of pixels, 0..1, that are near neither end of the values."""
+    """Measure the share of pixels, 0..1, whose values are near neither end of the range."""
     levels, counts = _count_levels(plane.values)
     low, high = float(levels[0]), float(levels[-1])
     margin = (high - low) / 8
@@ -165,45 +165,45 @@ def share_between(plane: MaskPlane) -> float:
 
 
 def _has_areas_between(plane: MaskPlane, levels: np.ndarray, top: int) -> bool:
-    """Tell whether a level other than black and white fills an area, and not only an edge."""
+    """Whether a level other than black and white fills an area, and not only an edge."""
     index = np.searchsorted(levels, plane.values).astype(np.uint8)
     kernel = np.ones((3, 3), np.uint8)
     filled = cv2.erode(index, kernel) == cv2.dilate(index, kernel)
     margin = top / 32
     between = (levels > levels[0]) & (levels < levels[-1] - margin)
     if levels[-2] >= levels[-1] - margin:
-        # White is noisy: whatever has been compressed once has noisy black, too.
+        # White is noisy, so the mask was once compressed and its black is noisy too.
         between &= levels > levels[0] + margin
     return bool((filled & between[index]).any())
 
 
 def _is_soft(plane: MaskPlane, levels: np.ndarray, top: int) -> bool:
-    """Tell shades between black and white from levels that each mean something else."""
+    """Whether the levels are shades between black and white, and not labels."""
     if plane.named or levels[0] < 0:
         return False
     if plane.lossy and (levels[-1] < top / 4 or levels[0] > top * 3 / 4):
-        return True  # black alone, or white alone, with some noise
+        return True  # only black or only white, with some noise
     if levels[-1] - levels[0] < top / 2 or share_between(plane) > _MAX_BETWEEN:
         return False
     return plane.lossy or len(levels) > _MAX_CLASSES or not _has_areas_between(plane, levels, top)
 
 
 def binarize_mask(plane: MaskPlane, inverted: bool = False) -> np.ndarray:
-    """Say which pixels of a mask are tampered.
+    """Mark the pixels of a mask that are tampered.
 
-    Two values are taken as they are, the higher one is tampered. 255 beside 0 and 1 is ignored.
-    Shades, as compression, resizing or soft brushes leave them, are cut at half of the declared
-    range.
+    Of two values, the higher one is tampered. With 0 and 1, 255 is ignored. Shades of gray, as
+    left by compression, resizing or soft brushes, are thresholded at half of the value range.
 
     Args:
-        plane (MaskPlane): The mask as :func:`decode_mask` returns it.
+        plane (MaskPlane): Mask as :func:`decode_mask` returns it.
         inverted (bool): Whether the lower value is tampered. Defaults to False.
 
     Returns:
         np.ndarray: (H, W) uint8 of 0, 1 and 255 (ignored).
 
     Raises:
-        UserError: If the values are none of that. The sentence lacks the file's name.
+        UserError: If the values are of none of these kinds. The message does not contain the
+            file's name.
     """
     levels, _ = _count_levels(plane.values)
     if not np.isfinite(levels).all():
@@ -232,7 +232,7 @@ def read_mask(path: str, backend_args: dict | None = None, inverted: bool = Fals
     """Read a mask's file.
 
     Args:
-        path (str): The file.
+        path (str): Path of the file.
         backend_args (dict, optional): Arguments of MMEngine's file backend. Defaults to None.
         inverted (bool): Whether the lower value is tampered. Defaults to False.
 
@@ -240,7 +240,7 @@ def read_mask(path: str, backend_args: dict | None = None, inverted: bool = Fals
         np.ndarray: (H, W) uint8 of 0, 1 and 255 (ignored).
 
     Raises:
-        UserError: If the file cannot be read or is not understood, with its name.
+        UserError: If the file cannot be read or is not understood. The message contains its path.
     """
     try:
         data = fileio.get(path, backend_args=backend_args)
@@ -253,15 +253,15 @@ def read_mask(path: str, backend_args: dict | None = None, inverted: bool = Fals
 
 @TRANSFORMS.register_module()
 class LoadTamperingMask(LoadAnnotations):
-    """Loads the mask; an authentic image gets an empty one.
+    """Loads the mask; the mask of an authentic image is empty.
 
-    It takes the place of mmseg's ``LoadAnnotations``. :func:`decode_mask` and
-    :func:`binarize_mask` say what masks may look like.
+    It replaces mmseg's ``LoadAnnotations``. See :func:`decode_mask` and :func:`binarize_mask` for
+    the masks that it accepts.
 
-    Required keys: ``seg_map_path`` (None for an authentic image) and ``ori_shape``; looks at
+    Required keys: ``seg_map_path`` (None for an authentic image) and ``ori_shape``. Optional keys:
     ``inverted_mask``, ``resize_mask`` and ``allow_uniform_mask``, which :class:`IMLDataset` sets.
-    Adds ``gt_seg_map`` (H, W) uint8 of 0, 1 and 255 (ignored). Without ``seg_map_path``, as in
-    mmseg's inference, there is nothing to load.
+    Added: ``gt_seg_map`` (H, W) uint8 of 0, 1 and 255 (ignored). Without ``seg_map_path``, as in
+    mmseg's inference, nothing is loaded.
 
     Args:
         backend_args (dict, optional): Arguments of MMEngine's file backend. Defaults to None.
@@ -274,7 +274,7 @@ class LoadTamperingMask(LoadAnnotations):
         """Add the mask.
 
         Raises:
-            UserError: If it cannot be read, is not understood, is of another size than the
+            UserError: If the mask cannot be read, is not understood, differs in size from the
                 image, or marks no pixel or every pixel of an image that is listed as tampered.
         """
         return super().transform(results) if 'seg_map_path' in results else results
@@ -305,7 +305,7 @@ class LoadTamperingMask(LoadAnnotations):
 
 
 def uniform_kind(mask: np.ndarray) -> str | None:
-    """Tell whether a (H, W) mask is 'empty' (no pixel is tampered) or 'full' (all are)."""
+    """Return 'empty' if no pixel of an (H, W) mask is tampered, 'full' if all are, else None."""
     # For most masks the first pixels decide.
     if not (mask == 1).any():
         return 'empty'
@@ -325,10 +325,10 @@ def _refuse_uniform(mask: np.ndarray, path: str, image: str) -> None:
 
 @TRANSFORMS.register_module()
 class ScoreAtInput(BaseTransform):
-    """Lets a model be scored at its input's size instead of the image's original one.
+    """Makes the evaluation use the size of the model's input instead of the original size.
 
-    mmseg resizes predictions to ``ori_shape``; this sets it to the present size. Place it after
-    the resize, with ``LoadTamperingMask`` before the resize, so that the mask is resized too.
+    mmseg resizes predictions to ``ori_shape``; this transform sets it to the current size. Place it
+    after the resize, with ``LoadTamperingMask`` before the resize, so that the mask is resized too.
     """
 
     def transform(self, results: dict) -> dict:

@@ -1,4 +1,4 @@
-"""Global changes of an image that are not tampering: the mask follows geometry alone."""
+"""Global changes of an image that are not tampering; only geometric changes affect the mask."""
 
 import hashlib
 from pathlib import Path
@@ -40,7 +40,7 @@ class _RandomChange(BaseTransform):
         self.prob = prob
 
     def transform(self, results: dict) -> dict:
-        """Change the image, or return it as it is."""
+        """Change the image, or return it unchanged."""
         if np.random.random() < self.prob:
             self._change(results)
         return results
@@ -56,7 +56,7 @@ class RandomJPEG(_RandomChange):
     Args:
         quality_range (tuple[int, int]): Lowest and highest quality, 1..100. Defaults to
             (70, 100), as published.
-        prob (float): Defaults to 0.2, as published.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 0.2, as published.
     """
 
     def __init__(self, quality_range: tuple[int, int] = (70, 100), prob: float = 0.2) -> None:
@@ -77,7 +77,7 @@ class RandomGaussianBlur(_RandomChange):
     Args:
         kernel_range (tuple[int, int]): Smallest and largest kernel in pixels, both odd. Defaults
             to (3, 7), as published.
-        prob (float): Defaults to 0.2, as published.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 0.2, as published.
     """
 
     def __init__(self, kernel_range: tuple[int, int] = (3, 7), prob: float = 0.2) -> None:
@@ -100,7 +100,7 @@ class RandomGaussianNoise(_RandomChange):
     Args:
         variance_range (tuple[float, float]): Lowest and highest variance, in squared units of
             0..255. Defaults to (3, 23), the range of the field's robustness protocol.
-        prob (float): Defaults to 0.2.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 0.2.
     """
 
     def __init__(self, variance_range: tuple[float, float] = (3, 23), prob: float = 0.2) -> None:
@@ -118,12 +118,12 @@ class RandomGaussianNoise(_RandomChange):
 
 @TRANSFORMS.register_module()
 class RandomBrightnessContrast(_RandomChange):
-    """Multiplies the image and adds to it.
+    """Multiplies the image by a factor and adds an offset.
 
     Args:
-        brightness (float): Largest share of 255 that is added or taken. Defaults to 0.1.
-        contrast (float): Largest change of the factor from 1. Defaults to 0.1.
-        prob (float): Defaults to 1.
+        brightness (float): Largest offset up or down, as a share of 255. Defaults to 0.1.
+        contrast (float): Largest deviation of the factor from 1. Defaults to 0.1.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 1.
     """
 
     def __init__(self, brightness: float = 0.1, contrast: float = 0.1, prob: float = 1.0) -> None:
@@ -134,7 +134,7 @@ class RandomBrightnessContrast(_RandomChange):
     def _change(self, results: dict) -> None:
         factor = 1 + np.random.uniform(-self.contrast, self.contrast)
         offset = 255 * np.random.uniform(-self.brightness, self.brightness)
-        # Each of 256 values once; OpenCV is faster on one channel than on three.
+        # The table has each of 256 values once; OpenCV is faster on one channel than on three.
         table = np.clip(np.rint(np.arange(256) * factor + offset), 0, 255).astype(np.uint8)
         image = results['img']
         results['img'] = cv2.LUT(image.reshape(len(image), -1), table).reshape(image.shape)
@@ -145,8 +145,9 @@ class RandomRescale(_RandomChange):
     """Resizes image and mask by one factor (mmcv's ``RandomResize`` starts from a fixed size).
 
     Args:
-        scale_range (tuple[float, float]): Defaults to (0.8, 1.2), as published.
-        prob (float): Defaults to 1.
+        scale_range (tuple[float, float]): Smallest and largest factor. Defaults to (0.8, 1.2), as
+            published.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 1.
     """
 
     def __init__(self, scale_range: tuple[float, float] = (0.8, 1.2), prob: float = 1.0) -> None:
@@ -168,10 +169,10 @@ class RandomRescale(_RandomChange):
 
 @TRANSFORMS.register_module()
 class RandomRotate90(_RandomChange):
-    """Turns image and mask by 90, 180 or 270 degrees.
+    """Rotates image and mask by 90, 180 or 270 degrees.
 
     Args:
-        prob (float): Defaults to 0.5, as published.
+        prob (float): Share of the images that are changed, 0..1. Defaults to 0.5, as published.
     """
 
     def __init__(self, prob: float = 0.5) -> None:
@@ -187,20 +188,20 @@ class RandomRotate90(_RandomChange):
 
 @TRANSFORMS.register_module()
 class Perturb(BaseTransform):
-    """Changes every image of a test set by one kind and level, the same for every model.
+    """Perturbs every image of a test set by one kind and level, the same for every model.
 
-    Place it between loading and resizing the image, before ``LoadTamperingMask``: the mask stays
-    as it is, but for 'resize', where image and mask are scored at the new size.
+    Place it between loading and resizing the image, before ``LoadTamperingMask``. The mask is not
+    changed, except by 'resize': image and mask are then evaluated at the new size.
 
     Args:
-        kind (str): 'jpeg', 'blur', 'noise' or 'resize'.
-        level (float): Quality 1..100; odd size of the Gaussian kernel in pixels; variance in
-            squared units of 0..255; factor of both sides above 0.
-        seed (int): Seed of the noise, which depends on it and the image's file name alone. Defaults
-            to 0.
+        kind (str): Kind of perturbation: 'jpeg', 'blur', 'noise' or 'resize'.
+        level (float): Level of the perturbation: quality 1..100; odd size of the Gaussian kernel
+            in pixels; variance in squared units of 0..255; or factor of both sides above 0.
+        seed (int): Seed of the noise, which depends on the seed and the image's file name alone.
+            Defaults to 0.
 
     Raises:
-        UserError: If the kind is unknown or its level lies outside the range.
+        UserError: If the kind is unknown or its level is out of range.
     """
 
     _RANGES = {

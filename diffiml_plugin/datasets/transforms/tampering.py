@@ -1,4 +1,4 @@
-"""Naive tampering of training images: what it changes is added to the mask."""
+"""Naive tampering of training images; the changed pixels are added to the mask."""
 
 import cv2
 import numpy as np
@@ -14,7 +14,7 @@ Box = tuple[int, int, int, int]  # top, left, height, width in pixels
 
 
 def _mark(mask: np.ndarray, piece: np.ndarray | bool = True) -> None:
-    """Mark a piece of a (H, W) mask as tampered; what is ignored stays so."""
+    """Mark a piece of an (H, W) mask as tampered; ignored pixels stay ignored."""
     mask[piece & (mask != IGNORED)] = 1
 
 
@@ -25,8 +25,8 @@ class _RandomRectangle(BaseTransform):
 
     Args:
         prob (float): Share of the images that are changed, 0..1. Defaults to 0.1.
-        size_range (tuple[float, float]): Shortest and longest side, as shares of the image's.
-            Defaults to (0.05, 0.5).
+        size_range (tuple[float, float]): Shortest and longest side, as shares of the image's
+            sides. Defaults to (0.05, 0.5).
 
     Raises:
         UserError: If ``prob`` or ``size_range`` lie outside 0..1.
@@ -42,7 +42,7 @@ class _RandomRectangle(BaseTransform):
         self.size_range = (low, high)
 
     def transform(self, results: dict) -> dict:
-        """Change image and mask, or return them as they are."""
+        """Change image and mask, or return them unchanged."""
         if np.random.random() >= self.prob:
             return results
         image = results['img'].copy()
@@ -82,7 +82,7 @@ class RandomInpainting(_RandomRectangle):
 
     def _change(self, image: np.ndarray, box: Box) -> None:
         top, left, tall, wide = box
-        # It reads only its radius around the hole, but takes time for every pixel.
+        # Inpainting reads only its radius around the hole, but takes time for every pixel.
         radius = 3
         y, x = max(top - 2 * radius, 0), max(left - 2 * radius, 0)
         window = image[y : top + tall + 2 * radius, x : left + wide + 2 * radius]
@@ -97,15 +97,15 @@ class RandomSplice(BaseTransform):
     """Pastes a free-form piece of another image of the data set, and marks it as tampered.
 
     The other image comes from mmseg's ``MultiImageMixDataset``: wrap the data set in it, with
-    this transform (and whatever follows) in the wrapper's ``pipeline`` and the loading in the
-    inner one's.
+    this transform (and all that follow) in the wrapper's ``pipeline`` and the loading in the
+    pipeline of the inner data set.
 
     Required keys: ``img`` (H, W, 3) uint8, ``gt_seg_map`` (H, W) uint8 and ``mix_results``;
     changes the first two.
 
     Args:
         prob (float): Share of the images that are changed, 0..1. Defaults to 0.1.
-        area_range (tuple[float, float]): Least and largest share of the image that is pasted.
+        area_range (tuple[float, float]): Smallest and largest share of the image that is pasted.
             Defaults to (0.01, 0.25).
 
     Raises:
@@ -120,11 +120,11 @@ class RandomSplice(BaseTransform):
         self.area_range = (low, high)
 
     def get_indices(self, dataset: BaseDataset) -> list[int]:
-        """Choose the other image, as ``MultiImageMixDataset`` asks for."""
+        """Choose the other image for ``MultiImageMixDataset``."""
         return [int(np.random.randint(len(dataset)))]
 
     def transform(self, results: dict) -> dict:
-        """Change image and mask, or return them as they are.
+        """Change image and mask, or return them unchanged.
 
         Raises:
             UserError: If there is no other image.
