@@ -1,4 +1,4 @@
-"""Use from Python."""
+"""Python API: inference, export and loading of models."""
 
 from .export import FolderExport
 from .inferencer import DiffIMLInferencer

@@ -1,4 +1,4 @@
-"""Photographs on their way through a model: cut into views, batched by size, put together again."""
+"""Batching: photographs are cut into views, batched by size, and their predictions merged."""
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
@@ -18,7 +18,7 @@ from .photos import Photo, PhotoSource, reduced
 from .prediction import Failure
 from .tiling import Tile, make_tiles
 
-# With `tile='auto'`, the largest number of pixels that the network gets without tiles.
+# Largest network input in pixels that `tile='auto'` does not cut into tiles.
 MAX_WHOLE = 2 * 1024 * 1024
 AUTO_TILE = 1024
 _FIELDS = dict(edge='pred_edge', uncertainty='uncertainty', confidence='confidence')
@@ -26,16 +26,16 @@ _FIELDS = dict(edge='pred_edge', uncertainty='uncertainty', confidence='confiden
 
 @dataclass(frozen=True)
 class Cutting:
-    """How photographs are cut into what goes through the model in one piece.
+    """How photographs are cut into the views that go through the model.
 
     Attributes:
         tile (int | str, optional): Side of the tiles in pixels; None for the whole image; 'auto'
-            for tiles of 1024 of what the network would see as more than 2 megapixels.
-        overlap (int, optional): Overlap of tiles in pixels; a quarter of them by default.
+            for tiles of 1024 pixels if the network's input would have more than 2 megapixels.
+        overlap (int, optional): Overlap of tiles in pixels; a quarter of their side by default.
         max_size (int, optional): Longest side in pixels; larger images are reduced to it first.
 
     Raises:
-        UserError: If a number lies outside its range.
+        UserError: If a number is out of range.
     """
 
     tile: int | str | None = 'auto'
@@ -58,15 +58,15 @@ class Cutting:
 
 
 class Job:
-    """A photograph on its way: what is predicted for it so far.
+    """A photograph in progress, with the predictions for it so far.
 
     Attributes:
         photo (Photo): The photograph.
-        canvas (np.ndarray): (H, W, 3) uint8 BGR, the photograph, reduced where that is wanted.
-        cutting (Cutting): How it is cut.
+        canvas (np.ndarray): (H, W, 3) uint8 BGR pixels of the photograph, reduced if requested.
+        cutting (Cutting): How the photograph is cut.
         maps (dict[str, np.ndarray]): (H, W) float32 maps of the canvas' size, by name.
         scores (list[float]): Score of each view.
-        fault (str): Why nothing can be predicted for it, if that is so.
+        fault (str): Reason why the prediction failed, or ''.
     """
 
     def __init__(self, photo: Photo, cutting: Cutting) -> None:
@@ -76,17 +76,17 @@ class Job:
         self.maps: dict[str, np.ndarray] = {}
         self.scores: list[float] = []
         self.fault = ''
-        # Views that wait for the model, and whether more will follow.
+        # Number of views that wait for the model, and whether all views have been made.
         self.waiting = 0
         self.complete = False
 
     @property
     def done(self) -> bool:
-        """Whether all of its views went through the model."""
+        """Whether all views have gone through the model."""
         return self.complete and not self.waiting
 
     def views(self, prepare: Callable[[np.ndarray], dict]) -> Iterator['View']:
-        """Make its views by the test pipeline ``prepare``."""
+        """Make the photograph's views with the test pipeline ``prepare``."""
         if not isinstance(self.cutting.tile, int):
             data = prepare(self.canvas)
             if self.cutting.tile is None or np.prod(data['inputs'].shape[-2:]) <= MAX_WHOLE:
@@ -100,7 +100,7 @@ class Job:
             yield View(self, tile, prepare(pixels))
 
     def add(self, tile: Tile | None, sample: SegDataSample) -> None:
-        """Blend a view's predicted maps into those of the photograph."""
+        """Blend a view's predicted maps into the maps of the photograph."""
         prob = tampering_probability(sample.seg_logits.data)
         maps = dict(probability=prob)
         for name, field in _FIELDS.items():
@@ -116,7 +116,7 @@ class Job:
         self.scores.append(float(sample.pred_score if 'pred_score' in sample else prob.max()))
 
     def upright_maps(self) -> dict[str, np.ndarray]:
-        """Return the maps at the photograph's own size, the way a viewer turns it."""
+        """Return the maps at the photograph's own size, turned upright as EXIF says."""
         height, width = self.photo.pixels.shape[:2]
         maps = {}
         for name, values in self.maps.items():
@@ -127,7 +127,7 @@ class Job:
 
 
 class View(NamedTuple):
-    """What goes through the model in one piece: an image, or a tile of one."""
+    """One input of the model: an image, or a tile of an image."""
 
     job: Job
     tile: Tile | None
@@ -141,14 +141,17 @@ def make_batches(
     cutting: Cutting,
     batch_size: int,
 ) -> Iterator[list[View] | Failure]:
-    """Cut photographs into views and batch those of one size, in the order of the sources.
+    """Cut photographs into views and batch views of one size, in the order of the sources.
 
     Args:
         sources (Iterable): Files, arrays or Pillow images.
-        read (Callable): Reads one of them; its UserError becomes a :class:`Failure`.
-        prepare (Callable): Turns (H, W, 3) uint8 BGR pixels into the model's input.
-        cutting (Cutting): How they are cut.
+        read (Callable): Function that reads one source; its UserError becomes a :class:`Failure`.
+        prepare (Callable): Function that turns (H, W, 3) uint8 BGR pixels into the model's input.
+        cutting (Cutting): How the photographs are cut.
         batch_size (int): Largest number of views in a batch.
+
+    Yields:
+        list[View] | Failure: A batch, or a photograph that cannot be read.
     """
     batch: list[View] = []
     for source in sources:
@@ -173,7 +176,7 @@ def make_batches(
 
 
 def predict_views(model: nn.Module, views: list[View]) -> None:
-    """Put a batch through the model and add what it predicts, or its fault, to each photograph."""
+    """Predict a batch and add the predictions, or the model's error, to the photographs."""
     for view in views:
         view.job.waiting -= 1
     _predict(model, views)
@@ -185,7 +188,7 @@ def _predict(model: nn.Module, views: list[View]) -> None:
         return
     try:
         samples = model.test_step(pseudo_collate([view.data for view in views]))
-    # Networks differ in what they raise when an image is too small for them.
+    # Networks raise different errors for an image that is too small for them.
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         if len(views) > 1:
             # Predicting each image alone shows which one fails.

@@ -1,4 +1,4 @@
-"""The process in which photographs are decoded, with budgets of memory and time."""
+"""A process that decodes photographs with limits of memory and time."""
 
 import json
 import mmap
@@ -17,14 +17,14 @@ from .decoding import DecodingError
 
 
 class Decoder:
-    """A process that decodes one photograph after the other, and is replaced when it dies.
+    """A process that decodes one photograph after the other, and is replaced if it dies.
 
-    It starts with the first photograph and ends with this process. It may be used in several
-    threads, and after a fork: the forked process starts its own.
+    It starts with the first photograph and ends with this process. It may be used from several
+    threads, and after a fork: the forked process starts its own decoder.
 
     Args:
-        memory (int): Bytes that an image may take, beside those that its pixels add.
-        seconds (float): Time that an image may take, beside what its pixels add.
+        memory (int): Memory limit of an image in bytes, without the allowance for its pixels.
+        seconds (float): Time limit of an image in seconds, without the allowance for its pixels.
     """
 
     def __init__(self, memory: int = decoding.MEMORY, seconds: float = decoding.SECONDS) -> None:
@@ -38,7 +38,7 @@ class Decoder:
 
     @property
     def available(self) -> bool:
-        """Whether the system has what it takes; Windows has not."""
+        """Whether the system supports the process; Windows does not."""
         return decoding.resource is not None and hasattr(socket, 'send_fds')
 
     def decode(self, file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int, str]:
@@ -49,17 +49,17 @@ class Decoder:
             max_pixels (int): Largest number of pixels that are decoded.
 
         Returns:
-            tuple: (H, W, 3) uint8 BGR, EXIF's orientation, and the file's SHA-256.
+            tuple: (H, W, 3) uint8 BGR pixels, EXIF orientation, and SHA-256 of the file.
 
         Raises:
-            DecodingError: If it cannot be decoded within the budgets.
+            DecodingError: If the file cannot be decoded within the limits.
         """
         with self._lock:
             try:
-                # The process may have chosen to end after its last answer.
+                # The process may have ended on purpose after its last answer.
                 answer = self._ask(file, max_pixels) or self._ask(file, max_pixels)
             except BaseException:
-                # A late answer would belong to no request.
+                # A late answer must not be taken for the answer to the next request.
                 self.close()
                 raise
         if answer is None or 'error' in answer:
@@ -67,7 +67,7 @@ class Decoder:
         return answer['pixels'], answer['orientation'], answer['sha256']
 
     def _ask(self, file: BinaryIO, max_pixels: int) -> dict | None:
-        """Return the answer, None of a process that had ended before it was asked."""
+        """Return the answer, or None if the process had already ended on purpose."""
         if self._process is None:
             try:
                 self._start()
@@ -88,7 +88,7 @@ class Decoder:
                 line += part
             answer = json.loads(line)
             if descriptors:
-                # Copy-on-write: changes stay in this process.
+                # Copy-on-write keeps changes in this process.
                 stored = mmap.mmap(descriptors[0], 0, access=mmap.ACCESS_COPY)
                 answer['pixels'] = np.frombuffer(stored, np.uint8).reshape(answer['shape'])
             return answer
@@ -104,15 +104,15 @@ class Decoder:
         ours, theirs = socket.socketpair()
         with theirs:
             self._process = subprocess.Popen(
-                # -P: no module beside the file can replace a package.
+                # With -P, no module beside the file can replace a package.
                 [sys.executable, '-P', decoding.__file__],
                 stdin=theirs.fileno(),
                 stdout=subprocess.DEVNULL,
-                # Ctrl-C and Ctrl-Z are for this process to handle.
+                # Only this process handles Ctrl-C and Ctrl-Z.
                 start_new_session=True,
                 env=os.environ
                 | dict(
-                    # The places in which this process finds its packages.
+                    # The folders in which this process finds its packages.
                     PYTHONPATH=os.pathsep.join(filter(None, sys.path)),
                     # Threads take address space and are not needed there.
                     OMP_NUM_THREADS='1',
@@ -131,7 +131,7 @@ class Decoder:
         self._process = self._connection = None
 
     def _forget(self) -> None:
-        """Leave the process to the one that started it."""
+        """After a fork, leave the decoder to the process that started it."""
         self._lock = threading.Lock()
         if self._connection is not None:
             self._connection.close()

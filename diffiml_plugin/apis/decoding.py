@@ -1,7 +1,7 @@
-"""Decoding of images that strangers made, with budgets of memory and time.
+"""Decoding of untrusted images, with limits of memory and time.
 
-Also the program of the process that :mod:`.decoder_process` starts: it imports nothing of this
-package and little else, so that it starts at once.
+This module is also the program that :mod:`.decoder_process` starts. It imports nothing from this
+package and little else, so that it starts fast.
 """
 
 import contextlib
@@ -37,12 +37,12 @@ except ModuleNotFoundError:
     # Windows, where no decoder process is used.
     resource = None
 
-# Pillow's names of formats that photographs come in. It knows more, some of which it hands to
-# other programs (EPS to Ghostscript): nothing to do with files of strangers.
+# Pillow's names of the formats of photographs. It knows more formats and passes some to other
+# programs (EPS to Ghostscript), which is unsafe for untrusted files.
 FORMATS = (
     'AVIF', 'BMP', 'DIB', 'GIF', 'JPEG', 'JPEG2000', 'PNG', 'PPM', 'TGA', 'TIFF', 'WEBP',
 )  # fmt: skip
-# Beginnings of photograph formats that cannot be read.
+# First bytes of photograph formats that cannot be read.
 _UNREADABLE = {
     'HEIC': rb'....ftyp(hei[cmsx]|hev[cmsx]|mif1|msf1)',
     'JPEG XL': rb'\xff\x0a|\0\0\0\x0cJXL ',
@@ -57,42 +57,43 @@ _PNG = b'\x89PNG\r\n\x1a\n'
 _NEW_SUBFILE_TYPE, _BITS, _PHOTOMETRIC, _SAMPLE_FORMAT = 254, 258, 262, 339
 _PLANES, _SMIN, _SMAX, _DNG_VERSION = 284, 340, 341, 50706
 _TO_EIGHT = 'convert it to 8 or 16 bits per channel'
-# Budgets of one image: memory in bytes and time in seconds, and what each pixel adds. JPEG 2000
-# takes most of both.
+# Limits of one image: memory in bytes and time in seconds, and the allowance for each pixel.
+# JPEG 2000 needs the most of both.
 MEMORY, MEMORY_PER_PIXEL = 500_000_000, 48
 SECONDS, SECONDS_PER_PIXEL = 20, 1e-6
-# Up to here the file's size is not checked, so a truncated file is reported as truncated.
+# Number of pixels up to which the file's size is not checked, so that a truncated file is
+# reported as truncated.
 _HARMLESS = 1_000_000
 # Largest number of decoded bytes per byte of a file, by Pillow's names of decoders.
 _EXPANSION = {'raw': 1, 'ppm': 1, 'ppm_plain': 1, 'packbits': 64, 'tga_rle': 128, 'zip': 1032}
-# How many pixels it can become where that is known: two bits are the least of a JPEG's block (one
-# in a progressive one), and no string in a GIF's table is longer than the table.
+# Largest number of pixels per byte of a file, if it is known: a JPEG's block has at least two bits
+# (one bit in a progressive JPEG), and no string in a GIF's table is longer than the table.
 _PIXELS_PER_BYTE = {'jpeg': 512, 'gif': 2560}
-# Their plugins decode the file and return the result as raw.
+# Formats whose plugins decode the file themselves and return the result as raw.
 _OWN_DECODING = ('AVIF', 'WEBP')
 # Lossless WebP, JPEG 2000 and fax codes store blank images of any size in a few bytes. No
 # photograph is as blank as a black and white PNG can be.
 _MOST_PIXELS_PER_BYTE = 8 * 1032
-# The first words of libjpeg when pixels are missing or wrong. What it says of bytes that are too
-# many is true of many cameras' files.
+# Beginnings of libjpeg's messages about missing or wrong pixels. Its message about extraneous
+# bytes is ignored, since files of many cameras have such bytes.
 _CORRUPT_JPEG = re.compile(r'premature end|bad Huffman code|instead of RST', re.IGNORECASE)
 
-# Whether this module may read the process's stderr.
+# Whether this module runs in its own process, whose stderr it may read.
 _OWN_PROCESS = False
 
 
 class DecodingError(Exception):
-    """The end of a sentence that begins with the file's name."""
+    """Error whose message continues a sentence that begins with the file's name."""
 
 
 def formats() -> list[str]:
-    """List the readable formats; Pillow may be built without some."""
+    """List the readable formats; Pillow may be built without some of them."""
     Image.init()
     return [name for name in FORMATS if name in Image.OPEN]
 
 
 def too_large(size: tuple[int, int], max_pixels: int) -> str:
-    """Say that an image has too many pixels."""
+    """Return the message for an image with too many pixels."""
     width, height = size
     return (
         f'has {width} x {height} pixels, more than the {max_pixels / 1e6:g} million '
@@ -103,22 +104,24 @@ def too_large(size: tuple[int, int], max_pixels: int) -> str:
 def decode_file(
     file: BinaryIO, max_pixels: int, announce: Callable[[int], None] = lambda pixels: None
 ) -> tuple[np.ndarray, int, str]:
-    """Decode an image that is whole.
+    """Decode an image, and reject it if it is incomplete.
 
-    By OpenCV, as for training and testing, but only after Pillow has found the file whole: OpenCV
-    may fill the missing part of a truncated file with gray. What is wrong with metadata alone does
-    not matter.
+    OpenCV decodes it, as in training and testing, but only after Pillow has found the file
+    complete: OpenCV may fill the missing part of a truncated file with gray. Faults in the
+    metadata alone are ignored.
 
     Args:
         file (BinaryIO): The file.
         max_pixels (int): Largest number of pixels that are decoded.
-        announce (Callable): Called with the number of pixels before they are decoded.
+        announce (Callable): Function that is called with the number of pixels before they are
+            decoded.
 
     Returns:
-        tuple: (H, W, 3) uint8 BGR as stored, EXIF's orientation, 1..8, and the file's SHA-256.
+        tuple: (H, W, 3) uint8 BGR pixels as stored, EXIF orientation, 1..8, and SHA-256 of the
+        file.
 
     Raises:
-        DecodingError: If it is of an unknown format, damaged or too large.
+        DecodingError: If the file has an unknown format, is damaged or is too large.
     """
     data = file.read()
     if not data:
@@ -168,18 +171,18 @@ def _first_line(error: Exception) -> str:
 
 def _opened(data: bytes) -> Image.Image:
     for name, beginning in _UNREADABLE.items():
-        # HEIC and AVIF share a container, and some of its names.
+        # HEIC and AVIF share a container and some of its brand names.
         if re.match(beginning, data, re.DOTALL) and b'avif' not in data[8:64]:
             raise DecodingError(_unreadable(name))
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter('always')
-        # Otherwise every unreadable file is "not identified".
+        # Without this, Pillow only reports that it cannot identify the file.
         explained, Image.WARN_POSSIBLE_FORMATS = Image.WARN_POSSIBLE_FORMATS, True
         try:
             image = Image.open(io.BytesIO(data), formats=formats())
         except Image.UnidentifiedImageError:
             reasons = [str(w.message).partition(' opening failed. ') for w in caught]
-            # TGA has no signature: every file might be one.
+            # TGA has no signature, so any file might be one.
             for kind, failed, reason in reasons:
                 if failed and kind != 'TGA':
                     if reason == 'unknown pixel mode':
@@ -204,7 +207,7 @@ def _unreadable(kind: str) -> str:
 
 
 def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None:
-    """Refuse too many pixels, and more than ``possible``, before memory is taken for them."""
+    """Reject too many pixels, or more than ``possible``, before memory is allocated for them."""
     pixels = math.prod(size)
     if pixels > max_pixels:
         raise DecodingError(too_large(size, max_pixels))
@@ -216,10 +219,10 @@ def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None
 
 
 def _pixels_per_byte(image: Any) -> float:
-    """Say how many pixels a byte can become at most."""
+    """Return the largest number of pixels that one byte of the file can hold."""
     decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
     if decoder in _EXPANSION:
-        # The smallest pixels: 15 bits for a color, one bit for a gray level.
+        # The smallest pixel has 15 bits in a color image and one bit in a gray image.
         return _EXPANSION[decoder] * (0.5 if len(image.getbands()) > 2 else 8)
     return _PIXELS_PER_BYTE.get(decoder, _MOST_PIXELS_PER_BYTE)
 
@@ -232,7 +235,7 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
     if kind == b'VP8X':
         width, height = (1 + int.from_bytes(head[i : i + 3], 'little') for i in (4, 7))
         return width, height
-    # 14 bits each; the other bits have another meaning.
+    # Width and height have 14 bits each; the other bits have other meanings.
     if kind == b'VP8L':
         both = int.from_bytes(head[1:5], 'little')
         return 1 + (both & 0x3FFF), 1 + (both >> 14 & 0x3FFF)
@@ -241,18 +244,18 @@ def _webp_size(data: bytes) -> tuple[int, int] | None:
 
 
 def orientation(image: Image.Image) -> int:
-    """Read EXIF's orientation, 1..8; 1 where EXIF is missing or damaged."""
+    """Read the EXIF orientation, 1..8; it is 1 if EXIF is missing or damaged."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:
-        # A fault in EXIF does not concern the pixels.
+        # A fault in EXIF does not affect the pixels.
         return 1
     return value if value in range(1, 9) else 1
 
 
 def _by_opencv(data: bytes, image: Image.Image) -> np.ndarray | None:
-    """Decode to 8 bits, unless OpenCV does not know the format or its range of values."""
-    # OpenCV reads values of a PPM file as 8 or 16 bits, whatever maximum its header declares.
+    """Decode to 8 bits; return None if OpenCV does not know the format or its value range."""
+    # OpenCV ignores the maximum value that the header of a PPM file declares.
     if _is_deep(image) or image.format == 'PPM':
         return None
     _check_range(image)
@@ -271,7 +274,7 @@ def _by_opencv(data: bytes, image: Image.Image) -> np.ndarray | None:
 
 @contextlib.contextmanager
 def _listening() -> Iterator[Callable[[], str]]:
-    """Catch what libraries print to the process's stderr, in a process of our own."""
+    """Capture the libraries' output to stderr, if this module runs in its own process."""
     if not _OWN_PROCESS:
         yield lambda: ''
         return
@@ -287,10 +290,10 @@ def _is_deep(image: Image.Image) -> bool:
 def from_pillow(image: Image.Image) -> np.ndarray:
     """Convert to (H, W, 3) uint8 BGR.
 
-    More than 8 bits are scaled by the range that the image declares.
+    Values of more than 8 bits are scaled by the range that the image declares.
 
     Raises:
-        DecodingError: If the range of its values is unknown.
+        DecodingError: If the image's value range is unknown.
     """
     tags = getattr(image, 'tag_v2', {})
     if not _is_deep(image):
@@ -309,13 +312,13 @@ def from_pillow(image: Image.Image) -> np.ndarray:
         scaled = (values - np.float32(low)) * np.float32(255 / (high - low))
         gray = scaled.round().astype(np.uint8)
     if tags.get(_PHOTOMETRIC) == 0:
-        # White is zero: Pillow inverts only 8 bits and fewer.
+        # White is zero, and Pillow inverts only values of up to 8 bits.
         gray = 255 - gray
     return cv2.cvtColor(gray, cv2.COLOR_GRAY2BGR)
 
 
 def _check_range(image: Image.Image) -> None:
-    """Refuse samples of 8 bits, or what Pillow made them, that did not fill their bit depth."""
+    """Reject values of 8 bits, or converted to 8 bits, that do not fill their bit depth."""
     tags = getattr(image, 'tag_v2', {})
     full = 2 ** _first(tags.get(_BITS), 8) - 1
     if _is_signed(tags) or _first(tags.get(_SMAX), full) != full:
@@ -323,7 +326,7 @@ def _check_range(image: Image.Image) -> None:
 
 
 def _value_range(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple[float, float]:
-    """Find the values of black and white of more than 8 bits."""
+    """Find the values of black and white in an image of more than 8 bits."""
     least, most = float(values.min()), float(values.max())
     if not np.isfinite(least + most):
         raise DecodingError('holds values that are not finite numbers')
@@ -335,7 +338,7 @@ def _value_range(image: Image.Image, values: np.ndarray, tags: Mapping) -> tuple
         # The usual range of floating-point images.
         low, high = 0, 1
     elif image.format in ('PNG', 'PPM'):
-        # Pillow may use this mode for their 16 bits.
+        # Pillow may use this mode for the 16-bit values of these formats.
         low, high = 0, 65535
     elif most > 2**30:
         # With smaller values, the file might use fewer than 32 bits.
@@ -363,7 +366,7 @@ def _first(value: Any, default: float) -> float:
 
 
 def _without_metadata(data: bytes) -> bytes:
-    """Leave out of a PNG or JPEG file what neither pixels nor orientation need."""
+    """Remove the metadata of a PNG or JPEG file that neither pixels nor orientation need."""
     if data.startswith(_PNG):
         chunks = [
             chunk
@@ -386,7 +389,7 @@ def _without_metadata(data: bytes) -> bytes:
 
 
 def _check_png(data: bytes) -> None:
-    """Refuse wrong checksums, which Pillow does not look at where pixels are."""
+    """Reject wrong checksums; Pillow does not check those of pixel data."""
     for kind, chunk in _png_chunks(data):
         if _is_of_pixels(kind) and not _is_intact(chunk):
             raise DecodingError(f'is damaged: wrong checksum of {kind.decode("latin-1")!r}')
@@ -412,7 +415,7 @@ def _is_of_pixels(kind: bytes) -> bool:
 
 
 def _address_space() -> int:
-    """Return the size of this process in bytes, 0 where that is not told."""
+    """Return the address space of this process in bytes; 0 if the system does not report it."""
     try:
         with open('/proc/self/statm') as file:
             return int(file.read().split()[0]) * resource.getpagesize()
@@ -421,24 +424,24 @@ def _address_space() -> int:
 
 
 def _limit(memory: int, seconds: float) -> None:
-    """Give this process a budget: bytes of address space in all, and time from now on."""
-    # Some systems know the limit, but do not allow setting it.
+    """Limit this process's total address space in bytes, and its time from now on in seconds."""
+    # Some systems have the limit but do not allow setting it.
     with contextlib.suppress(ValueError, OSError):
         resource.setrlimit(resource.RLIMIT_AS, (memory, resource.RLIM_INFINITY))
-    # Ends this process, whatever a decoder is doing.
+    # The timer ends this process even while a decoder is busy.
     signal.setitimer(signal.ITIMER_REAL, seconds)
 
 
 def serve() -> None:
-    """Decode the files whose descriptors come in by the socket that is stdin.
+    """Decode the files whose descriptors are received from stdin, which is a socket.
 
-    A request holds the largest number of pixels, and bytes and seconds to which pixels add, with
-    the file's descriptor; an answer is a line of JSON, with a descriptor of the pixels if there
-    are any.
+    A request holds the largest number of pixels, the memory limit in bytes and the time limit in
+    seconds (both without the allowance for pixels), and the file's descriptor. An answer is a line
+    of JSON, with a descriptor of the pixels if there are any.
     """
     global _OWN_PROCESS
     connection = socket.socket(fileno=0)
-    # The process that started this one may have blocked or ignored it.
+    # The parent process may have blocked or ignored this signal.
     signal.signal(signal.SIGALRM, signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGALRM})
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
@@ -446,7 +449,7 @@ def serve() -> None:
         os.dup2(messages.fileno(), 2)
     _OWN_PROCESS = True
     Image.init()
-    # Each thread takes address space; on many cores, as much as the budget.
+    # Each thread takes address space; on many cores, threads would use up the limit.
     cv2.setNumThreads(1)
     if AvifImagePlugin is not None:
         AvifImagePlugin.DEFAULT_MAX_THREADS = 4
@@ -462,7 +465,7 @@ def serve() -> None:
             socket.send_fds(connection, [json.dumps(answer).encode() + b'\n'], handles)
         del pixels
         if _address_space() > base + memory // 4:
-            # Leaked memory must not reduce the budget of the next image.
+            # Leaked memory must not reduce the memory of the next image.
             return
 
 
@@ -474,7 +477,7 @@ def _answer(
     _limit(memory, seconds)
 
     def announce(pixels: int) -> None:
-        # Called twice if an image is opened twice; the time limit continues.
+        # If an image is opened twice, this is called twice; the time limit is not reset.
         end = start + seconds + SECONDS_PER_PIXEL * pixels
         _limit(memory + MEMORY_PER_PIXEL * pixels, max(end - time.monotonic(), 1e-3))
 
@@ -491,7 +494,7 @@ def _answer(
 
 @contextlib.contextmanager
 def _stored(pixels: np.ndarray | None) -> Iterator[list[int]]:
-    """Keep pixels in a file without a name; give its descriptor."""
+    """Store pixels in a file without a name, and yield its descriptor."""
     if pixels is None:
         yield []
         return

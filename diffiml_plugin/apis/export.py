@@ -1,4 +1,4 @@
-"""Predictions of many images as files in a folder, in runs that can be resumed."""
+"""Export of predictions for many images to a folder; a run can be resumed."""
 
 import errno
 import hashlib
@@ -20,20 +20,20 @@ from .inferencer import DiffIMLInferencer
 from .photo_search import find_photos, real_place
 from .prediction import Failure, Prediction
 
-# Suffixes of the outputs.
+# Suffixes of the output files.
 _ALWAYS = ('mask.png', 'probability.png')
 _OVERLAY = ('overlay.png', 'strip.png')
 _TRAJECTORY = ('trajectory.gif', 'trajectory.png')
-# Length of an output's name in bytes: file systems allow 255, and suffixes follow.
+# Largest length of an output's name in bytes without its suffix; file systems allow 255 in all.
 _LONGEST_NAME = 200
-# Errors that concern the name or place of one image's outputs, not the disk.
+# Errors of the name or location of one image's outputs, and not of the disk.
 _OF_ONE_IMAGE = (
     errno.ENAMETOOLONG, errno.EILSEQ, errno.EINVAL, errno.EISDIR, errno.ENOTDIR, errno.EEXIST,
 )  # fmt: skip
 
 
 class _Image(NamedTuple):
-    """An image, its name, and the beginning of its outputs' names."""
+    """An image, its name, and the stem of its outputs' names."""
 
     source: Path
     name: str
@@ -44,35 +44,35 @@ class FolderExport:
     """Predicts images and writes the results to a folder; ``run`` may be interrupted and resumed.
 
     For each image NAME, the folder gets NAME.mask.png (0 and 255), NAME.probability.png (0 to 255)
-    and, at last, NAME.json with score, share of tampered area, and the SHA-256 of image, weights,
-    config and outputs. Each file appears whole or not at all. What this class did not write is
-    never replaced.
+    and finally NAME.json with the score, the share of tampered area, and the SHA-256 of image,
+    weights, config and outputs. Each file is written atomically. Files that this class did not
+    write are never replaced.
 
     Args:
-        inferencer (DiffIMLInferencer): The model.
+        inferencer (DiffIMLInferencer): Inferencer with the model.
         inputs (str | Path | Sequence[str | Path]): Files, folders or glob patterns.
-        out (str | Path): The folder.
+        out (str | Path): Folder of the outputs.
         batch_size (int): Largest number of images, or tiles, that go through the model at once.
             Defaults to 1.
         overlay (bool): Whether to write NAME.overlay.png (probability over the image) and
-            NAME.strip.png (labeled pictures of all maps). Defaults to False.
+            NAME.strip.png (labeled panels of all maps). Defaults to False.
         trajectory (bool): Whether to write NAME.trajectory.gif and .png (from noise to mask).
             Defaults to False.
-        tables (Sequence[str]): Formats of the tables of all images, results.json and results.csv:
-            'json', 'csv'. Defaults to none.
-        skip_existing (bool): Whether to skip images whose outputs exist, unchanged, from the same
-            image, weights, config and settings. Defaults to False.
+        tables (Sequence[str]): Formats of the tables of all images, 'json' (results.json) and
+            'csv' (results.csv). Defaults to none.
+        skip_existing (bool): Whether to skip images whose outputs already exist, unchanged, from
+            the same image, weights, config and settings. Defaults to False.
         **settings: Passed to :meth:`DiffIMLInferencer.stream`.
 
     Attributes:
-        images (list): The images.
-        records (dict[str, dict]): Content of NAME.json of the images that are done, by name.
-        existing (int): Number of images that are skipped.
+        images (list): Images to predict or skip.
+        records (dict[str, dict]): Content of NAME.json of the finished images, by image name.
+        existing (int): Number of skipped images.
         failures (list[Failure]): Inputs without an image, and images that failed.
         left_out (list[Path]): Files among the inputs that an earlier run wrote.
 
     Raises:
-        UserError: If a setting lies outside its range, or two images would write the same files.
+        UserError: If a setting is out of range, or two images would write the same files.
 
     Examples:
         >>> export = FolderExport(DiffIMLInferencer(), 'photographs/', 'out', skip_existing=True)
@@ -120,10 +120,10 @@ class FolderExport:
         self.existing = len(self.records)
 
     def _find(self, inputs: Sequence[str | Path]) -> None:
-        """List all images, and the inputs behind which there is none."""
+        """List all images, and the inputs that contain no image."""
         left_out: list[Path] = []
         places: set[str] = set()
-        # An image named "results" would have the table's name.
+        # The record of an image named "results" would have the table's name.
         taken = {'results': self.out / 'results.json'} if 'json' in self.tables else {}
         for one in inputs:
             try:
@@ -150,8 +150,8 @@ class FolderExport:
         """Predict and write all images that are not skipped, and then the tables.
 
         Args:
-            report (Callable, optional): Called with each image's name and what came of it, once
-                its files are written.
+            report (Callable, optional): Function that is called with each image's name and its
+                prediction or failure, once its files are written.
 
         Raises:
             OSError: If the folder cannot be written to.
@@ -173,7 +173,7 @@ class FolderExport:
             self._write_tables()
 
     def _written(self, image: _Image, prediction: Prediction) -> Prediction | Failure:
-        """Write an image's outputs; return what is wrong if that cannot be done."""
+        """Write an image's outputs; return a failure if they cannot be written."""
         try:
             self.records[image.name] = self._write(image, prediction)
         except UserError as error:
@@ -185,7 +185,7 @@ class FolderExport:
         return prediction
 
     def _outputs(self, image: _Image) -> list[Path]:
-        """List all files that may be there for an image, the record first."""
+        """List all files that may exist for an image, the record first."""
         suffixes = ('json', *_ALWAYS, *_OVERLAY, *_TRAJECTORY)
         return [self._output(image, suffix) for suffix in suffixes]
 
@@ -217,7 +217,7 @@ class FolderExport:
         return record
 
     def _contents(self, image: _Image, prediction: Prediction) -> dict[str, Callable[[], bytes]]:
-        """Say how each output is made, by suffix."""
+        """Return a function for each suffix that encodes the output."""
         provenance = prediction.provenance
         probability = (255 * prediction.probability).round().astype(np.uint8)
         contents = {
@@ -237,7 +237,7 @@ class FolderExport:
         return contents
 
     def _existing(self, image: _Image) -> dict | None:
-        """Return the record of an earlier run, if all it tells of exists and would be the same."""
+        """Return the record of an earlier run if its outputs exist, unchanged, and are current."""
         try:
             path = self._output(image, 'json')
             if not path.is_file() or path.stat().st_size > files.LARGEST_RECORD:
@@ -254,12 +254,12 @@ class FolderExport:
                 and provenance['input_sha256'] == sha256_of(image.source)
             )
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
-            # Missing or incomplete outputs are made again.
+            # Missing or incomplete outputs are written again.
             return None
         return record if same else None
 
     def _write_tables(self) -> None:
-        # In the order of the images, including existing results.
+        # Records are in the order of the images and include existing results.
         records = [self.records[i.name] for i in self.images if i.name in self.records]
         if 'json' in self.tables:
             content = dict(predictions=records, failures=list(map(vars, self.failures)))
@@ -270,7 +270,7 @@ class FolderExport:
 
 
 def _shortened(name: str) -> str:
-    """Shorten a name that leaves no room for suffixes; a hash keeps it from becoming another's."""
+    """Shorten a name that leaves no room for suffixes; a hash keeps shortened names distinct."""
     folder, name = os.path.split(name)
     if len(os.fsencode(name)) > _LONGEST_NAME:
         mark = hashlib.sha256(os.fsencode(name)).hexdigest()[:8]

@@ -16,9 +16,9 @@ from .photo_search import is_output
 from .photos import reduced
 from .prediction import Failure, Prediction
 
-# The key of the text in PNG files.
+# Key of the text in PNG files.
 PROVENANCE = 'diffiml'
-# Size in bytes; a larger JSON file is not a record.
+# Largest size of a record in bytes; a larger JSON file is not a record.
 LARGEST_RECORD = 10_000_000
 # Columns of a table.
 _COLUMNS = (
@@ -31,10 +31,10 @@ _STRIP = 480
 
 
 def is_foreign(path: Path) -> bool:
-    """Whether a file stands where an output would, and was written by somebody else.
+    """Whether an output's path holds a file that ``diffiml predict`` did not write.
 
-    Such are a camera service's NAME.json and a mask drawn by hand; what is damaged may be
-    replaced.
+    Examples are NAME.json of a camera service and a mask drawn by hand. A damaged file is not
+    foreign and may be replaced.
     """
     if not path.is_file():
         return False
@@ -52,14 +52,14 @@ def is_foreign(path: Path) -> bool:
 
 
 def as_json(content: dict) -> bytes:
-    """Encode for people and programs."""
+    """Encode as indented JSON, for people and programs."""
     text = json.dumps(content, indent=2, ensure_ascii=False) + '\n'
     # JSON escapes what UTF-8 cannot encode.
     return text.encode(errors='backslashreplace')
 
 
 def as_csv(records: Sequence[dict], failures: Sequence[Failure]) -> bytes:
-    """Write a table of the records of all images, those that failed at the end."""
+    """Encode a table of all images' records, with the failed images at the end."""
     table = io.StringIO(newline='')
     writer = csv.DictWriter(table, [*_COLUMNS, *_OF_PROVENANCE, 'failure'], restval='')
     writer.writeheader()
@@ -75,17 +75,17 @@ def as_csv(records: Sequence[dict], failures: Sequence[Failure]) -> bytes:
 
 
 def png(array: np.ndarray, provenance: Mapping) -> bytes:
-    """Encode (H, W) or (H, W, 3) RGB uint8, with the provenance as text under 'diffiml'."""
+    """Encode an (H, W) or (H, W, 3) RGB uint8 array, with the provenance as text 'diffiml'."""
     info = PngInfo()
     info.add_text(PROVENANCE, json.dumps(provenance))
     buffer = io.BytesIO()
-    # Level 6 takes twice the time of 3 for a few per cent.
+    # Level 6 takes twice the time of level 3 and saves only a few percent.
     Image.fromarray(array).save(buffer, 'PNG', pnginfo=info, compress_level=3)
     return buffer.getvalue()
 
 
 def strip(prediction: Prediction) -> bytes:
-    """Draw image, overlay, probability, mask and what else there is, labeled, as a PNG."""
+    """Draw labeled panels of image, overlay, probability, mask and all other maps, as a PNG."""
     panels = {title: reduced(panel, _STRIP) for title, panel in prediction.panels().items()}
     label = f'score {prediction.score:.2f}\n{printable(prediction.name)[-28:]}'
     return _grid(list(panels.values()), list(panels), label, prediction.provenance)
@@ -110,17 +110,18 @@ def _grid(panels: list[np.ndarray], titles: list[str], label: str, provenance: M
 def trajectory_gif(
     image: np.ndarray, frames: Sequence[np.ndarray], provenance: Mapping, seconds: float = 2.0
 ) -> bytes:
-    """Animate how the solver comes from noise to the mask, over the image.
+    """Animate the solver's trajectory from noise to mask, over the image.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        frames (Sequence[np.ndarray]): (H, W) probabilities.
-        provenance (Mapping): Stored as the file's comment.
-        seconds (float): Duration of all frames but the last, which stays as long again.
+        image (np.ndarray): (H, W, 3) uint8 RGB image.
+        frames (Sequence[np.ndarray]): (H, W) probabilities of each frame.
+        provenance (Mapping): Provenance, stored as the file's comment.
+        seconds (float): Duration of all frames except the last, which is shown for the same time
+            again.
     """
     pictures = []
     for number, frame in enumerate(frames):
-        # With the image beside it, since a first frame of noise shows nothing.
+        # The image is beside the frame, since the first frame shows only noise.
         picture = np.concatenate([image, blend(image, frame, 0.8)], axis=1)
         done = round(picture.shape[1] * (number + 1) / len(frames))
         bar = np.full((4, picture.shape[1], 3), 40, np.uint8)

@@ -1,4 +1,4 @@
-"""Predictions for photographs: from Python, and behind the command line and the web page."""
+"""Predictions for photographs, in Python, on the command line and in the web page."""
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -34,23 +34,24 @@ from .prediction import Failure, Prediction
 class DiffIMLInferencer:
     """Localizes tampering in photographs with DiffIML or any other binary mmseg segmentor.
 
-    The photograph's pixels are taken as they are stored, as for training and testing; what is
-    returned is turned the way a viewer turns it by EXIF. The solver's noise depends on the seed
-    and the pixels alone, so that the same picture gives the same result under any name, from a
-    file or from memory, alone or in a batch, here and in ``tools/test.py``.
+    The photograph's pixels are used as they are stored, as in training and testing; the results
+    are turned upright as EXIF says. The solver's noise depends on the seed and the pixels alone,
+    so that the same picture gives the same result under any name, from a file or from memory,
+    alone or in a batch, here and in ``tools/test.py``.
 
     A prediction's ``provenance`` holds the SHA-256 of the input and of the weights
-    (``input_sha256``, ``model_sha256``), that of model and test pipeline as configured
+    (``input_sha256``, ``model_sha256``), the SHA-256 of the configs of model and test pipeline
     (``config_sha256``), ``seed``, the other ``settings``, ``device``, and the ``versions`` of
     plugin, torch and diffusers.
 
     Args:
-        model: A config file (or its content), a training's work dir, a folder of
-            ``DiffIMLPipeline.save_pretrained``; a module whose config is its ``cfg``, as of
-            mmseg's ``init_model``; or None for the small model that comes with the package.
-        weights (str | Path, optional): Checkpoint; a config needs one.
-        device (str, optional): Device of the model. Defaults to that of a module, else to a GPU
-            if there is one, else to the CPU.
+        model: Config file (or its content), work dir of a training, folder that
+            ``DiffIMLPipeline.save_pretrained`` wrote, module with its config in ``cfg``, as
+            returned by mmseg's ``init_model``, or None for the small model that comes with the
+            package.
+        weights (str | Path, optional): Checkpoint; required with a config.
+        device (str, optional): Device of the model. Defaults to the module's own device, else to
+            a GPU if there is one, else to the CPU.
         show_progress (bool): Whether a call shows a progress bar. Defaults to True.
 
     Raises:
@@ -86,7 +87,7 @@ class DiffIMLInferencer:
         self.hashes = dict(
             model_sha256=weights_sha256(weights), config_sha256=config_sha256(self.cfg)
         )
-        # The image is read already, there are no masks, and results have its original size.
+        # The image is already loaded, there are no masks, and results have its original size.
         steps = get_test_set(self.cfg)['pipeline']
         kept = [s for s in steps if not s['type'].startswith(('Load', 'ScoreAtInput'))]
         self.pipeline = Compose([dict(type='LoadImageFromNDArray'), *kept])
@@ -94,7 +95,7 @@ class DiffIMLInferencer:
 
     @property
     def threshold(self) -> float:
-        """The config's threshold of the probability."""
+        """Threshold of the probability, as configured."""
         head = getattr(self.model, 'decode_head', None)
         head = head[-1] if isinstance(head, nn.ModuleList) else head
         configured = getattr(head, 'threshold', None)
@@ -102,7 +103,7 @@ class DiffIMLInferencer:
 
     @property
     def solver_settings(self) -> SolverSettings | None:
-        """The configured settings of the diffusion solver, None of a model without one."""
+        """Configured settings of the diffusion solver; None for a model without one."""
         solver = getattr(getattr(self.model, 'decode_head', None), 'solver', None)
         return None if solver is None else solver.settings
 
@@ -115,12 +116,12 @@ class DiffIMLInferencer:
         opacity: float = 0.6,
         **kwargs: Any,
     ) -> dict[str, list]:
-        """Predict.
+        """Predict photographs.
 
         Args:
-            inputs: A file, folder, glob pattern, uint8 array, Pillow image, or a list of them.
-            batch_size (int): Largest number of images, or tiles, that go through the model at
-                once; only those of one size do. Defaults to 1.
+            inputs: File, folder, glob pattern, uint8 array, Pillow image, or a list of these.
+            batch_size (int): Largest number of images, or tiles, of one size that go through the
+                model at once. Defaults to 1.
             skip_errors (bool): Whether to list photographs that cannot be read under 'failures'
                 instead of raising. Defaults to False.
             return_vis (bool): Whether to draw overlays. Defaults to False.
@@ -128,13 +129,13 @@ class DiffIMLInferencer:
             **kwargs: Passed to :meth:`stream`.
 
         Returns:
-            dict: 'predictions', a :class:`Prediction` per image; 'visualization', with
-            ``return_vis`` an (H, W, 3) uint8 RGB overlay per image; 'failures', a
+            dict: 'predictions', one :class:`Prediction` per image; 'visualization', one
+            (H, W, 3) uint8 RGB overlay per image with ``return_vis``; 'failures', one
             :class:`Failure` per image that cannot be read.
 
         Raises:
-            UserError: If there is nothing to predict, a setting lies outside its range, or a
-                photograph cannot be read.
+            UserError: If there is nothing to predict, a setting is out of range, or a photograph
+                cannot be read.
         """
         sources = list(find_photos(inputs))
         outcomes = self.stream([source for source, _ in sources], batch_size, **kwargs)
@@ -167,32 +168,34 @@ class DiffIMLInferencer:
         threshold: float | None = None,
         **solver: Any,
     ) -> Iterator[Prediction | Failure]:
-        """Predict one photograph after the other, so that not all results need memory at once.
+        """Predict one photograph after the other, so that not all results are kept in memory.
 
         Args:
             sources (Iterable): Files, arrays or Pillow images.
             batch_size (int): Largest number of images, or tiles, of one size that go through the
                 model at once. Defaults to 1.
             channel_order (str): Order of an array's channels, 'bgr' or 'rgb'. Defaults to 'bgr'.
-            max_pixels (int): Largest number of pixels; larger images are refused.
+            max_pixels (int): Largest number of pixels; larger images are rejected.
             tile (int | str, optional): Side of the tiles in pixels, see :class:`Cutting`.
-            overlap (int, optional): Overlap of the tiles in pixels.
+                Defaults to 'auto'.
+            overlap (int, optional): Overlap of the tiles in pixels, see :class:`Cutting`.
             max_size (int, optional): Longest side in pixels; larger images are reduced to it.
-            threshold (float, optional): Threshold of the mask, 0..1; the config's by default.
+            threshold (float, optional): Threshold of the mask, 0..1; as configured by default.
             **solver: Settings of :class:`SolverSettings`.
 
         Yields:
-            Prediction | Failure: In the order of the sources.
+            Prediction | Failure: Results in the order of the sources.
 
         Raises:
-            UserError: If a setting lies outside its range; at the call, before the first image.
+            UserError: If a setting is out of range; it is raised by the call itself, before the
+                first image.
         """
         if batch_size < 1:
             raise UserError(f'batch_size must be at least 1, got {batch_size}')
         if threshold is not None and not 0 <= threshold <= 1:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
         cutting, settings = Cutting(tile, overlap, max_size), SolverSettings(**solver)
-        # A seed may be given for models without a solver, too.
+        # A seed is also accepted for models without a solver.
         unknown = settings.given().keys() - {'seed'}
         if unknown and self.solver_settings is None:
             raise UserError(
@@ -221,18 +224,19 @@ class DiffIMLInferencer:
         max_pixels: int = MAX_PIXELS,
         **solver: Any,
     ) -> tuple[np.ndarray, list[np.ndarray]]:
-        """Show how the solver comes from noise to the mask.
+        """Record the solver's trajectory from noise to mask.
 
         Args:
-            source: A file, array or Pillow image.
+            source: File, array or Pillow image.
             max_size (int, optional): Longest side in pixels; larger images are reduced to it.
-            channel_order (str): 'bgr' or 'rgb', as for :meth:`stream`.
-            max_pixels (int): Larger images are refused.
+                Defaults to 512.
+            channel_order (str): Order of an array's channels, 'bgr' or 'rgb'. Defaults to 'bgr'.
+            max_pixels (int): Largest number of pixels; larger images are rejected.
             **solver: Settings of :class:`SolverSettings`.
 
         Returns:
-            tuple: The (h, w, 3) uint8 RGB image, at most of ``max_size``, and (h, w) float32
-            probabilities at each evaluation of the denoiser, from noise to solution.
+            tuple: The (h, w, 3) uint8 RGB image, with sides of at most ``max_size``, and the
+            (h, w) float32 probabilities at each evaluation of the denoiser, from noise to mask.
 
         Raises:
             UserError: If the model has no diffusion solver, or the image cannot be read.
@@ -267,7 +271,7 @@ class DiffIMLInferencer:
     def _run(
         self, views: list[View], threshold: float | None, settings: SolverSettings
     ) -> list[Prediction | Failure]:
-        """Put a batch through the model; return the photographs that are finished by it."""
+        """Predict a batch; return the results of the photographs that it completes."""
         with self._solving(settings):
             predict_views(self.model, views)
             jobs = dict.fromkeys(view.job for view in views)

@@ -1,4 +1,4 @@
-"""Where a model comes from: finding its config and weights, loading them, and their hashes."""
+"""Finding, loading and hashing of a model's config and weights."""
 
 import hashlib
 import json
@@ -20,12 +20,12 @@ from ..engine.weights import load_weights
 from ..errors import UserError
 from .model_data import INDEX, read_data_config, read_pretrained
 
-# The shipped model; its card is beside it.
+# Folder of the shipped model and its model card.
 RELEASE = Path(__file__).parents[1] / 'release'
 
 
 class ModelSource(NamedTuple):
-    """A model's config and the file of its weights, or the index of several."""
+    """A model's config and its weights' file, or the index of several files."""
 
     config: Config
     weights: Path
@@ -36,18 +36,19 @@ def find_model(
 ) -> ModelSource:
     """Find a model's config and weights.
 
-    A Python config, and so a work dir, is a program that is run. A JSON or YAML config and a
-    folder of ``DiffIMLPipeline.save_pretrained`` are data, see :mod:`.model_data`.
+    A Python config, also one in a work dir, is a program that is run. A JSON or YAML config and a
+    folder that ``DiffIMLPipeline.save_pretrained`` wrote are data, see :mod:`.model_data`.
 
     Args:
-        model: A config file or its content, which needs ``weights``; a work dir of training,
-            which has both; a folder that ``DiffIMLPipeline.save_pretrained`` wrote; or None for
+        model: Config file or its content, which requires ``weights``; work dir of a training,
+            which holds both; folder that ``DiffIMLPipeline.save_pretrained`` wrote; or None for
             the model that comes with the package.
-        weights (str | Path, optional): Checkpoint, instead of the folder's own; an address is
+        weights (str | Path, optional): Checkpoint, instead of the folder's own; a URL is
             downloaded.
 
     Raises:
-        UserError: If one of them is missing, or data holds more than data may.
+        UserError: If config or weights are missing, or a data config holds anything that is not
+            allowed in data.
     """
     if model is None:
         model = RELEASE
@@ -88,7 +89,7 @@ def latest_checkpoint(work_dir: Path) -> Path:
     """Return the checkpoint that a run in ``work_dir`` wrote last.
 
     Raises:
-        UserError: If there is none.
+        UserError: If there is no checkpoint.
     """
     pointer = work_dir / 'last_checkpoint'
     if not pointer.is_file():
@@ -103,18 +104,18 @@ def load_model(
 
     Args:
         config (Path | Config): Config file, or its content.
-        checkpoint (str | Path): Checkpoint or safetensors file, or the address of one; it must
-            hold every weight of the model but those of auxiliary heads, and no other. It is read
-            without running code in it.
+        checkpoint (str | Path): Checkpoint or safetensors file, or its URL. It must hold all
+            weights of the model, except those of auxiliary heads, and no others. No code in it is
+            run.
         device (str): Device of the model. Defaults to 'cpu'.
         changes (dict, optional): Overrides of the config by dotted keys.
 
     Returns:
-        tuple: The model, and its config, which it also has as ``cfg``.
+        tuple: The model and its config, which is also the model's ``cfg``.
 
     Raises:
-        UserError: If the model cannot be built, or the checkpoint is another model's or cannot be
-            read.
+        UserError: If the model cannot be built, or the checkpoint cannot be read or belongs to
+            another model.
     """
     cfg = config.copy() if isinstance(config, Config) else read_config(config)
     cfg.merge_from_dict(changes or {})
@@ -124,25 +125,25 @@ def load_model(
             model = revert_sync_batchnorm(MODELS.build(cfg.model))
     except UserError:
         raise
-    # Components raise different exceptions for wrong settings.
+    # Components raise various exceptions for wrong settings.
     except Exception as error:
         reason = (str(error) or type(error).__name__).splitlines()[0]
         raise UserError(f'the model of {cfg.filename!r} cannot be built: {reason}') from error
     load_weights(model, checkpoint, cfg.filename)
-    # The place that mmseg's `init_model` uses.
+    # As mmseg's `init_model` does.
     model.cfg = cfg
     return model.to(device).eval(), cfg
 
 
 def config_sha256(cfg: Config) -> str:
-    """Hash what a model's predictions depend on beside its weights: model and test pipeline."""
+    """Hash the configs of model and test pipeline, on which predictions depend."""
     settings = dict(model=cfg.model.to_dict(), pipeline=get_test_set(cfg)['pipeline'])
     text = json.dumps(settings, sort_keys=True, default=str)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
 def weights_sha256(weights: Path | nn.Module) -> str:
-    """Hash a file of weights, the files that an index lists, or a module's weights as they are."""
+    """Hash a weights' file, all files that an index lists, or the weights of a module."""
     if not isinstance(weights, nn.Module):
         return sha256_of(*weight_files(weights))
     digest = hashlib.sha256()

@@ -1,8 +1,8 @@
-"""Models described by data: what a stranger's folder or file may say, and nothing more.
+"""Models described by data, with checks that make untrusted folders and files safe to load.
 
-A Python config is a program. A folder of ``DiffIMLPipeline.save_pretrained`` and a JSON or YAML
-config are data: building what they describe runs no code of theirs, reads no file outside of the
-folder, and reaches no network.
+A Python config is a program. A folder that ``DiffIMLPipeline.save_pretrained`` wrote and a JSON or
+YAML config are data: building the model runs no code from them, reads no file outside the folder,
+and does not access the network.
 """
 
 import inspect
@@ -30,34 +30,35 @@ _COMPONENTS = dict(
     model=('diffiml_plugin.pipelines.diffiml_pipeline', 'DiffIMLModel'), scheduler=('diffusers',)
 )
 _MODEL_KEYS = ('_class_name', '_diffusers_version', '_name_or_path', 'segmentor', 'test_pipeline')
-# Text in a config is a name or a mode. A path, an address, a dotted name, or a template has more.
+# Text in a config is a name or a mode. Paths, URLs, dotted names and templates have other
+# characters.
 _WORD = re.compile(r'[A-Za-z0-9_ -]{0,100}')
-# Settings that load files, whatever their value. The mask VAE's shipped weights are not a file of
-# the folder's, and so may be named.
+# Settings that load files, whatever their value. The shipped weights of the mask VAE may be named,
+# since they come with the package.
 _LOADING = (
     'init_cfg', 'pretrained', 'checkpoint', 'checkpoint_path', 'teacher', 'backend_args',
     'file_client_args', 'custom_imports',
-    # TIMMBackbone imports what it names.
+    # TIMMBackbone imports the named class.
     'norm_layer',
 )  # fmt: skip
 _SHIPPED = (None, 'shipped', 'shipped-published')
-# Models of a package that download files.
+# Model types that download files.
 _DOWNLOADING = ('IMDLBenCoModel',)
-# Limits of a config; real ones have some hundred values.
+# Limits of a config; real configs have a few hundred values.
 _MAX_VALUES = 20_000
 _MAX_DEPTH = 40
 _MAX_BYTES = 10_000_000
 
 
 class _Refused(ValueError):
-    """Says where and why, without the file."""
+    """Raised with the position and the reason of a rejected value, without the file's name."""
 
 
 def read_json(path: Path) -> Any:
     """Read a JSON file of data.
 
     Raises:
-        UserError: If it cannot be read, or is too large for a config.
+        UserError: If the file cannot be read, or is too large for a config.
     """
     return _parsed(path, json.loads)
 
@@ -84,7 +85,8 @@ def read_data_config(path: Path) -> Config:
     """Read the model and the test pipeline of a JSON or YAML config.
 
     Raises:
-        UserError: If it cannot be read, lacks them, or holds more than data may.
+        UserError: If the file cannot be read, has no model or test pipeline, or holds anything
+            that is not allowed in data.
     """
     content = _parsed(path, json.loads if path.suffix == '.json' else yaml.safe_load)
     try:
@@ -99,14 +101,15 @@ def read_data_config(path: Path) -> Config:
 
 
 def read_pretrained(folder: Path) -> tuple[Config, Path]:
-    """Read the config of a folder of ``DiffIMLPipeline.save_pretrained``, and find its weights.
+    """Read the config in a folder that ``DiffIMLPipeline.save_pretrained`` wrote; find its weights.
 
     Returns:
-        tuple: Model and test pipeline as mmseg has them, and the weights' file; of weights in
-        several files, their index.
+        tuple: mmseg config of model and test pipeline, and the weights' file, or the index of
+        several files.
 
     Raises:
-        UserError: If it is not such a folder, holds more than data may, or leads out of it.
+        UserError: If it is not such a folder, holds anything that is not allowed in data, or has
+            a link to a file outside of it.
     """
     check_index(folder)
     model, scheduler = folder / 'model', folder / 'scheduler/scheduler_config.json'
@@ -115,14 +118,14 @@ def read_pretrained(folder: Path) -> tuple[Config, Path]:
     try:
         config = registry_config(solver['_class_name'], solver)
         content['segmentor']['decode_head']['sampler']['scheduler'] = config
-        # The sampler also needs the noise schedule of the training.
+        # The sampler also needs the noise schedule of training.
         cfg = model_config(content['segmentor'], content['test_pipeline'], str(folder))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'the folder {str(folder)!r} has an {INDEX}, but is not what '
             f'DiffIMLPipeline.save_pretrained writes ({error!r})'
         ) from None
-    # Raises its errors before diffusers builds it.
+    # Raises errors before diffusers builds the scheduler.
     NOISE_SCHEDULERS.build(config)
     return cfg, find_weights(model, folder)
 
@@ -135,7 +138,7 @@ def check_index(folder: Path) -> None:
     """
     index = read_json(inside(folder / INDEX, folder))
     for place in (folder, folder / 'model', folder / 'scheduler'):
-        # diffusers looks for classes there.
+        # diffusers searches these folders for classes.
         if programs := sorted(place.glob('*.py')):
             raise UserError(
                 f'{str(programs[0])!r} is a program: a folder with an {INDEX} may hold only data'
@@ -164,7 +167,8 @@ def read_model(folder: Path, root: Path) -> dict[str, Any]:
     """Read the checked ``config.json`` of a saved ``DiffIMLModel`` in or below ``root``.
 
     Raises:
-        UserError: If it is not one's, or holds more than data may.
+        UserError: If it is not the config of a ``DiffIMLModel``, or holds anything that is not
+            allowed in data.
     """
     path = folder / 'config.json'
     content = read_json(inside(path, root))
@@ -177,10 +181,10 @@ def read_model(folder: Path, root: Path) -> dict[str, Any]:
 
 
 def find_weights(folder: Path, root: Path) -> Path:
-    """Return the safetensors file of a saved model, or the index of several.
+    """Return the safetensors file of a saved model, or the index of several files.
 
     Raises:
-        UserError: If they lead out of ``root``.
+        UserError: If a link leads out of ``root``.
     """
     path = folder / WEIGHTS
     index = folder / f'{WEIGHTS}.index.json'
@@ -195,7 +199,7 @@ def inside(path: Path, folder: Path) -> Path:
     """Return ``path`` if no link in it leads out of ``folder``.
 
     Raises:
-        UserError: If one does.
+        UserError: If a link leads out of ``folder``.
     """
     root = folder.resolve()
     # The cache of huggingface_hub: snapshots/REVISION has links to blobs/ beside it.
@@ -207,10 +211,10 @@ def inside(path: Path, folder: Path) -> Path:
 
 
 def model_config(segmentor: dict, pipeline: list, source: str) -> Config:
-    """Make a config of checked data.
+    """Check a model and its pipeline, and make a config of them.
 
     Raises:
-        UserError: As :func:`check_model`.
+        UserError: If :func:`check_model` rejects a value.
     """
     check_model(segmentor, pipeline, source)
     dataset = dict(pipeline=as_pipeline(pipeline))
@@ -219,18 +223,18 @@ def model_config(segmentor: dict, pipeline: list, source: str) -> Config:
 
 
 def check_model(segmentor: Any, pipeline: Any, source: str) -> None:
-    """Make sure that building a model and its pipeline can do nothing but that.
+    """Make sure that building a model and its pipeline has no side effects.
 
-    Every ``type`` is the plain name of a registered model component, scheduler or transform. There
-    are not other programs' names, paths, addresses, or settings that load files.
+    Every ``type`` must be the plain name of a registered model component, scheduler or transform.
+    Names of other programs, paths, URLs, and settings that load files are not allowed.
 
     Args:
         segmentor (Any): Config of the model.
-        pipeline (Any): Configs of its test transforms.
-        source (str): Where they come from, for messages.
+        pipeline (Any): Configs of the test transforms.
+        source (str): Origin of the configs, for messages.
 
     Raises:
-        UserError: With the place of the first value that is refused.
+        UserError: If a value is rejected; the message gives the position of the first one.
     """
     budget = iter(range(_MAX_VALUES))
     try:
@@ -286,7 +290,7 @@ def _shortened(value: Any) -> str:
 
 
 def _registered(registry: Registry, name: Any) -> type | None:
-    """Look up a name and import nothing, unlike ``Registry.get``."""
+    """Look up a name without importing anything, unlike ``Registry.get``."""
     while registry is not None and isinstance(name, str):
         if name in registry.module_dict:
             return registry.module_dict[name]
@@ -320,7 +324,7 @@ def _is_transform(name: Any) -> bool:
 
 
 def as_pipeline(steps: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """Turn lists of numbers, which JSON makes of tuples, back: mmcv wants sizes as tuples."""
+    """Turn lists of numbers back into tuples, which JSON lacks and mmcv requires for sizes."""
 
     def restored(value: Any) -> Any:
         if isinstance(value, list) and all(isinstance(v, int | float) for v in value):

@@ -1,4 +1,4 @@
-"""Search for the photographs behind files, folders and glob patterns."""
+"""Search for photographs in files, folders and glob patterns."""
 
 import glob
 import os
@@ -15,33 +15,35 @@ from . import decoding
 from .decoding import DecodingError
 from .photos import PhotoSource, open_photo
 
-# Suffixes that only other programs can read; they are listed as failures.
+# Suffixes of formats that only other programs can read; such files are listed as failures.
 _UNREADABLE = {
     *('.heic', '.heif', '.hif', '.jxl', '.psd', '.exr'),
     *('.arw', '.cr2', '.cr3', '.dng', '.nef', '.orf', '.raf', '.rw2'),
 }
-# What `diffiml predict` writes is known by its provenance: the first text of a PNG file or the
-# comment of a GIF file.
+# Outputs of `diffiml predict` are recognized by their provenance: the first text of a PNG file or
+# the comment of a GIF file.
 _PROVENANCE = re.compile(rb'\x89PNG.*tEXtdiffiml\0\{"input": "|GIF8.*!\xfe.\{"input": "', re.DOTALL)
 
 
 def find_photos(
     inputs: PhotoSource | Sequence[PhotoSource], left_out: list[Path] | None = None
 ) -> Iterator[tuple[PhotoSource, str]]:
-    """List the single images behind paths, folders, glob patterns and images from memory.
+    """List the single images of paths, folders, glob patterns and images from memory.
 
-    Folders are searched through all their levels, each once, links to folders too, for what has
-    an image's suffix: also what cannot be read, so that its reader tells why. A subfolder that
-    cannot be listed stands for its images. Hidden files and folders are left out, and so is what
-    ``diffiml predict`` wrote, which is known by its provenance. No image comes twice.
+    Folders are searched at all levels, each folder once, including links to folders, for files
+    with an image's suffix. Unreadable files are listed too, so that their reader reports the
+    reason, and so is a subfolder that cannot be listed. Hidden files and folders are skipped, and
+    so are outputs of ``diffiml predict``, which are recognized by their provenance. No image is
+    listed twice.
 
     Args:
-        inputs: Any of these, or a list of them.
-        left_out (list[Path], optional): Gets the files that ``diffiml predict`` wrote.
+        inputs: File, folder, glob pattern, array, Pillow image, or a list of these.
+        left_out (list[Path], optional): List to which the skipped outputs of ``diffiml predict``
+            are appended.
 
     Yields:
-        tuple: The image's source and its name for outputs: a path below the folder or below the
-        pattern's fixed part, else the file's name, or 'image' with a number.
+        tuple: The image's source and its name for outputs: a path relative to the folder or to the
+        fixed part of the pattern, else the file's name, or 'image' with a number.
 
     Raises:
         UserError: If a folder or a pattern has no image.
@@ -80,9 +82,10 @@ def find_photos(
 
 
 def real_place(path: Path) -> str:
-    """Tell where a file lies, whatever links and detours lead to its folder.
+    """Return a file's path with all links to its folder resolved.
 
-    Two links to one file are two images: whoever made them wants both names.
+    A link to the file itself is not resolved: two links to one file are two images, since the user
+    wants both names.
     """
     return os.path.join(os.path.realpath(path.parent), path.name)
 
@@ -94,7 +97,7 @@ def _is_new(path: Path, seen: set[str]) -> bool:
 
 
 def is_output(path: Path) -> bool:
-    """Whether a PNG or GIF file was written by ``diffiml predict``; reads its beginning."""
+    """Whether ``diffiml predict`` wrote a PNG or GIF file; only its beginning is read."""
     if path.suffix.lower() not in ('.png', '.gif'):
         return False
     try:
@@ -105,7 +108,7 @@ def is_output(path: Path) -> bool:
 
 
 def _suffixes() -> set[str]:
-    # MPO, from cameras with two lenses, is JPEG followed by more data.
+    # MPO, the format of cameras with two lenses, is JPEG followed by more data.
     formats = {*decoding.FORMATS, 'MPO'}
     extensions = Image.registered_extensions().items()
     return _UNREADABLE | {suffix for suffix, name in extensions if name in formats}
@@ -120,7 +123,7 @@ def _images_in(folder: Path) -> list[Path]:
             continue
         folders.append(place)
         files += [place / name for name in names if Path(name).suffix.lower() in suffixes]
-    # A folder with an image's suffix and without images was meant to be an image.
+    # A folder with an image's suffix but without images was meant to be an image.
     files += [
         place
         for place in folders[1:]
@@ -130,7 +133,7 @@ def _images_in(folder: Path) -> list[Path]:
 
 
 def _walk(folder: Path) -> Iterator[tuple[Path, list[str] | None]]:
-    """Go through a folder's levels, each once: folders with their files, None if not listable."""
+    """Yield all folders below a folder, each once, with their files, or None if not listable."""
     seen: set[str] = set()
     failed: list[OSError] = []
     for place, folders, names in os.walk(folder, onerror=failed.append, followlinks=True):
@@ -146,7 +149,7 @@ def _walk(folder: Path) -> Iterator[tuple[Path, list[str] | None]]:
 
 
 def _matching(pattern: str) -> list[Path]:
-    """Expand a glob pattern; '**' goes through all levels, each once."""
+    """Expand a glob pattern; '**' matches folders at all levels, each once."""
     parts = Path(pattern).parts
     suffixes = _suffixes()
     if '**' not in parts:

@@ -1,4 +1,4 @@
-"""Reading of the photographs that a user hands over."""
+"""Reading of photographs from files, arrays and Pillow images."""
 
 import hashlib
 import os
@@ -17,9 +17,9 @@ from . import decoding
 from .decoder_process import Decoder
 from .decoding import DecodingError
 
-# Sensors have up to 200 megapixels; a file with far more is meant to exhaust the memory.
+# Sensors have up to 200 megapixels; a file with far more is probably meant to exhaust the memory.
 MAX_PIXELS = 250_000_000
-# Largest file: metadata, and pixels of four channels of 16 bits.
+# Largest file size in bytes: metadata, and pixels with four channels of 16 bits.
 _MAX_BYTES, _MAX_BYTES_PER_PIXEL = 100_000_000, 8
 _KINDS = {
     stat.S_IFDIR: 'a folder', stat.S_IFIFO: 'a named pipe', stat.S_IFSOCK: 'a socket',
@@ -34,10 +34,10 @@ class Photo:
     """A photograph as a model sees it.
 
     Attributes:
-        pixels (np.ndarray): (H, W, 3) uint8 BGR as stored, whatever EXIF says of rotation.
-        name (str): File name, or 'image' for one from memory.
-        sha256 (str): SHA-256 of the file; of size and pixels for an image from memory.
-        orientation (int): EXIF's orientation, 1..8: how a viewer turns the stored pixels.
+        pixels (np.ndarray): (H, W, 3) uint8 BGR as stored, without EXIF rotation.
+        name (str): File name, or 'image' for an image from memory.
+        sha256 (str): SHA-256 of the file, or of size and pixels for an image from memory.
+        orientation (int): EXIF orientation, 1..8, by which a viewer turns the stored pixels.
     """
 
     pixels: np.ndarray
@@ -47,7 +47,7 @@ class Photo:
 
     def upright(self, array: np.ndarray) -> np.ndarray:
         """Turn an (H, W, ...) array as a viewer turns the photograph."""
-        # EXIF's orientations as quarter turns (counter-clockwise) after a mirroring.
+        # EXIF orientations as counterclockwise quarter turns after mirroring.
         mirrored, turns = {
             1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2),
             5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1),
@@ -67,25 +67,26 @@ def read_photo(
 ) -> Photo:
     """Read one photograph.
 
-    Files, of one of ``decoding.FORMATS``, are decoded by OpenCV, as for training and testing, but
-    only after Pillow has found them whole. Of several frames the first is taken; transparency is
-    dropped; more than 8 bits are scaled by the range that the file declares.
+    Files in one of ``decoding.FORMATS`` are decoded by OpenCV, as in training and testing, but
+    only after Pillow has found them complete. Only the first of several frames is used,
+    transparency is dropped, and values of more than 8 bits are scaled by the range that the file
+    declares.
 
-    A file is decoded in another process, which is stopped when it takes more memory or time than
-    an image of its size can need (``decoding.MEMORY`` and ``SECONDS``, more for each pixel).
-    Windows has no such limits: there it is decoded in this process. Images from memory, those of
-    ``PIL.Image.open`` among them, always are.
+    A file is decoded in another process, which is stopped if it takes more memory or time than an
+    image of its size can need (``decoding.MEMORY`` and ``SECONDS``, plus an allowance for each
+    pixel). Windows has no such limits, so there a file is decoded in this process. Images from
+    memory, including those of ``PIL.Image.open``, are always decoded in this process.
 
     Args:
-        source (str | Path | np.ndarray | Image.Image): A file, an (H, W), (H, W, 1), (H, W, 3) or
-            (H, W, 4) uint8 array, or a Pillow image.
-        channel_order (str): Order of an array's channels: 'bgr' (as of ``mmcv.imread`` and OpenCV)
+        source (str | Path | np.ndarray | Image.Image): File, (H, W), (H, W, 1), (H, W, 3) or
+            (H, W, 4) uint8 array, or Pillow image.
+        channel_order (str): Order of an array's channels: 'bgr' (as in ``mmcv.imread`` and OpenCV)
             or 'rgb'. Defaults to 'bgr'.
         max_pixels (int): Largest number of pixels that are decoded.
 
     Raises:
-        UserError: If it cannot be read, is damaged, too large or too costly to decode, or does
-            not declare the range of its values. The sentence names the file without its folder.
+        UserError: If the photograph cannot be read, is damaged, too large or too costly to decode,
+            or does not declare its value range. The message names the file without its folder.
     """
     if isinstance(source, np.ndarray):
         pixels = _from_array(source, channel_order)
@@ -97,7 +98,7 @@ def read_photo(
             f'{type(source).__name__!r} is not an image: give a path, a NumPy array or a Pillow '
             'image'
         )
-    # The name as given, not the full path: other people may see the sentence.
+    # The name as given and not the full path, since other people may see the message.
     name = Path(source).name
     try:
         with open_photo(source) as file:
@@ -124,9 +125,9 @@ def read_photo(
 
 
 def open_photo(path: str | Path) -> BinaryIO:
-    """Open a file, and nothing that has no end or waits for another program."""
+    """Open a regular file; others may have no end or wait for another program."""
     _check_kind(os.stat(path), path)
-    # If the path has become a pipe in the meantime, opening it does not block.
+    # Opening does not block even if the path has become a pipe in the meantime.
     file = open(path, 'rb', opener=_without_waiting)  # noqa: SIM115  the caller closes it
     try:
         _check_kind(os.fstat(file.fileno()), path)
@@ -144,7 +145,7 @@ def _check_kind(status: os.stat_result, path: str | Path) -> None:
     if stat.S_ISREG(status.st_mode):
         return
     if stat.S_ISDIR(status.st_mode):
-        # A folder that cannot be listed raises an error.
+        # Raises the error of a folder that cannot be listed.
         os.scandir(path).close()
     kind = _KINDS.get(stat.S_IFMT(status.st_mode), 'something else')
     raise DecodingError(f'is {kind}, not an image file')
@@ -159,7 +160,7 @@ def _from_pillow(image: Image.Image, max_pixels: int) -> Photo:
         pixels = decoding.from_pillow(image)
     except DecodingError as error:
         raise UserError(f'the image {error}') from None
-    # An image that is opened but not loaded may be damaged.
+    # An image that is opened but not yet loaded may be damaged.
     except Exception as error:
         raise UserError(f'the image cannot be converted to RGB: {error}') from None
     return Photo(pixels, 'image', _sha256_of_pixels(pixels), decoding.orientation(image))

@@ -1,4 +1,4 @@
-"""What a model predicts for one photograph."""
+"""A model's prediction, or failure, for one photograph."""
 
 from dataclasses import dataclass, field
 
@@ -9,20 +9,21 @@ from ..visualization import blend
 
 @dataclass
 class Prediction:
-    """A model's prediction for one photograph, at its own size and the way a viewer turns it.
+    """A model's prediction for one photograph, at its own size and turned upright as EXIF says.
 
     Attributes:
-        name (str): The photograph's file name, or 'image' for one from memory.
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        probability (np.ndarray): (H, W) float32, the probability of tampering, 0..1.
-        mask (np.ndarray): (H, W) uint8, 1 where the probability is above ``threshold``.
+        name (str): File name of the photograph, or 'image' for an image from memory.
+        image (np.ndarray): (H, W, 3) uint8 RGB image.
+        probability (np.ndarray): (H, W) float32 probability of tampering, 0..1.
+        mask (np.ndarray): (H, W) uint8 mask, 1 where the probability is above ``threshold``.
         score (float): Score that the image is tampered at all, 0..1.
         threshold (float): Threshold of the mask, 0..1.
-        edge (np.ndarray, optional): (H, W) float32, the probability of the region's boundary, 0..1.
-        uncertainty (np.ndarray, optional): (H, W) float32, the ensemble's standard deviation of
-            probability, 0..0.5.
-        confidence (np.ndarray, optional): (H, W) float32 in 0..1, where the model estimates it.
-        provenance (dict): What it depends on, as :class:`DiffIMLInferencer` says.
+        edge (np.ndarray, optional): (H, W) float32 probability of the region's boundary, 0..1.
+        uncertainty (np.ndarray, optional): (H, W) float32 standard deviation of the ensemble's
+            probabilities, 0..0.5.
+        confidence (np.ndarray, optional): (H, W) float32 confidence, 0..1, if the model estimates
+            it.
+        provenance (dict): Input, model, settings and versions, see :class:`DiffIMLInferencer`.
     """
 
     name: str
@@ -40,13 +41,13 @@ class Prediction:
         """Draw the probability over the image, (H, W, 3) uint8 RGB.
 
         Args:
-            opacity (float): Opacity where the probability is 1, 0..1; proportionally lower
-                elsewhere.
+            opacity (float): Opacity of a probability of 1, 0..1; lower probabilities have a
+                proportionally lower opacity. Defaults to 0.6.
         """
         return blend(self.image, self.probability, opacity)
 
     def panels(self) -> dict[str, np.ndarray]:
-        """Collect what there is to draw by title, for ``draw_grid``."""
+        """Collect the panels for ``draw_grid``, by title."""
         panels = {
             'image': self.image,
             'overlay': self.overlay(),
@@ -59,7 +60,7 @@ class Prediction:
         return panels
 
     def record(self) -> dict:
-        """Say it in numbers and words alone, ready for JSON."""
+        """Summarize the prediction in numbers and text, as JSON values."""
         height, width = self.mask.shape
         return dict(
             name=self.name,
@@ -77,7 +78,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class Failure:
-    """A photograph for which nothing could be predicted, and why, in one sentence."""
+    """A photograph whose prediction failed, and the reason in one sentence."""
 
     name: str
     reason: str

@@ -1,4 +1,4 @@
-"""Cutting of large photographs into tiles, and blending of what is predicted in them."""
+"""Cutting of large photographs into tiles, and blending of the tiles' predictions."""
 
 from collections.abc import Iterator
 from typing import NamedTuple
@@ -26,16 +26,17 @@ class Tile(NamedTuple):
 def make_tiles(shape: tuple[int, int], size: int, overlap: int) -> Iterator[Tile]:
     """Cover an image with tiles of one size, row by row.
 
-    Tiles lie evenly and overlap by at least ``overlap``, over which their weights run linearly
-    from one to the other: no seam shows. An image that is smaller than a tile is one.
+    Tiles are evenly spaced and overlap by at least ``overlap``. In the overlap, the weights change
+    linearly from one tile to the next, so that no seam is visible. An image that is smaller than a
+    tile is a single tile.
 
     Args:
-        shape (tuple[int, int]): (H, W) in pixels.
+        shape (tuple[int, int]): Height and width of the image in pixels.
         size (int): Side of a tile in pixels, at least 8.
         overlap (int): Least overlap of tiles in pixels, 0 to half of ``size``.
 
     Raises:
-        UserError: If size or overlap lie outside their range.
+        UserError: If ``size`` or ``overlap`` is out of range.
 
     Examples:
         >>> [tile.columns for tile in make_tiles((8, 20), size=8, overlap=2)]
@@ -56,7 +57,7 @@ def _windows(side: int, size: int, overlap: int) -> list[tuple[slice, np.ndarray
         return [(slice(0, side), np.ones(side, np.float32))]
     count = -(-(side - overlap) // (size - overlap))
     starts = np.linspace(0, side - size, count).round().astype(int)
-    # Rises from both ends, shifted by half a pixel so that no weight is 0.
+    # Weights rise from both ends, shifted by half a pixel so that none is 0.
     ramp = np.minimum(np.arange(size) + 0.5, overlap + 0.5)
     profile = np.minimum(ramp, ramp[::-1])
     total = np.zeros(side)
