@@ -11,7 +11,7 @@ from ..engine.checkpoint import loading
 from ..errors import UserError
 from . import demo_data, predict, serve, synthesize
 
-# Programs with arguments of their own, imported when they are run.
+# Programs with their own arguments; they are imported only when they are run.
 PROGRAMS = dict(
     train='diffiml_plugin.engine.train',
     test='diffiml_plugin.engine.test',
@@ -25,7 +25,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line.
 
     Args:
-        argv (Sequence[str], optional): Arguments; those of the process by default.
+        argv (Sequence[str], optional): Command line arguments. Defaults to the arguments of the
+            process.
 
     Returns:
         int: Exit status: 0; 1 if some files failed; 2 for wrong usage; 130 if interrupted.
@@ -52,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         prog, main_of = f'diffiml {argv[0]}', import_module(PROGRAMS[argv[0]]).main
         return _run(argv[0], lambda: main_of(argv[1:], prog) or 0)
     args = parser.parse_args(argv)
-    # These warnings are for developers of configs.
+    # These warnings only concern developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     with loading(getattr(args, 'trust_checkpoint', False)):
         return _run(args.command, lambda: args.run(args))

@@ -1,4 +1,4 @@
-"""Options that several commands have."""
+"""Options that several commands share."""
 
 import argparse
 from typing import Any
@@ -8,7 +8,7 @@ from ..models.diffiml.sampler import SolverSettings
 
 
 def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the choice of model and device."""
+    """Add the arguments for the choice of model and device."""
     parser.add_argument(
         '--model',
         metavar='PATH',
@@ -26,7 +26,7 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_solver_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the solver's settings."""
+    """Add the arguments for the solver's settings."""
     parser.add_argument(
         '--seed', type=int, metavar='N', help="seed of the solver's noise (default: the config's)"
     )

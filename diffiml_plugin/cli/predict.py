@@ -95,7 +95,7 @@ def _tile(text: str) -> int | str | None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict and write; see :func:`main` for the status."""
+    """Predict and write the outputs; see :func:`main` for the exit status."""
     export = FolderExport(
         DiffIMLInferencer(args.model, args.weights, args.device),
         args.images,
@@ -141,7 +141,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _run(export: FolderExport) -> None:
-    """Write with a progress bar, and print a line per image."""
+    """Run the export with a progress bar, and print one line per image."""
     console = Console(stderr=True)
     with Progress(
         console=console,

@@ -45,7 +45,7 @@ def _port(text: str) -> int:
 
 
 def _host(text: str) -> str:
-    # As in the Host header, without the port.
+    # The host is written as in the Host header, without the port.
     if not re.fullmatch(r'(\*\.)?[\w.-]+|\[[0-9A-Fa-f:.]+\]', text):
         raise argparse.ArgumentTypeError(
             f'{text!r} is not the name or address of a host, without a port'

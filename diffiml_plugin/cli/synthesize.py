@@ -12,7 +12,7 @@ from .. import __version__
 from ..errors import UserError
 from .options import whole_number
 
-# Examples of each operation on a contact sheet.
+# Number of examples of each operation on a contact sheet.
 _EXAMPLES = 3
 
 
@@ -55,7 +55,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write images, contact sheet, or both."""
+    """Write images, a contact sheet, or both."""
     from ..synthesis.forger import Forger
 
     if args.out is None and args.sheet is None:
@@ -74,7 +74,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _settings(args: argparse.Namespace) -> dict[str, Any]:
-    """Return ``sources``, ``forger`` and ``seed`` as ``SyntheticTamperingDataset`` has them."""
+    """Return ``sources``, ``forger`` and ``seed`` for ``SyntheticTamperingDataset``."""
     dataset: dict[str, Any] = dict(sources=[], forger={}, seed=0)
     if args.config is not None:
         dataset |= _read_dataset(args.config)
@@ -125,7 +125,7 @@ def _write(settings: dict, forger: Any, source: Any, out: Path, num: int) -> Non
     from ..synthesis.sample_folder import SampleFolder
     from ..synthesis.samples import forge_sample
 
-    # Another number of photographs, or another version, may make other images.
+    # A different number of photographs or a different version may give different images.
     origin = dict(photographs=len(source), version=__version__)
     folder = SampleFolder(out, settings | origin)
     missing = sorted(set(range(num)) - folder.written())
@@ -141,7 +141,7 @@ def _track(numbers: list[int]) -> Iterator[int]:
     from rich.console import Console
     from rich.progress import track
 
-    # What is printed may go into a file.
+    # The progress bar goes to stderr, since stdout may be redirected to a file.
     return iter(track(numbers, 'Forging', console=Console(stderr=True), transient=True))
 
 
