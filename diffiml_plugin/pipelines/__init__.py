@@ -1,4 +1,4 @@
-"""DiffIML for users of diffusers. Not imported with the package: diffusers' pipelines are many."""
+"""DiffIML for users of diffusers. It is imported on demand, since diffusers has many pipelines."""
 
 from .diffiml_pipeline import DiffIMLModel, DiffIMLPipeline, DiffIMLPipelineOutput
 

@@ -38,10 +38,12 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
 
     Args:
         segmentor (dict): MMSegmentation config of the model.
-        test_pipeline (Sequence[dict]): Config of the transforms that turn an image into its input.
+        test_pipeline (Sequence[dict]): Configs of the transforms that turn an image into the
+            model's input.
 
     Raises:
-        UserError: If the segmentor has no diffusion solver, or the configs hold more than data may.
+        UserError: If the segmentor has no diffusion solver, or the configs hold anything that is
+            not allowed in data.
     """
 
     config_name = 'config.json'
@@ -58,10 +60,10 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
 
     @classmethod
     def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """Load what ``save_pretrained`` wrote; nothing in it is run, and all of it must fit.
+        """Load a model that ``save_pretrained`` wrote; no code in it is run, all weights must fit.
 
         Args:
-            pretrained_model_name_or_path (str | Path): Folder, or name on the hub.
+            pretrained_model_name_or_path (str | Path): Folder, or name on the Hugging Face Hub.
             **kwargs: Passed to diffusers.
 
         Raises:
@@ -78,7 +80,7 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
             model, info = super().from_pretrained(source, output_loading_info=True, **options)
         except UserError:
             raise
-        # Errors that files cause; diffusers has no error classes of its own.
+        # Files cause these errors; diffusers has no error classes of its own.
         except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise UserError(f'the model {source!r} cannot be loaded: {reason}') from error
@@ -92,20 +94,22 @@ class DiffIMLModel(ModelMixin, ConfigMixin):
         return (model, info) if wants_info else model
 
     def forward(self, inputs: Tensor, data_samples: list) -> list:
-        """Predict (B, 3, H, W) normalized images, as ``network.predict``."""
+        """Predict (B, 3, H, W) normalized images with ``network.predict``."""
         return self.network.predict(inputs, data_samples)
 
 
 @dataclass
 class DiffIMLPipelineOutput(BaseOutput):
-    """What the pipeline predicts for each image.
+    """Predictions of the pipeline, with one entry per image in each list.
 
     Attributes:
-        probabilities (list): (H, W) float32 arrays in 0..1; gray Pillow images or (H, W) tensors
-            with ``output_type`` 'pil' or 'pt'.
-        masks (list): As these, 0 and 1 (uint8), or black and white.
-        edges (list): Probabilities of the region's boundary, as ``probabilities``.
-        uncertainties (list): Standard deviations of probability, 0..0.5, as ``probabilities``.
+        probabilities (list): Probabilities of tampering: (H, W) float32 arrays in 0..1; gray
+            Pillow images or (H, W) tensors with ``output_type`` 'pil' or 'pt'.
+        masks (list): Masks of the same types, with 0 and 1 (uint8), or black and white.
+        edges (list): Probabilities of the region's boundary, of the same types as
+            ``probabilities``.
+        uncertainties (list): Standard deviations of the probability, 0..0.5, of the same types as
+            ``probabilities``.
         scores (list[float]): Scores that the image is tampered at all, 0..1.
     """
 
@@ -122,15 +126,15 @@ class DiffIMLPipeline(DiffusionPipeline):
     ``pipe = DiffIMLPipeline.from_pretrained(FOLDER); pipe(image).masks[0]``
 
     Args:
-        model (DiffIMLModel): Encoder, denoiser and mask VAE.
-        scheduler (SchedulerMixin): The solver; another one is built by its
+        model (DiffIMLModel): Model with encoder, denoiser and mask VAE.
+        scheduler (SchedulerMixin): Solver; to build another one, call its
             ``from_config(pipe.scheduler.config)``.
     """
 
     def __init__(self, model: DiffIMLModel, scheduler: SchedulerMixin) -> None:
         super().__init__()
         self.register_modules(model=model, scheduler=scheduler)
-        # Files may hold half precision to be small; to compute in it, move the pipeline to it.
+        # Files may store half precision to save space; to compute in it, use the pipeline's `to`.
         model.float()
         dataset = dict(pipeline=as_pipeline(list(model.config.test_pipeline)))
         model.network.cfg = Config(
@@ -142,21 +146,21 @@ class DiffIMLPipeline(DiffusionPipeline):
     def from_pretrained(
         cls, pretrained_model_name_or_path: str | Path, **kwargs: Any
     ) -> 'DiffIMLPipeline':
-        """Load what :meth:`save_pretrained` wrote; nothing in it is run.
+        """Load a pipeline that :meth:`save_pretrained` wrote; no code in it is run.
 
         Args:
-            pretrained_model_name_or_path (str | Path): Folder, or name on the hub.
+            pretrained_model_name_or_path (str | Path): Folder, or name on the Hugging Face Hub.
             **kwargs: Passed to diffusers.
 
         Raises:
-            UserError: If the folder is not what :meth:`save_pretrained` writes, names other
-                classes or files, or its weights do not fit its config.
+            UserError: If :meth:`save_pretrained` did not write the folder, it names other classes
+                or files, or its weights do not fit its config.
         """
         folder = Path(pretrained_model_name_or_path)
         options = dict(use_safetensors=True) | kwargs
         if not folder.is_dir():
             folder = Path(cls.download(str(pretrained_model_name_or_path), **options))
-        # diffusers would import what the index names.
+        # Without this check, diffusers would import any class that the index names.
         read_pretrained(folder)
         return super().from_pretrained(folder, **options)
 
@@ -164,14 +168,15 @@ class DiffIMLPipeline(DiffusionPipeline):
     def from_mmseg(
         cls, model: str | Path | Config | None = None, weights: str | Path | None = None
     ) -> 'DiffIMLPipeline':
-        """Make a pipeline of a trained segmentor.
+        """Make a pipeline from a trained segmentor.
 
         Args:
-            model: Config, work dir or folder, as of :class:`DiffIMLInferencer`.
+            model: Config, work dir or folder, as for :class:`DiffIMLInferencer`.
             weights (str | Path, optional): Checkpoint.
 
         Raises:
-            UserError: If they are missing, do not fit, or are not those of a DiffIML.
+            UserError: If config or weights are missing, do not fit each other, or are not those of
+                a DiffIML model.
         """
         source = find_model(model, weights)
         config = _self_contained(source.config.model.to_dict())
@@ -194,11 +199,11 @@ class DiffIMLPipeline(DiffusionPipeline):
         """Write weights (safetensors), configs and a model card.
 
         Args:
-            save_directory (str | Path): Folder.
+            save_directory (str | Path): Folder to write to.
             *args: Passed to diffusers.
-            card (str, optional): Text of the model card, Markdown.
-            metrics (Mapping[str, Mapping[str, float]], optional): Data set -> metric -> value, for
-                the card.
+            card (str, optional): Text of the model card in Markdown.
+            metrics (Mapping[str, Mapping[str, float]], optional): Metrics for the card, as
+                data set -> metric -> value.
             **kwargs: Passed to diffusers.
         """
         super().save_pretrained(save_directory, *args, **kwargs)
@@ -219,21 +224,22 @@ class DiffIMLPipeline(DiffusionPipeline):
         output_type: str = 'np',
         return_dict: bool = True,
     ) -> DiffIMLPipelineOutput | tuple:
-        """Localize.
+        """Localize tampering in images.
 
         Args:
-            image: A Pillow image, a file, an (H, W, 3) RGB array (uint8, or floats in 0..1), a
-                (3, H, W) or (B, 3, H, W) tensor of floats in 0..1, or a list of these.
+            image: Pillow image, file, (H, W, 3) RGB array (uint8, or floats in 0..1), (3, H, W) or
+                (B, 3, H, W) tensor of floats in 0..1, or list of these.
             num_inference_steps (int, optional): Number of solver steps; as configured by default.
             ensemble_size (int, optional): Number of noise seeds per image; as configured by
                 default.
-            noise_scale (float, optional): Factor of the noise that the solver starts from; as
-                configured by default.
-            generator (torch.Generator | Sequence[torch.Generator], optional): Source of the seed,
-                or one per image; each image then goes through the model by itself. Without, the
-                same image always gives the same result.
-            seed (int, optional): Seed of the noise instead; as configured by default.
-            tile (int | str, optional): As of :meth:`DiffIMLInferencer.stream`.
+            noise_scale (float, optional): Factor of the initial noise; as configured by default.
+            generator (torch.Generator | Sequence[torch.Generator], optional): Generator of the
+                seed, or one generator per image; each image then goes through the model by
+                itself. Without a generator, the same image always gives the same result.
+            seed (int, optional): Seed of the noise, instead of a generator; as configured by
+                default.
+            tile (int | str, optional): Side of the tiles in pixels, as in
+                :meth:`DiffIMLInferencer.stream`. Defaults to 'auto'.
             batch_size (int): Largest number of images of one size, or tiles, that go through the
                 model at once. Defaults to 1.
             threshold (float, optional): Threshold of the masks, 0..1; as configured by default.
@@ -263,7 +269,7 @@ class DiffIMLPipeline(DiffusionPipeline):
             noise_scale,
             scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
         )
-        # Only this call tells MMEngine's preprocessor about the device.
+        # MMEngine's preprocessor only learns its device from this call.
         self.model.network.to(self.device)
         dtype = self.model.dtype
         predictions = []
@@ -316,7 +322,7 @@ def _collect(predictions: list[Prediction], output_type: str) -> DiffIMLPipeline
 
 
 def _as_list(image: Any) -> list:
-    """Make single images of it that the inferencer takes."""
+    """Convert the pipeline's input to a list of single images for the inferencer."""
     if isinstance(image, Tensor):
         image = image[None] if image.ndim == 3 else image
         if image.ndim != 4 or image.shape[1] != 3:
@@ -341,7 +347,7 @@ def _as_uint8(array: np.ndarray) -> np.ndarray:
 
 
 def _self_contained(config: dict) -> dict:
-    """Take out of a model's config whatever would load other weights."""
+    """Remove all settings from a model's config that would load other weights."""
 
     def cleaned(value: Any) -> Any:
         if isinstance(value, dict):

@@ -13,7 +13,7 @@ Localizes manipulated regions of photographs. Load it with
 
 
 def make_card(text: str | None, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
-    """Make a model card of a text, a short one by default, and data set -> metric -> value."""
+    """Make a model card from a text, a short one by default, and data set -> metric -> value."""
     metrics = {
         data: {name: round(value, 4) for name, value in values.items()}
         for data, values in metrics.items()
