@@ -1,4 +1,4 @@
-"""Pictures."""
+"""Pictures and plots of predictions and results."""
 
 from .cases import draw_cases, predict_panels
 from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels

@@ -1,4 +1,4 @@
-"""Pictures of chosen images of a test set."""
+"""Pictures of selected images of a test set."""
 
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
@@ -20,12 +20,12 @@ from .panels import panels_of
 def predict_panels(
     model: nn.Module, dataset: Dataset, names: Sequence[str]
 ) -> list[dict[str, np.ndarray]]:
-    """Predict some images of a data set; return the pictures of each, see :func:`panels_of`.
+    """Predict some images of a data set; return the panels of each, see :func:`panels_of`.
 
     Args:
         model (nn.Module): Any mmseg segmentor.
         dataset (Dataset): Test set with its pipeline.
-        names (Sequence[str]): Paths of the images as ``results.csv`` has them.
+        names (Sequence[str]): Paths of the images, as in ``results.csv``.
     """
     model.eval()
     index = {path_cell(dataset.get_data_info(i)['img_path']): i for i in range(len(dataset))}
@@ -36,7 +36,7 @@ def predict_panels(
 
 
 def _two_members(model: nn.Module) -> AbstractContextManager:
-    """Solve with an ensemble, if the model solves: one member has no uncertainty to draw."""
+    """Use at least two ensemble members if there is a solver; one member has no uncertainty."""
     head = getattr(model, 'decode_head', None)
     if not hasattr(head, 'with_settings'):
         return nullcontext()
@@ -48,17 +48,17 @@ def _two_members(model: nn.Module) -> AbstractContextManager:
 def draw_cases(
     model: nn.Module, dataset: Dataset, rows: Sequence[dict], count: int, out_dir: Path
 ) -> list[Path]:
-    """Predict and draw the tampered images of lowest and of highest F1.
+    """Predict and draw the tampered images with the lowest and the highest F1.
 
     Args:
         model (nn.Module): Any mmseg segmentor.
-        dataset (Dataset): What the rows were measured on.
-        rows (Sequence[dict]): Rows of ``read_results``.
-        count (int): Number of images per picture, or as many as there are.
-        out_dir (Path): Folder of ``worst.png`` and ``best.png``.
+        dataset (Dataset): Data set on which the rows were measured.
+        rows (Sequence[dict]): Rows that ``read_results`` returns.
+        count (int): Largest number of images per picture.
+        out_dir (Path): Folder for ``worst.png`` and ``best.png``.
 
     Returns:
-        list[Path]: The pictures.
+        list[Path]: Paths of the pictures.
     """
     order = sorted((row for row in rows if row['tampered']), key=lambda row: row['f1'])
     pictures = []

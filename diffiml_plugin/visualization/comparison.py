@@ -9,10 +9,10 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-# Okabe and Ito's, which color-blind readers can tell apart.
+# Okabe and Ito's palette, which color-blind readers can tell apart.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
 MARKS = 'osD^vPX*'
-# Readable on white and on near black, since the page has either.
+# This gray is readable on white and on near black, since the page may have either.
 _GRAY = '#7d7d7d'
 _STYLE = {
     'text.color': _GRAY,
@@ -27,7 +27,7 @@ _STYLE = {
     'svg.fonttype': 'none',
     'font.size': 10,
     'axes.prop_cycle': matplotlib.cycler(color=COLORS),
-    # Otherwise the file would differ from run to run.
+    # Without a fixed salt, the file would differ from run to run.
     'svg.hashsalt': 'diffiml',
 }
 
@@ -43,7 +43,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[A
 def _save(figure: Figure, path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.svg':
-        # For a page that has the background, and without a date, which would make files differ.
+        # The page provides the background; a date would make the files differ.
         figure.savefig(path, transparent=True, metadata=dict(Date=None))
     else:
         figure.savefig(path, dpi=90)
@@ -57,8 +57,9 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
     """Draw GFLOPs against F1.
 
     Args:
-        points (Mapping[str, tuple[float, float, float]]): Model -> (GFLOPs, mean F1, deviation).
-        path (Path): SVG to write.
+        points (Mapping[str, tuple[float, float, float]]): Points, as model -> (GFLOPs, mean F1,
+            deviation).
+        path (Path): SVG file to write.
     """
     with matplotlib.rc_context(_STYLE):
         figure, (axis,) = _panels(1, 6.4, 4.0)
@@ -81,10 +82,10 @@ def draw_levels(
     """Draw F1 under each kind of perturbation.
 
     Args:
-        curves (Mapping[str, Mapping[str, Sequence[float]]]): Model -> kind -> F1 without the
-            perturbation, then at each level.
-        grid (Mapping[str, Sequence[float]]): Kind -> levels.
-        path (Path): SVG or PNG to write.
+        curves (Mapping[str, Mapping[str, Sequence[float]]]): Curves, as model -> kind -> F1
+            without the perturbation, then at each level.
+        grid (Mapping[str, Sequence[float]]): Levels, as kind -> levels.
+        path (Path): SVG or PNG file to write.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(grid), 3.1, 3.2)
@@ -103,11 +104,12 @@ def draw_levels(
 
 
 def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
-    """Draw how the images' F1 are spread.
+    """Draw the distribution of F1 over the images.
 
     Args:
-        sets (Mapping[str, Mapping[str, np.ndarray]]): Test set -> model -> (N,) F1.
-        path (Path): SVG to write.
+        sets (Mapping[str, Mapping[str, np.ndarray]]): F1 of all images, as test set -> model ->
+            (N,) F1.
+        path (Path): SVG file to write.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(sets), 4.6, 3.4)
@@ -125,12 +127,12 @@ def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path)
 
 
 def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -> None:
-    """Draw predicted probability against the share of pixels that are tampered.
+    """Draw the share of tampered pixels against the predicted probability.
 
     Args:
-        sets (Mapping[str, Mapping[str, np.ndarray]]): Test set -> model -> (3, bins) of
+        sets (Mapping[str, Mapping[str, np.ndarray]]): Counts, as test set -> model -> (3, bins) of
             ``calibration_counts``.
-        path (Path): SVG to write.
+        path (Path): SVG file to write.
     """
     with matplotlib.rc_context(_STYLE):
         figure, axes = _panels(len(sets), 4.0, 3.6)
@@ -138,7 +140,7 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
             axis.plot([0, 1], [0, 1], color=_GRAY, ls=':')
             for name, color, mark in _styles(list(models)):
                 pixels, probability, tampered = models[name]
-                # A bin with few pixels says nothing.
+                # A bin with few pixels is not meaningful.
                 measured = pixels > 1e-4 * pixels.sum()
                 axis.plot(
                     probability[measured] / pixels[measured], tampered[measured] / pixels[measured],

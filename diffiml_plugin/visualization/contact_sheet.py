@@ -1,4 +1,4 @@
-"""Forgeries of each kind, for a person to look at."""
+"""Contact sheet with forgeries of each kind, for visual inspection."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -9,19 +9,20 @@ import numpy as np
 from .grid import draw_grid
 
 _OUTLINE = (255, 0, 255)
-# Of 1.9 inches: 256 pixels are shown as they are.
+# A picture is 1.9 inches wide, so that 256 pixels are shown without resizing.
 _DPI = 135
 
 
 def draw_contact_sheet(
     examples: Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]], path: Path
 ) -> None:
-    """Draw a row for each operation: images, each beside itself with its mask outlined.
+    """Draw one row per operation: each image, and beside it the image with its mask outlined.
 
     Args:
-        examples (Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]): By operation, equally
-            many pairs of (H, W, 3) uint8 BGR image and (H, W) uint8 mask of 0 and 1.
-        path (Path): PNG to write.
+        examples (Mapping[str, Sequence[tuple[np.ndarray, np.ndarray]]]): Pairs of (H, W, 3) uint8
+            BGR image and (H, W) uint8 mask of 0 and 1, by operation; all operations have the same
+            number of pairs.
+        path (Path): PNG file to write.
     """
     rows = []
     for pairs in examples.values():

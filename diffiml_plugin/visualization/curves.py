@@ -15,10 +15,11 @@ def draw_curves(
     """Draw panels side by side, each with named curves over the same ticks.
 
     Args:
-        panels (Mapping[str, Mapping[str, Sequence[float]]]): Title -> name -> one value a tick.
-        ticks (Sequence[str]): Labels of the x axis, evenly spaced.
+        panels (Mapping[str, Mapping[str, Sequence[float]]]): Panels, as title -> name of the
+            curve -> one value per tick.
+        ticks (Sequence[str]): Labels of the evenly spaced ticks of the x axis.
         xlabel (str): Name of the x axis.
-        path (Path): PNG to write.
+        path (Path): PNG file to write.
     """
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)
@@ -37,14 +38,14 @@ def draw_curves(
 def draw_pareto(
     panels: Mapping[str, Sequence[tuple[float, float, str]]], xlabel: str, ylabel: str, path: Path
 ) -> None:
-    """Draw points of cost and quality side by side, with the line that nothing beats.
+    """Draw panels with points of cost and quality side by side, each with its Pareto front.
 
     Args:
-        panels (Mapping[str, Sequence[tuple[float, float, str]]]): Title -> (cost, quality, name)
-            of each point; those on the line are named.
+        panels (Mapping[str, Sequence[tuple[float, float, str]]]): Panels, as title -> (cost,
+            quality, name) of each point; the points on the front are labeled with their names.
         xlabel (str): Name of the cost, drawn on a logarithmic axis.
         ylabel (str): Name of the quality.
-        path (Path): PNG to write.
+        path (Path): PNG file to write.
     """
     figure = Figure(figsize=(6.4 * len(panels), 4.6), layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)
@@ -54,7 +55,7 @@ def draw_pareto(
         axis.scatter(*zip(*((x, y) for x, y, _ in points), strict=True), s=14, color='0.6')
         axis.plot([p[0] for p in best], [p[1] for p in best], marker='o')
         for index, (cost, quality, name) in enumerate(best):
-            # Above and below in turns, since neighbors lie close.
+            # Labels alternate above and below, since neighbors are close.
             place = (7, 5 if index % 2 else -11)
             axis.annotate(name, (cost, quality), place, textcoords='offset points', fontsize=7)
         axis.set_xscale('log')
@@ -67,12 +68,12 @@ def draw_pareto(
 
 
 def _beats(first: tuple[float, float, str], second: tuple[float, float, str]) -> bool:
-    """Whether the first costs no more and is better, or costs less and is as good."""
+    """Whether the first point costs no more and is better, or costs less and is as good."""
     no_worse = first[0] <= second[0] and first[1] >= second[1]
     return no_worse and first[:2] != second[:2]
 
 
 def save(figure: Figure, path: Path) -> None:
-    """Write a figure and forget it."""
+    """Write a figure to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)

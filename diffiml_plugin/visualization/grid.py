@@ -20,18 +20,18 @@ def draw_grid(
     """Draw rows of pictures with a title over each column and a label before each row.
 
     Args:
-        rows (Sequence[Sequence[np.ndarray]]): (H, W, 3) uint8 RGB images and (H, W) maps in
-            0..1; all columns whose title ends in 'uncertainty' share a scale of 0..0.5, the
-            largest standard deviation that a probability can have.
-        titles (Sequence[str]): One a column.
-        labels (Sequence[str]): One a row.
-        path (Path | BinaryIO): PNG to write.
-        metadata (Mapping[str, str], optional): Texts to store in it.
-        dpi (int): A picture is 1.9 inches wide. Defaults to 90.
+        rows (Sequence[Sequence[np.ndarray]]): Rows of (H, W, 3) uint8 RGB images and (H, W) maps
+            in 0..1; all columns whose title ends in 'uncertainty' have a scale of 0..0.5, where
+            0.5 is the largest standard deviation that a probability can have.
+        titles (Sequence[str]): Titles, one per column.
+        labels (Sequence[str]): Labels, one per row.
+        path (Path | BinaryIO): PNG file to write.
+        metadata (Mapping[str, str], optional): Texts to store in the file. Defaults to None.
+        dpi (int): Resolution in pixels per inch; a picture is 1.9 inches wide. Defaults to 90.
     """
     shape = (len(rows), len(titles))
     size = (1.9 * shape[1] + 1, 1.9 * shape[0] + 1.1)
-    # Not with pyplot, whose backend belongs to the user.
+    # pyplot is not used, since its backend belongs to the user.
     figure = Figure(figsize=size, layout='constrained')
     axes = figure.subplots(*shape, squeeze=False)
     for number, (line, row, label) in enumerate(zip(axes, rows, labels, strict=True)):
@@ -51,12 +51,12 @@ def draw_grid(
             axis.set_yticks([])
             if number == 0:
                 axis.set_title(title.replace(' ', '\n', 1), fontsize=9)
-        # Dollars in a file name do not mark a formula.
+        # Dollar signs in a file name do not mark a formula.
         line[0].set_ylabel(label, fontsize=8, parse_math=False)
     if isinstance(path, Path):
         path.parent.mkdir(parents=True, exist_ok=True)
     with warnings.catch_warnings():
-        # A file's name may be in a script that the font lacks: it then shows boxes.
+        # A file name may have characters that the font lacks; they are shown as boxes.
         warnings.filterwarnings('ignore', 'Glyph')
         # Pictures that are wider than tall leave room above and below.
         figure.savefig(path, dpi=dpi, metadata=metadata, bbox_inches='tight', pad_inches=0.08)

@@ -4,13 +4,13 @@ import cv2
 import numpy as np
 from matplotlib import colormaps
 
-# Blue to yellow, and as bright as it is high: color-blind readers and gray printers see it too.
+# Blue to yellow with brightness rising with the value, for color-blind readers and gray printers.
 COLOR_MAP = 'cividis'
 
 
 def color(values: np.ndarray, top: float = 1.0) -> np.ndarray:
-    """Color an (H, W) map of 0..``top``, (H, W, 3) uint8 RGB."""
-    # With a table: calling the color map would create (H, W, 4) doubles.
+    """Color an (H, W) map of 0..``top``; return (H, W, 3) uint8 RGB."""
+    # A lookup table is used, since calling the color map would create (H, W, 4) doubles.
     table = colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
     levels = cv2.convertScaleAbs(np.clip(values, 0, top), alpha=255 / top)
     return table[levels]
@@ -20,13 +20,13 @@ def blend(image: np.ndarray, probability: np.ndarray, opacity: float = 0.6) -> n
     """Draw a map over an image.
 
     Args:
-        image (np.ndarray): (H, W, 3) uint8 RGB.
-        probability (np.ndarray): (H, W) in 0..1.
-        opacity (float): 0..1, of a probability of 1. Where the probability is lower, the image
-            shows through as much more, and it stays as it is at 0.
+        image (np.ndarray): (H, W, 3) uint8 RGB image.
+        probability (np.ndarray): (H, W) map in 0..1.
+        opacity (float): Opacity of a probability of 1, 0..1; lower probabilities have a
+            proportionally lower opacity. Defaults to 0.6.
     """
     result = np.empty_like(image)
-    # Row by row: a photograph of 50 megapixels would take gigabytes as floats.
+    # Rows are processed in groups, since 50 megapixels would take gigabytes as floats.
     for start in range(0, len(image), 256):
         rows = slice(start, start + 256)
         share = (opacity * probability[rows].astype(np.float32))[..., None]

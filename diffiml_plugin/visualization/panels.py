@@ -1,4 +1,4 @@
-"""What there is to draw of a prediction."""
+"""Panels of a prediction."""
 
 import mmcv
 import numpy as np
@@ -8,18 +8,18 @@ from ..evaluation.functional import tampering_probability
 
 
 def panels_of(sample: SegDataSample) -> dict[str, np.ndarray]:
-    """Collect a prediction's pictures by title.
+    """Collect a prediction's panels by title.
 
     Args:
-        sample (SegDataSample): With ``gt_sem_seg`` and the maps of a predicted sample.
+        sample (SegDataSample): Predicted sample with its maps and ``gt_sem_seg``.
 
     Returns:
-        dict[str, np.ndarray]: 'image' (H, W, 3) uint8 RGB; 'ground truth', 'probability' and,
-        where the model gives them, 'edge' and 'uncertainty', (H, W) in 0..1.
+        dict[str, np.ndarray]: 'image' (H, W, 3) uint8 RGB; 'ground truth', 'probability' and, if
+        the model predicts them, 'edge' and 'uncertainty', (H, W) in 0..1.
     """
     panels = {
-        # As stored: the mask knows nothing of a camera's EXIF rotation. (With this flag mmcv
-        # gives BGR, whatever order is asked for.)
+        # The image is read as stored, since the mask does not take EXIF rotation into account.
+        # (With this flag, mmcv always returns BGR.)
         'image': mmcv.imread(sample.img_path, 'color_ignore_orientation')[..., ::-1],
         'ground truth': (sample.gt_sem_seg.data[0] == 1).cpu().numpy().astype(float),
         'probability': tampering_probability(sample.seg_logits.data),
