@@ -1,4 +1,4 @@
-"""What of the page may be asked, by whom, and how."""
+"""The requests that the page's server allows, and the checks of their senders and contents."""
 
 import asyncio
 import json
@@ -31,22 +31,22 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from .store import Store
 
-# The name of the server's folder to clients.
+# Name of the server's folder that clients see.
 _ALIAS = '/uploads'
-# Bytes of a call, which is a few numbers and a path, and of a form around a file.
+# Largest size in bytes of a call (a few numbers and a path), and of a form without its file.
 _CALL_BYTES = 64_000
-# Seconds for a body to arrive in.
+# Time limits in seconds for receiving a body.
 _CALL_TIME, _UPLOAD_TIME = 30, 300
-# Number of simultaneous uploads, each of which may have the largest size.
+# Largest number of simultaneous uploads, each of which may have the largest size.
 _UPLOADS = 4
-# Seconds between two removals of old files.
+# Time in seconds between two removals of old files.
 _TRIM_TIME = 60
 # Largest size of a file's stem in bytes; longer ones are cut, since results add suffixes.
 _NAME_BYTES = 200
 _NO_NAME = re.compile(r'[/\\\x00-\x1f\x7f]|^\.{0,2}$')
 
 _HEADERS = {
-    # A file that is opened directly in the browser cannot run scripts.
+    # With this policy, a file that is opened directly in the browser cannot run scripts.
     'content-security-policy': "default-src 'none'; frame-ancestors 'none'; sandbox",
     'cross-origin-opener-policy': 'same-origin',
     'cross-origin-resource-policy': 'same-origin',
@@ -63,30 +63,30 @@ _PAGE_POLICY = (
 
 
 class _Given(BaseModel):
-    """A file as the page names it."""
+    """A file, as the page refers to it."""
 
     path: str
 
 
 class _Call(BaseModel):
-    """A call of one of the page's functions, without all else that Gradio would listen to."""
+    """A call of one of the page's functions, without the other fields that Gradio accepts."""
 
     fn_index: int
     data: list[Any]
 
 
 class Gate:
-    """The page's server: a list of what may be asked, with Gradio behind it.
+    """The page's server: a list of allowed requests, with Gradio behind it.
 
-    Gradio answers dozens of routes, some of which fetch addresses, and believes much of what it
-    is told. Here it is asked for three things alone, in requests made anew: nothing of what a
-    client sends reaches it, except for numbers, tokens, and paths of the store.
+    Gradio has dozens of routes, some of which fetch URLs, and trusts much of a request's content.
+    Here it receives only three kinds of requests, which are built anew: nothing that a client
+    sends reaches it, except for numbers, tokens, and paths of the store.
 
     Args:
-        blocks (gr.Blocks): The page. Its events must not use the queue.
-        store (Store): The folder of uploads and results.
-        max_upload (int): Largest upload in bytes.
-        hosts (Sequence[str]): Names under which the server may be asked.
+        blocks (gr.Blocks): The page; its events must not use the queue.
+        store (Store): Folder of uploads and results.
+        max_upload (int): Largest size of an upload in bytes.
+        hosts (Sequence[str]): Host names that requests may use.
         **kwargs: Passed to ``gradio.mount_gradio_app``.
     """
 
@@ -97,7 +97,7 @@ class Gate:
         self._store = store
         self._max_upload = max_upload
         self._files = StaticFiles(directory=store.path)
-        # These types depend on the page: a type checker cannot follow.
+        # These types depend on the page, so a type checker cannot infer them.
         self._arguments: dict[int, Any] = {
             number: TypeAdapter(  # type: ignore[var-annotated]
                 tuple[tuple(self._kind(block) for block in function.inputs)]  # type: ignore
@@ -138,7 +138,7 @@ class Gate:
         ]
 
     def _kind(self, block: gr.components.Component) -> Any:
-        """Say what may be given for a component."""
+        """Return the type of the values that a component accepts."""
         if isinstance(block, gr.Image):
             return Annotated[_Given, AfterValidator(self._file)] | None
         if isinstance(block, gr.Slider):
@@ -160,7 +160,7 @@ class Gate:
         except OSError as error:
             raise ValueError('not an upload') from error
         if status is None or not stat.S_ISREG(status.st_mode):
-            # It may have been removed in the meantime: the page reports this name.
+            # The file may have been removed in the meantime; the page then reports this name.
             path = str(self._store.path / 'removed' / Path(given.path).name)
         return dict(path=path, meta=dict(_type='gradio.FileData'))
 
@@ -178,19 +178,19 @@ class Gate:
 
     async def _trim(self) -> None:
         removed = await run_in_threadpool(self._store.trim)
-        # Gradio's lists of files that it might have to remove.
+        # Gradio keeps these sets of files that it might have to remove.
         for names in self._blocks.temp_file_sets:
             names -= removed
 
     async def _ask(self, request: Request, method: str, path: str, **kwargs: Any) -> httpx.Response:
-        """Ask Gradio, in this process."""
+        """Send a request to Gradio, within this process."""
         base = f'{request.url.scheme}://{request.headers["host"]}'
         transport = httpx.ASGITransport(self._gradio)
         async with httpx.AsyncClient(transport=transport, trust_env=False) as client:
             return await client.request(method, base + path, **kwargs)
 
     def _hidden(self, text: str) -> str:
-        """Leave out where the server keeps its files."""
+        """Hide the path of the server's folder."""
         path = str(self._store.path)
         for written in (quote(path), json.dumps(path, ensure_ascii=False)[1:-1]):
             text = text.replace(written, _ALIAS)
@@ -249,7 +249,7 @@ class Gate:
             raise HTTPException(408) from None
         except ClientDisconnect:
             return Response(status_code=400)
-        # The client named an invalid character set.
+        # The client declared an invalid character set.
         except UnicodeError:
             raise HTTPException(400) from None
         except OSError:
@@ -265,7 +265,7 @@ class Gate:
 
 
 class _WithHeaders:
-    """ASGI middleware that adds headers which a response lacks."""
+    """ASGI middleware that adds the headers missing from a response."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -284,7 +284,7 @@ class _WithHeaders:
 
 
 class _SameOrigin:
-    """ASGI middleware that refuses what another page asks, other than a link to this one."""
+    """ASGI middleware that rejects requests from other pages, except for links to this page."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -318,16 +318,16 @@ async def _no_icon(_: Request) -> Response:
 
 
 async def _progress(_: Request) -> Response:
-    """Answer the page, which would ask again, that an upload is done."""
+    """Report that an upload is done, since the page would otherwise ask again."""
     return PlainTextResponse('data: {"msg": "done"}\n\n', media_type='text/event-stream')
 
 
 def _name_of(file: UploadFile) -> str:
-    """Take an upload's name, shortened.
+    """Return the name of an upload, shortened if necessary.
 
     Raises:
-        HTTPException: If it is not a name.
-        UnicodeError: If it is not UTF-8, whatever the request says of its characters.
+        HTTPException: If the name is invalid.
+        UnicodeError: If the name is not UTF-8, even if the request declares another encoding.
     """
     for _, value in file.headers.raw:
         value.decode()

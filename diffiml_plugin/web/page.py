@@ -1,4 +1,4 @@
-"""The page."""
+"""The web page."""
 
 import html
 import json
@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-# Before the import of Gradio, which reads it.
+# This must be set before the import of Gradio, which reads it.
 os.environ['GRADIO_ANALYTICS_ENABLED'] = 'False'
 import gradio as gr
 
@@ -26,18 +26,18 @@ from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_fol
 from ..visualization import blend, color
 from .store import Store
 
-# Side of pictures in the browser, in pixels; downloads have the image's own size.
+# Longest side of pictures in the browser in pixels; downloads have the image's own size.
 _SHOWN = 1024
 MAX_PIXELS = 50_000_000
 # Largest seed: the largest integer of JavaScript.
 _MAX_SEED = 2**53 - 1
-# Largest number of requests that wait for the model, and for drawing.
+# Largest number of requests that run or wait, for the model and for drawing each.
 _WAITING = 8
 _GONE = 'The result is no longer kept: analyze the image again.'
 LOOKS = dict(
-    # Fonts of the machine; others would be downloaded.
+    # System fonts are used, since other fonts would be downloaded.
     theme=gr.themes.Default(font=['system-ui', 'sans-serif'], font_mono=['monospace']),
-    # Small images fill their frame.
+    # With this style, small images fill their frame.
     css='.image-frame img {width: 100%; height: 100%; object-fit: contain}'
     '#problem p {border-left: 4px solid #dc2626; padding: 4px 12px}',
     footer_links=[],
@@ -52,19 +52,19 @@ people who look further, not evidence; nothing leaves this machine."""
 
 
 class Page:
-    """The page's answers.
+    """The functions behind the page.
 
-    The server remembers no session: the page keeps a result's token, the store the result.
+    The server keeps no session: the page keeps a result's token, and the store keeps the result.
 
     Args:
-        inferencer (DiffIMLInferencer): The model.
-        store (Store): For uploads and results.
+        inferencer (DiffIMLInferencer): Inferencer with the model.
+        store (Store): Folder of uploads and results.
     """
 
     def __init__(self, inferencer: DiffIMLInferencer, store: Store) -> None:
         self.inferencer = inferencer
         self.store = store
-        # A second image at a time would only slow both down.
+        # Two images at a time would only slow each other down.
         self._model = _Line(_WAITING)
         self._drawing = _Line(_WAITING)
 
@@ -96,7 +96,7 @@ class Page:
         return folder.name, *self.draw(folder.name, threshold, opacity), edge, uncertainty
 
     def draw(self, token: str | None, threshold: float, opacity: float) -> tuple:
-        """Draw what depends on the sliders, and write the downloads."""
+        """Draw the pictures that depend on the sliders, and write the downloads."""
         if not token:
             return '', None, None, None, None, None
         with self._drawing.turn():
@@ -104,7 +104,7 @@ class Page:
             mask = (probability > threshold).astype(np.uint8)
             share = float(mask.mean())
             record |= dict(threshold=threshold, tampered_share=round(share, 6))
-            # A new folder: the browser may still download the earlier files.
+            # A new folder is used, since the browser may still download the earlier files.
             folder = self.store.folder()
             mask_file, report = (folder / f'{record["name"]}.{end}' for end in ('mask.png', 'json'))
             mask_file.write_bytes(png(255 * mask, record['provenance']))
@@ -124,7 +124,7 @@ class Page:
         )
 
     def animate(self, path: str | None, steps: float, seed: int, token: str | None) -> tuple:
-        """Draw the solver's way from noise to mask; return the GIF."""
+        """Animate the solver's trajectory from noise to mask; return the GIF."""
         if not token:
             raise UserError('Analyze the image first.')
         folder = self.store.path / token
@@ -146,10 +146,10 @@ class Page:
 
 
 class _Line:
-    """Lets one in at a time, and so many wait.
+    """A queue that runs one request at a time and limits the number of waiting requests.
 
     Args:
-        places (int): Number of those inside and waiting, above which others are sent away.
+        places (int): Largest number of running and waiting requests; further ones are rejected.
     """
 
     def __init__(self, places: int) -> None:
@@ -161,7 +161,7 @@ class _Line:
         """Wait for a turn.
 
         Raises:
-            UserError: If too many wait already.
+            UserError: If too many requests are already waiting.
         """
         if not self._places.acquire(blocking=False):
             raise UserError('Too many requests are waiting: try again in a minute.')
@@ -173,7 +173,7 @@ class _Line:
 
 
 def _write(prediction: Prediction, folder: Path) -> None:
-    """Keep what is drawn from, at its own size: the mask of a download is exact."""
+    """Store the data of the pictures; the probability keeps its size, so that masks are exact."""
     np.save(folder / 'probability.npy', prediction.probability)
     np.save(folder / 'image.npy', reduced(prediction.image, _SHOWN))
     (folder / 'record.json').write_bytes(as_json(prediction.record()))
@@ -189,7 +189,7 @@ def _read(folder: Path) -> tuple[dict, np.ndarray, np.ndarray]:
 
 
 def _path_of(payload: Any) -> str | None:
-    # Gradio would decode and store it again.
+    # Gradio's own preprocessing would decode and store the image again.
     return payload and payload.path
 
 
@@ -200,13 +200,13 @@ def _given(path: str | None) -> str:
 
 
 def _answered(function: Callable, failed: Sequence) -> Callable:
-    """Put the sentence of a user's error, or none, before a function's outputs.
+    """Put the message of a user's error, or an empty one, before a function's outputs.
 
-    Without its queue, Gradio shows no error that is raised.
+    Without its queue, Gradio does not show errors that are raised.
 
     Args:
         function (Callable): Function whose outputs are a tuple.
-        failed (Sequence): Outputs instead of the function's if it failed.
+        failed (Sequence): Outputs that replace the function's if it fails.
     """
 
     @wraps(function)
@@ -220,7 +220,7 @@ def _answered(function: Callable, failed: Sequence) -> Callable:
 
 
 def _examples(folder: Path) -> list[str]:
-    """Make a few images of known manipulation."""
+    """Make a few example images with known manipulations."""
     photographs = read_photographs(PHOTOGRAPHS['test'])
     write_folder(folder, photographs, SEEN, 4, (0, 9), authentic_share=0, png_share=1)
     return [str(path) for path in sorted((folder / 'Tp').iterdir())]
@@ -230,17 +230,17 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
     """Lay out the page.
 
     Args:
-        inferencer (DiffIMLInferencer): The model.
-        store (Store): For uploads, results and examples.
+        inferencer (DiffIMLInferencer): Inferencer with the model.
+        store (Store): Folder of uploads, results and examples.
     """
     page = Page(inferencer, store)
     solves = inferencer.solver_settings is not None
     solver = inferencer.solver_settings or SolverSettings(1, 1, seed=0)
-    # The second member is what the picture of uncertainty costs.
+    # The picture of uncertainty needs a second member.
     count, members = solver.num_inference_steps, max(2, solver.ensemble_size)
     with gr.Blocks(title='DiffIML', analytics_enabled=False) as blocks:
         gr.Markdown(_INTRODUCTION)
-        # Not gr.State, which Gradio would keep in the server.
+        # gr.State is not used, since Gradio would keep it in the server.
         token = gr.Textbox(visible=False)
         with gr.Row():
             with gr.Column(scale=1):
@@ -282,12 +282,12 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
                     show = gr.Button('Show', elem_id='animate')
                     film = _picture('Trajectory', 'film')
         drawn = [score, overlay, probability, mask, mask_file, report]
-        # Without Gradio's queue, which keeps sessions, messages and open connections.
+        # Gradio's queue is not used, since it keeps sessions, messages and open connections.
         common = dict(queue=False, api_visibility='private')
         outputs = [token, *drawn, edge, uncertainty]
         gr.on(
             [start.click, photo.input],
-            # Clears the results of an earlier image.
+            # If it fails, the results of the earlier image are cleared.
             _answered(page.analyze, [None] * len(outputs)),
             [photo, steps, ensemble, seed, threshold, opacity],
             [problem, *outputs],
@@ -312,6 +312,6 @@ def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:
 def _picture(label: str, name: str, height: int = 260) -> gr.Image:
     return gr.Image(
         label=label, interactive=False, format='png', height=height, elem_id=name,
-        # Without 'share', which would upload the picture.
+        # The 'share' button is left out, since it would upload the picture.
         buttons=['download', 'fullscreen'],
     )  # fmt: skip

@@ -1,4 +1,4 @@
-"""The server of the page."""
+"""The server of the web page."""
 
 import ipaddress
 import os
@@ -21,16 +21,16 @@ from .gate import Gate
 from .page import LOOKS, build
 from .store import MAX_BYTES, Store
 
-# Seconds that a connection may take to send its request.
+# Time in seconds that a connection may take to send its request.
 _PATIENCE = 15
 _LOCAL = ('localhost', '127.0.0.1', '[::1]')
 
 
 class _Protocol(H11Protocol):
-    """HTTP that ends idle connections: uvicorn waits for the headers of a request for ever."""
+    """HTTP protocol that closes idle connections; uvicorn alone waits for headers forever."""
 
     def connection_made(self, transport: Transport) -> None:  # type: ignore[override]
-        """Start to look at the connection from time to time."""
+        """Start to check the connection periodically."""
         super().connection_made(transport)
         self.loop.call_later(_PATIENCE, self._look, None)
 
@@ -47,11 +47,11 @@ class Server:
 
     Args:
         app (Any): ASGI application.
-        listener (socket.socket): Socket that listens already.
-        cleanup (ExitStack): What to close in the end.
+        listener (socket.socket): Socket that is already listening.
+        cleanup (ExitStack): Resources that are closed when the server ends.
 
     Attributes:
-        url (str): Where the page is.
+        url (str): URL of the page.
     """
 
     def __init__(self, app: Any, listener: socket.socket, cleanup: ExitStack) -> None:
@@ -75,7 +75,7 @@ class Server:
         self._thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self) -> None:
-        """Serve until a signal, or :meth:`close`, ends it."""
+        """Serve until a signal or :meth:`close` ends the server."""
         self._uvicorn.run(sockets=[self._listener])
 
     def start(self) -> None:
@@ -85,7 +85,7 @@ class Server:
             time.sleep(0.01)
 
     def close(self) -> None:
-        """End a server that was started, and remove all uploads and results."""
+        """End a started server, and remove all uploads and results."""
         self._uvicorn.should_exit = True
         self._thread.join()
         self._cleanup.close()
@@ -102,19 +102,19 @@ def serve(
     """Serve the page.
 
     Args:
-        inferencer (DiffIMLInferencer): The model.
-        host (str): Address to bind to.
-        port (int): Port to bind to.
-        max_upload (int): Largest file in megabytes.
+        inferencer (DiffIMLInferencer): Inferencer with the model.
+        host (str): Address to bind to. Defaults to '127.0.0.1'.
+        port (int): Port to bind to. Defaults to 7860.
+        max_upload (int): Largest size of an upload in megabytes. Defaults to 50.
         wait (bool): Whether to return only when a signal ends the server. Defaults to True.
-        allowed_hosts (Sequence[str]): Names, other than ``host`` and those of this machine
-            itself, under which browsers may ask for the page.
+        allowed_hosts (Sequence[str]): Host names, other than ``host`` and those of this machine,
+            under which browsers may request the page. Defaults to none.
 
     Returns:
-        Server: The page; its ``close`` ends it.
+        Server: The server; its ``close`` ends it.
 
     Raises:
-        UserError: If host and port cannot be listened on.
+        UserError: If the server cannot listen on host and port.
     """
     with ExitStack() as stack:
         if wait:
@@ -122,7 +122,7 @@ def serve(
         listener = stack.enter_context(_listen(host.strip('[]'), port))
         address = listener.getsockname()[0]
         hosts = [*_LOCAL, *allowed_hosts]
-        # 0.0.0.0 is not a name that browsers use.
+        # Browsers do not use 0.0.0.0 as a host name.
         if not ipaddress.ip_address(address).is_unspecified:
             hosts += [_in_url(address), host]
         max_bytes = max_upload * 1_000_000
@@ -156,17 +156,17 @@ def _in_url(address: str) -> str:
 
 @contextmanager
 def _signals_as_exit() -> Iterator[None]:
-    """Let what would end the process at once raise SystemExit, so that folders are removed."""
+    """Turn signals that would end the process at once into SystemExit, to remove folders."""
 
     def leave(number: int, _: Any) -> None:
         sys.exit(128 + number)
 
     def terminate(*_: Any) -> None:
-        # uvicorn handles it while it runs.
+        # uvicorn handles this signal while it runs.
         signal.raise_signal(signal.SIGTERM)
 
     before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
-    # Ignored under nohup.
+    # Under nohup, this signal is ignored.
     if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
         before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
     try:

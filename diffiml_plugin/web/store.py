@@ -1,4 +1,4 @@
-"""The server's own folder."""
+"""The server's private folder."""
 
 import os
 import secrets
@@ -12,23 +12,23 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-# Seconds for which files are kept.
+# Time in seconds for which files are kept.
 KEPT = 3600
 MAX_BYTES = 2_000_000_000
-# Largest number of files; listing more would take long.
+# Largest number of files; listing more would take too long.
 MAX_FILES = 2000
 _PREFIX = 'diffiml-web-'
 _LOCK = '.lock'
 
 
 class Store:
-    """A private folder for uploads and results, which holds neither too much nor for too long.
+    """A private folder for uploads and results, with limits of size and age.
 
-    What servers that were killed left behind is removed at the start.
+    Folders left behind by servers that were killed are removed at the start.
 
     Args:
-        max_bytes (int): Size of all files together, above which the oldest are removed.
-            Defaults to 2 GB.
+        max_bytes (int): Largest total size of all files in bytes, above which the oldest files are
+            removed. Defaults to 2 GB.
     """
 
     def __init__(self, max_bytes: int = MAX_BYTES) -> None:
@@ -43,17 +43,17 @@ class Store:
         self.keep()
 
     def keep(self) -> None:
-        """Exempt all files that are there now, such as the examples."""
+        """Exempt all current files, such as the examples, from removal."""
         self._kept.update(list(self._files()))
 
     def folder(self) -> Path:
-        """Make a folder with a random name."""
+        """Create a folder with a random name."""
         folder = self.path / secrets.token_hex(16)
         folder.mkdir(0o700)
         return folder
 
     def trim(self) -> set[str]:
-        """Remove what is older than an hour, and the oldest above the limits.
+        """Remove files that are older than an hour, and the oldest files above the limits.
 
         Returns:
             set[str]: Paths of the removed files.
@@ -71,7 +71,7 @@ class Store:
             if too_old or total > self.max_bytes or number >= MAX_FILES:
                 path.unlink(missing_ok=True)
                 removed.add(str(path))
-                # Fails for a folder that is not empty.
+                # This fails for a folder that is not empty.
                 with suppress(OSError):
                     path.parent.rmdir()
         return removed
@@ -94,7 +94,7 @@ def _remove_leftovers() -> None:
         folder = lock.parent
         with suppress(OSError, Timeout):
             owner = folder.lstat()
-            # Not a folder of another user, nor one that another server is about to lock.
+            # A folder of another user, or one that another server is about to lock, is kept.
             if not stat.S_ISDIR(owner.st_mode) or owner.st_uid != os.getuid():
                 continue
             if time.time() - lock.stat().st_mtime > 2:
