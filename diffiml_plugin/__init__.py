@@ -15,7 +15,7 @@ except ImportError as error:
         'Ubuntu by `apt-get install libgl1 libglib2.0-0`, or replace opencv-python by '
         'opencv-python-headless'
     )
-    # A command ends with this sentence only; programs that import the package may catch the error.
+    # A command prints only this message; programs that import the package may catch the error.
     sys.excepthook = lambda kind, fault, trace: (
         print(fault, file=sys.stderr)
         if fault is missing
@@ -23,7 +23,7 @@ except ImportError as error:
     )
     raise missing from None
 
-# mmseg prints and mmcv warns about parts that nothing here uses.
+# mmseg prints messages, and mmcv warns, about parts that are not used here.
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Fail to import')
     from . import datasets, engine, evaluation, models  # noqa: F401

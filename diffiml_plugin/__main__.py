@@ -1,4 +1,4 @@
-"""``python -m diffiml_plugin`` is ``diffiml``."""
+"""``python -m diffiml_plugin`` runs ``diffiml``."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""Errors that a user can cause and mend."""
+"""Errors that a user can cause and fix."""
 
 import functools
 import sys
@@ -9,11 +9,11 @@ from .escaping import printable
 
 
 class UserError(ValueError):
-    """Bad input; its one sentence names the file or key and the mend."""
+    """Error in the input; its one sentence names the file or key, and the fix."""
 
     @property
     def sentence(self) -> str:
-        """What to show; of a data worker's error, whose text ends in it, without its traceback."""
+        """Message to show, without the traceback that a data worker's error puts before it."""
         said = str(self).rsplit('UserError: ', 1)[-1].strip()
         return '\n'.join(map(printable, said.split('\n')))
 
@@ -21,7 +21,7 @@ class UserError(ValueError):
 def program(main: Callable) -> Callable:
     """Let a script end with ``name: sentence`` and status 1 for a :class:`UserError`.
 
-    Anything else keeps its traceback.
+    Other errors keep their traceback.
     """
 
     @functools.wraps(main)

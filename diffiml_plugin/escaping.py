@@ -1,4 +1,4 @@
-"""Names of files, which may hold anything but '/' and NUL, made fit to be shown and stored."""
+"""Escaping of file names, which may hold anything but '/' and NUL, for display and storage."""
 
 import re
 
@@ -14,12 +14,12 @@ _LATEX = {mark: f'\\{mark}' for mark in '&%$#_{}'} | {
 
 
 def valid_text(name: str) -> str:
-    r"""Replace what is not text: a byte 0xff of a name that is not UTF-8 becomes ``\xff``."""
+    r"""Escape bytes that are not text: in a name that is not UTF-8, 0xff becomes ``\xff``."""
     return re.sub('[\ud800-\udfff]', _escaped, name)
 
 
 def printable(name: str) -> str:
-    r"""Escape what would move a terminal's cursor, change its colors or its direction of writing.
+    r"""Escape characters that would affect a terminal's cursor, colors or writing direction.
 
     A line feed becomes ``\n``, an escape ``\x1b``; letters of all languages stay.
 
@@ -31,7 +31,7 @@ def printable(name: str) -> str:
 
 
 def csv_cell(text: str) -> str:
-    """Keep a spreadsheet from taking a text for a formula: a quote goes before it.
+    """Put a quote before a text that a spreadsheet would interpret as a formula.
 
     Examples:
         >>> csv_cell('=1+1')
@@ -41,18 +41,18 @@ def csv_cell(text: str) -> str:
 
 
 def path_cell(path: str) -> str:
-    """Write a file's path as it stands in a table of results."""
+    """Escape a file's path for a table of results."""
     return csv_cell(printable(path))
 
 
 def markdown_cell(text: str) -> str:
-    """Keep a table's bars, HTML and emphasis out of a text in Markdown."""
+    """Escape the characters of a text that Markdown would interpret as bars, HTML or emphasis."""
     text = printable(text).replace('&', '&amp;').replace('<', '&lt;').replace('>', '&gt;')
     return re.sub(r'([\\|`*\[\]])', r'\\\1', text)
 
 
 def latex_cell(text: str) -> str:
-    """Write a text so that LaTeX sets it as it is."""
+    """Escape a text so that LaTeX prints it unchanged."""
     return ''.join(_LATEX.get(c, c) for c in printable(text))
 
 

@@ -1,18 +1,18 @@
-"""Names that become files or folders."""
+"""Names of files or folders."""
 
 from .errors import UserError
 
 
 def check_name(name: str, what: str) -> str:
-    """Return a name if it names a file or a folder of its own, and none elsewhere.
+    """Return a name if it is valid for a file or folder and cannot lead to another folder.
 
     Args:
         name (str): The name.
-        what (str): What it names, for the message.
+        what (str): Kind of the name, for the message.
 
     Raises:
-        UserError: If it is empty, is ``.`` or ``..``, is longer than 100 characters, or holds a
-            slash, a backslash or a control character.
+        UserError: If the name is empty, is ``.`` or ``..``, is longer than 100 characters, or
+            holds a slash, a backslash or a control character.
     """
     if (
         name in ('', '.', '..')

@@ -15,19 +15,19 @@ Row = Mapping[str, object]
 
 
 def columns_of(rows: Sequence[Row]) -> list[str]:
-    """List the columns of rows, some of which may lack some."""
+    """List the columns of all rows; a row may lack some of them."""
     return list(dict.fromkeys(key for row in rows for key in row))
 
 
 def cell(value: object, digits: int = 4) -> str:
-    """Write a value; what is missing or nan leaves its cell empty."""
+    """Format a value; the cell of None or nan is empty."""
     if value is None or (isinstance(value, float) and math.isnan(value)):
         return ''
     return f'{value:.{digits}f}' if isinstance(value, float) else str(value)
 
 
 def print_table(rows: Sequence[Row], title: str | None = None, digits: int = 4) -> None:
-    """Print a row per mapping; texts are aligned to the left, numbers to the right."""
+    """Print one row per mapping, with text aligned to the left and numbers to the right."""
     columns = columns_of(rows)
     table = Table(title=title)
     for column in columns:
@@ -36,7 +36,7 @@ def print_table(rows: Sequence[Row], title: str | None = None, digits: int = 4) 
     lines = [[printable(cell(row.get(column), digits)) for column in columns] for row in rows]
     for line in lines:
         table.add_row(*map(Text, line))
-    # As wide as necessary: the width of the terminal would cut numbers off.
+    # The table is as wide as necessary, since the terminal's width would cut off numbers.
     widths = [max(map(len, line)) for line in zip(columns, *lines, strict=True)]
     Console(width=max(80, sum(widths) + 3 * len(widths) + 1)).print(table)
 
@@ -50,7 +50,7 @@ def markdown_table(rows: Sequence[Row], digits: int = 4) -> str:
 
 
 def write_csv(rows: Sequence[Row], path: Path) -> None:
-    """Write rows with all digits; what a spreadsheet would take for a formula is quoted."""
+    """Write rows with all digits; text that a spreadsheet would read as a formula is quoted."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open('w', newline='', encoding='utf-8') as file:
         writer = csv.DictWriter(file, columns_of(rows))
