@@ -64,9 +64,9 @@ def check_folder(
 
 
 def check_built(cfg: dict) -> tuple[dict, list[Finding], list[Fingerprint]]:
-    """Check a data set by its config."""
+    """Check the data set that a config describes."""
     if cfg['type'] == 'IMLDataset' and not cfg.get('ann_file'):
-        # Reports faults at which the data set itself would stop.
+        # This reports the faults at which the data set itself would stop.
         return check_folder(
             Path(cfg['data_root']),
             cfg.get('inverted_masks', False),
@@ -113,7 +113,7 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
     sets, results, train = {}, {}, []
     for role in ('train', 'val', 'test'):
         for one in data_sets_of(cfg, role):
-            # Validation and test often share a set.
+            # Validation and test often use the same data set.
             same = {k: v for k, v in one.items() if k not in ('pipeline', 'test_mode')}
             sets.setdefault(repr(sorted(same.items(), key=str)), (role, one))
     for role, one in sets.values():
@@ -123,7 +123,7 @@ def check_config(path: Path) -> dict[str, tuple[dict, list[Finding]]]:
         if name in results:
             name = f'{name} ({len(results)})'
         if not Path(root).exists():
-            # Check the other sets nevertheless.
+            # The other data sets are still checked.
             results[name] = (dict(images=0, tampered=0), [Finding('missing', root)])
             continue
         try:

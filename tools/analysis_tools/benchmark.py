@@ -81,7 +81,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.Module:
-    """Build a row's model with random weights, ready to predict."""
+    """Build the model of a row with random weights, ready to predict."""
     path, _, mark = name.partition('@')
     path = Path(path)
     if mark not in ('', 'flip', 'plain'):
@@ -115,7 +115,7 @@ def predict(model: nn.Module, args: argparse.Namespace) -> None:
     with autocast(args):
         batch = blank_batch(tuple(args.shape), args.batch_size)
         if model.mirrors:
-            # One batch, as in IMLTTAModel.
+            # Images and mirror images form one batch, as in IMLTTAModel.
             batch['inputs'] += [image.flip(-1) for image in batch['inputs']]
             batch['data_samples'] += copy.deepcopy(batch['data_samples'])
         model.test_step(batch)
@@ -191,7 +191,7 @@ def count(name: str, args: argparse.Namespace) -> dict:
 
 
 def resident() -> float:
-    """MB of the process's peak so far."""
+    """Return the peak memory of the process so far in MB."""
     status = Path('/proc/self/status')
     if status.is_file():
         # getrusage inherits the peak of the parent process.
@@ -200,7 +200,7 @@ def resident() -> float:
 
 
 def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
-    """MB at the peak of a prediction: on a GPU allocated, else weights and all in a process."""
+    """Return a prediction's peak memory in MB: allocated on a GPU, else of a whole process."""
     if args.device.startswith('cuda'):
         torch.cuda.reset_peak_memory_stats()
         predict(model, args)
@@ -213,7 +213,7 @@ def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
 
 
 def measure(args: argparse.Namespace) -> list[dict]:
-    """Return a row for each config."""
+    """Return one row per config."""
     models = [build(name, args) for name in args.config]
     rows = []
     for name, model in zip(args.config, models, strict=True):
@@ -237,7 +237,7 @@ def measure(args: argparse.Namespace) -> list[dict]:
             median = statistics.median(times)
             row[f'{kind}_ms'] = 1000 * median
             row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
-            # Pairs that are neighbors in time: load on the machine affects both.
+            # The times of a pair are measured in succession, so that load affects both.
             pairs = [mine / first for mine, first in zip(times, seconds[0], strict=True)]
             row[f'{kind}_ratio'] = statistics.median(pairs)
     for row in rows:

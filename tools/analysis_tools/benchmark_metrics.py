@@ -40,7 +40,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def make_sample(size: int, number: int) -> dict:
-    """A confident map: most pixels are close to 0 or 1."""
+    """Make a sample with a confident map: most pixels are close to 0 or 1."""
     rng = np.random.default_rng(number)
     mask = np.zeros((size, size), np.int64)
     if number % 2:
@@ -55,7 +55,7 @@ def make_sample(size: int, number: int) -> dict:
 
 
 def peer(sample: dict) -> None:
-    """The default's pixel metrics by scikit-learn."""
+    """Compute the default pixel metrics with scikit-learn."""
     prob = sample['seg_logits']['data'].numpy().ravel()
     truth = sample['gt_sem_seg']['data'].numpy().ravel() == 1
     if truth.any():

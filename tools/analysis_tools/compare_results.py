@@ -32,7 +32,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def pair(first: list[dict], second: list[dict], names: tuple[str, str]) -> list[tuple]:
-    """Pair rows by image path, or by file name where the data lay elsewhere."""
+    """Pair rows by image path, or by file name if the folders of the data differ."""
     for key in (str, lambda path: PurePosixPath(path.replace('\\', '/')).name):
         tables = [{key(row['img_path']): row for row in rows} for rows in (first, second)]
         unique = all(len(t) == len(rows) for t, rows in zip(tables, (first, second), strict=True))
@@ -54,7 +54,7 @@ def pair(first: list[dict], second: list[dict], names: tuple[str, str]) -> list[
 
 
 def compare(pairs: list[tuple], metrics: list[str], rounds: int, seed: int) -> list[dict]:
-    """Return a row of the table for each metric."""
+    """Return one row of the table per metric."""
     columns = {name: ([a[name] for a, _ in pairs], [b[name] for _, b in pairs]) for name in metrics}
     authentic = [(a['pred_area'], b['pred_area']) for a, b in pairs if not a['tampered']]
     columns['false_alarm_area'] = tuple(zip(*authentic, strict=True)) or ((), ())

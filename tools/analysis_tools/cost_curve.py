@@ -45,7 +45,7 @@ SOLVERS = dict(
 
 
 class Setting(NamedTuple):
-    """How one row of the curve solves."""
+    """Solver settings of one row of the curve."""
 
     solver: str
     spacing: str
@@ -55,7 +55,7 @@ class Setting(NamedTuple):
     noise_scale: float = 1.0
 
     def __str__(self) -> str:
-        """Name it for tables."""
+        """Return the name of the setting for tables."""
         flip = ' + flip' if self.flip else ''
         spacing = '' if self.spacing == 'trailing' else f' {self.spacing}'
         noise = '' if self.noise_scale == 1 else f', noise {self.noise_scale:g}'
@@ -99,7 +99,7 @@ def settings_of(args: argparse.Namespace) -> list[Setting]:
     for solver in args.solvers:
         for steps in args.steps:
             if steps == 1 and solver != args.solvers[0]:
-                continue  # one step is the same for all of them
+                continue  # all solvers are the same with one step
             for scale, members, flip in product(args.noise_scales, args.members, (False, True)):
                 if scale == 0 and members > min(args.members):
                     continue  # without noise all members are the same
@@ -122,7 +122,7 @@ def build_solver(head: nn.Module, setting: Setting, members: int) -> DiffusionSa
 def probabilities(
     model: nn.Module, inputs: Tensor, name: str, settings: list[Setting], flipped: bool
 ) -> dict[Setting, np.ndarray]:
-    """Solve one image in each setting; return (H, W) probabilities at the input's size."""
+    """Solve one image with each setting; return (H, W) probabilities at the input's size."""
     head = model.decode_head
     features = model.extract_feat(inputs.flip(-1) if flipped else inputs)
     condition = head.denoiser.project(head.condition(features))
@@ -151,7 +151,7 @@ def probabilities(
 def score_set(
     model: nn.Module, data: Dataset, settings: list[Setting], num: int | None
 ) -> dict[Setting, dict[str, list[float]]]:
-    """Return, for each setting, F1 of tampered images and marked area of authentic ones."""
+    """Return, per setting, the F1 of tampered images and the marked area of authentic images."""
     scores = {setting: dict(f1=[], area=[]) for setting in settings}
     plain = list(dict.fromkeys(setting._replace(flip=False) for setting in settings))
     for index in range(min(len(data), num or len(data))):
@@ -181,7 +181,7 @@ def score_set(
 
 @torch.inference_mode()
 def cost_of_parts(model: nn.Module, data: Dataset) -> tuple[float, float, float]:
-    """GFLOPs of an image's features, of one denoiser evaluation and of decoding a mask."""
+    """Return the GFLOPs of an image's features, one denoiser evaluation and decoding a mask."""
     head = model.decode_head
     inputs = model.data_preprocessor(pseudo_collate([data[0]]), False)['inputs']
     condition = head.denoiser.project(head.condition(model.extract_feat(inputs)))

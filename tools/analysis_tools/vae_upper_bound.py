@@ -46,7 +46,7 @@ def parse_args() -> argparse.Namespace:
 
 @torch.inference_mode()
 def reconstruct(vae: nn.Module, maps: Tensor, size: tuple[int, int]) -> Tensor:
-    """Return (1, 1, H, W) maps of 0 and 1 after a resize to ``size``, the VAE, and back."""
+    """Resize (1, 1, H, W) maps of 0 and 1 to ``size``, reconstruct them by the VAE, resize back."""
     inputs = F.interpolate(maps, size, mode='nearest')
     logits, _ = vae(inputs * 2 - 1)
     logits = F.interpolate(logits, maps.shape[-2:], mode='bilinear', align_corners=False)
@@ -61,7 +61,7 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
         labels = sample['data_samples'].gt_sem_seg.data[None]
         if not (labels == TAMPERED).any():
             continue
-        # The network's input size, if the pipeline resizes.
+        # This is the network's input size if the pipeline resizes.
         size = tuple(sample['inputs'].shape[-2:])
         for name, target in (('mask', labels), ('edge', label_edges(labels, edge_width))):
             truth = (target == TAMPERED).float()
@@ -81,7 +81,7 @@ def upper_bound(vae: nn.Module, data: torch.utils.data.Dataset, edge_width: int)
 
 @torch.inference_mode()
 def mixture_error(vae: nn.Module, data: torch.utils.data.Dataset) -> float:
-    """Tell how far decoded mixtures of latents are from the mixtures of the masks.
+    """Measure the error of decoded mixtures of latents against mixtures of the masks.
 
     Returns:
         float: Mean absolute error of the probability where the two masks of a mixture differ,
@@ -91,7 +91,7 @@ def mixture_error(vae: nn.Module, data: torch.utils.data.Dataset) -> float:
     masks = [(labels == TAMPERED).float() for labels in samples if (labels == TAMPERED).any()]
     errors = []
     for first, other in pairwise(masks):
-        # The part that both have.
+        # Only the area that both masks cover is used.
         sizes = zip(first.shape[-2:], other.shape[-2:], strict=True)
         height, width = (min(pair) for pair in sizes)
         first, other = (mask[..., :height, :width] for mask in (first, other))

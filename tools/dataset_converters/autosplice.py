@@ -8,7 +8,7 @@ from diffiml_plugin.datasets.conversion import Item, convert, images_in, tampere
 
 def collect(source: Path, quality: int = 100) -> Iterator[Item]:
     for path in images_in(source / f'Forged_JPEG{quality}'):
-        # One mask for all edits of an image, unless an edit has its own.
+        # All edits of an image share one mask, unless an edit has its own.
         names = (f'{path.stem}_mask.png', f'{path.stem.rsplit("_", 1)[0]}_mask.png')
         masks = [source / 'Mask' / name for name in names]
         yield tampered(path, next((mask for mask in masks if mask.is_file()), masks[-1]))

@@ -16,7 +16,7 @@ from diffiml_plugin.datasets.conversion import Item, convert, images_in
 
 
 def read_edgemask(path: Path) -> np.ndarray | None:
-    """Read a colored mask; None if there is none."""
+    """Read a colored mask; None if there is no readable file."""
     colors = cv2.imread(str(path), cv2.IMREAD_COLOR) if path.is_file() else None
     if colors is None:
         return None

@@ -17,7 +17,7 @@ from diffiml_plugin.datasets.conversion import Item, convert, images_in
 
 
 def read_levels(path: Path | None) -> np.ndarray | None:
-    """Read a mask of three levels; None if there is none."""
+    """Read a mask of three levels; None if there is no readable file."""
     levels = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path else None
     return None if levels is None else (levels > 0).astype(np.uint8)
 

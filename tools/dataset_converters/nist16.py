@@ -15,7 +15,7 @@ REFERENCE = 'reference/manipulation/NC2016-manipulation-ref.csv'
 
 
 def inside(source: Path, name: str | None) -> Path | None:
-    """Return a file of the download; None for one that lies elsewhere or has no name."""
+    """Return the path of a file in the download; None if it lies elsewhere or has no name."""
     path = source / (name or '')
     return path if name and path.resolve().is_relative_to(source.resolve()) else None
 

@@ -20,7 +20,7 @@ from diffiml_plugin.errors import UserError, program
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
 
-# Ours -> theirs, first match wins. BLOCK_RULES handles tensors that need more than a new name.
+# Our names -> theirs; the first match is used. BLOCK_RULES has the names within MiT's blocks.
 RULES = (
     (r'backbone\.layers\.(\d)\.0\.projection\.', r'extractor.backbone.patch_embed{0}.proj.'),
     (r'backbone\.layers\.(\d)\.0\.norm\.', r'extractor.backbone.patch_embed{0}.norm.'),
@@ -44,14 +44,14 @@ BLOCK_RULES = {
     'ffn.layers.4.': 'mlp.fc2.',
 }
 LINEAR = ('mlp.fc1.weight', 'mlp.fc2.weight')  # 1x1 convolutions in mmseg
-JOINED = 'attn.attn.in_proj_'  # query, key and value in one
+JOINED = 'attn.attn.in_proj_'  # query, key and value in one tensor
 
 
 def theirs(name: str, shape: torch.Size) -> Iterator[tuple[str, torch.Size]]:
     """Yield the authors' names and shapes of our tensor ``name`` of ``shape``.
 
     Raises:
-        KeyError: If their layout has no place for it.
+        KeyError: If their layout has no counterpart of the tensor.
     """
     block = BLOCK.fullmatch(name)
     if block:
@@ -83,13 +83,13 @@ def convert(
     """Rename and reshape a state dict.
 
     Args:
-        state (dict[str, Tensor]): The authors' weights; ours with ``reverse``.
-        expected (dict[str, torch.Size]): Our model's names and shapes.
-        reverse (bool): From ours to theirs. Defaults to False.
+        state (dict[str, Tensor]): The authors' weights; our weights with ``reverse``.
+        expected (dict[str, torch.Size]): Names and shapes of our model's weights.
+        reverse (bool): Whether to convert from our layout to theirs. Defaults to False.
 
     Returns:
-        tuple: The converted weights, and what is wrong with ``state`` (missing, superfluous or
-        misshapen tensors, a line each). The weights are complete only if nothing is wrong.
+        tuple: The converted weights, and the faults of ``state``, one line for each tensor that is
+        missing, unexpected or of the wrong shape. Without faults, the weights are complete.
     """
     converted, problems, used = {}, [], set()
 
@@ -157,7 +157,7 @@ def main() -> None:
     source, target = keys[::-1] if args.reverse else keys
     with loading(args.trust_checkpoint):
         weights = read_weights(args.src, source)
-    # The prefix is left by distributed training.
+    # Distributed training leaves this prefix.
     state = {name.removeprefix('module.'): tensor for name, tensor in weights.items()}
     converted, problems = convert(state, expected_shapes(args.config), args.reverse)
     if problems:

@@ -31,7 +31,7 @@ def parse_args() -> argparse.Namespace:
 
 
 def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
-    """Read the means of each data set's summary."""
+    """Read the means from the summary of each data set."""
     metrics = {}
     for name, folder in results:
         try:

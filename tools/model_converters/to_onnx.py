@@ -23,7 +23,7 @@ TOLERANCE = 1e-3
 
 
 class Encoder(nn.Module):
-    """Image to projected condition, normalization included."""
+    """Turns images into the projected condition, including normalization."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -40,7 +40,7 @@ class Encoder(nn.Module):
 
 
 class Denoiser(nn.Module):
-    """One evaluation, of as many latents as conditions."""
+    """Evaluates the denoiser once, with one condition per latent."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
@@ -52,14 +52,14 @@ class Denoiser(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Latents of masks, or of edges, to logits."""
+    """Decodes latents of masks, or of edges, to logits."""
 
     def __init__(self, model: nn.Module) -> None:
         super().__init__()
         self.vae = model.decode_head.vae
 
     def forward(self, latents: Tensor) -> Tensor:
-        """Return logits."""
+        """Return the logits."""
         return self.vae.decode(latents)
 
 
@@ -87,10 +87,10 @@ def parse_args() -> argparse.Namespace:
 def export(
     name: str, network: nn.Module, inputs: dict[str, Tensor], out: Path, fixed: bool
 ) -> tuple[Path, float]:
-    """Export one network; return its file and how far onnxruntime is from PyTorch."""
+    """Export one network; return its file and the largest difference from PyTorch."""
     import onnxruntime
 
-    # Only the batch size of the timesteps varies.
+    # Of the timesteps, only the batch size varies.
     shapes = {
         key: dict.fromkeys((0,) if value.ndim == 1 else (0, 2, 3), torch.export.Dim.DYNAMIC)
         for key, value in inputs.items()
@@ -117,7 +117,7 @@ def export(
 def convert(model: nn.Module, out: Path, size: Sequence[int] | None) -> list[tuple[Path, float]]:
     """Export the three networks."""
     head = model.decode_head
-    # Size 2 everywhere, since an exporter treats a size of 1 as fixed.
+    # A batch of 2 is used unless sizes are fixed, since an exporter treats a size of 1 as fixed.
     height, width = size or (96, 128)
     image = torch.rand(1 if size else 2, 3, height, width) * 255
     encoder = Encoder(model).eval()
