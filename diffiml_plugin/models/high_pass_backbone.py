@@ -7,7 +7,7 @@ from .composed_backbones import FilteredBackbone
 
 @MODELS.register_module()
 class HighPassBackbone(FilteredBackbone):
-    """Feeds a backbone with the image and what ``HighPass`` makes of it: seven channels in all.
+    """Feeds a backbone with the image and the output of ``HighPass``: seven channels in all.
 
     Args:
         backbone (dict): Config of the backbone; set its ``in_channels`` to 7.

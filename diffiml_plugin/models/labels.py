@@ -16,7 +16,7 @@ def stack_labels(samples: Sequence[SegDataSample]) -> Tensor:
     """Stack the samples' ``gt_sem_seg`` to (B, 1, H, W) labels of 0, 1 and 255.
 
     Raises:
-        UserError: If they hold anything else.
+        UserError: If they hold other values.
     """
     labels = torch.stack([sample.gt_sem_seg.data for sample in samples])
     wrong = (labels != AUTHENTIC) & (labels != TAMPERED) & (labels != IGNORED)
@@ -31,14 +31,14 @@ def stack_labels(samples: Sequence[SegDataSample]) -> Tensor:
 
 
 def refuse_gray_masks(labels: Tensor, samples: Sequence[SegDataSample]) -> None:
-    """Refuse labels that look like masks of 0 and 255, every tampered pixel of which is ignored.
+    """Refuse labels that look like masks of 0 and 255, where each tampered pixel is ignored.
 
     Args:
-        labels (Tensor): (B, 1, H, W) of 0 and 255, of a run that has not seen a 1.
-        samples (Sequence[SegDataSample]): Whose labels they are.
+        labels (Tensor): (B, 1, H, W) labels of 0 and 255, of a run that has not seen a 1 yet.
+        samples (Sequence[SegDataSample]): Samples that the labels belong to.
 
     Raises:
-        UserError: If an image is ignored in places, but not at its border as padding is.
+        UserError: If an image has ignored pixels, but none at its border, where padding lies.
     """
     inside = _ignored_inside(labels)
     if inside.any():
@@ -49,10 +49,11 @@ def refuse_gray_masks(labels: Tensor, samples: Sequence[SegDataSample]) -> None:
 
 
 def refuse_ignored(labels: Tensor, samples: Sequence[SegDataSample], what: str) -> None:
-    """Refuse (B, 1, H, W) labels that are ignored elsewhere than at the border, as padding is.
+    """Refuse (B, 1, H, W) labels with ignored pixels, but none at the border as padding has.
 
     Raises:
-        UserError: Saying that ``what`` cannot leave them out.
+        UserError: If an image has such pixels; the message says that ``what`` does not support
+            them.
     """
     inside = _ignored_inside(labels)
     if inside.any():
@@ -78,8 +79,8 @@ def mean_where(values: Tensor, valid: Tensor) -> Tensor:
 
     Args:
         values (Tensor): Values of any shape.
-        valid (Tensor): Boolean, of a shape that broadcasts to it.
+        valid (Tensor): Boolean mask whose shape broadcasts to that of ``values``.
     """
-    # Half precision does not count that far.
+    # Half precision cannot represent counts this large.
     weights = valid.float().expand_as(values)
     return (values.float() * weights).sum() / weights.sum().clamp_min(1)

@@ -1,4 +1,4 @@
-"""Segmentor of heads that return more than logits."""
+"""Segmentor for heads that return more than logits."""
 
 from collections.abc import Iterable, Sequence
 
@@ -12,7 +12,7 @@ from torch import Tensor
 
 from ..errors import UserError
 
-# Where the scores of an image, one per sliding window, are collected in its metas.
+# Key in an image's metas of its list of scores, one per sliding window.
 _SCORES = 'scores'
 
 
@@ -21,15 +21,16 @@ class Localizer(EncoderDecoder):
     """An encoder and a head whose ``localize`` also returns edges, confidences or a score.
 
     Every predicted sample carries ``seg_logits`` (1, H, W: the *probability* of tampering, the
-    name is mmseg's), ``pred_sem_seg`` (1, H, W of 0 and 1) and ``pred_score`` (0..1, of the
-    whole image: the head's own, else the highest probability). With heads that know them, it
-    carries ``pred_edge``, ``uncertainty`` and ``confidence`` (1, H, W each).
+    name is mmseg's), ``pred_sem_seg`` (1, H, W of 0 and 1) and ``pred_score`` (0..1, for the
+    whole image: the head's score if it has one, else the highest probability). If the head
+    predicts them, it also carries ``pred_edge``, ``uncertainty`` and ``confidence`` (1, H, W
+    each).
 
     Args:
-        As :class:`mmseg.models.EncoderDecoder`.
+        **kwargs: Passed to :class:`mmseg.models.EncoderDecoder`.
 
     Raises:
-        UserError: If the head cannot localize.
+        UserError: If the head has no ``localize``.
     """
 
     def _init_decode_head(self, decode_head: dict) -> None:
@@ -40,7 +41,7 @@ class Localizer(EncoderDecoder):
                 f"'DiffusionHead', got {decode_head['type']!r}: for a head that returns logits "
                 "alone set model.type='EncoderDecoder'"
             )
-        # Sliding windows accumulate so many maps.
+        # Number of maps that sliding windows accumulate.
         self.out_channels = len(self.decode_head.maps)
 
     def predict(
@@ -81,7 +82,7 @@ class Localizer(EncoderDecoder):
 
 
 def plain_samples(inputs: Iterable[Tensor]) -> list[SegDataSample]:
-    """Make a data sample for each (3, H, W) image, of which nothing else is known."""
+    """Make a data sample for each (3, H, W) image, with its size and nothing else."""
     shapes = [tuple(image.shape[-2:]) for image in inputs]
     return [SegDataSample(metainfo=dict(ori_shape=s, img_shape=s)) for s in shapes]
 
@@ -93,11 +94,11 @@ def named_samples(
     names: Sequence[str],
     threshold: float,
 ) -> list[SegDataSample]:
-    """Bring maps to the original images and put them on the samples as :class:`Localizer` says.
+    """Bring maps to the original images and store them in samples as in :class:`Localizer`.
 
     Args:
-        segmentor (BaseSegmentor): The model that the maps are from.
-        maps (Tensor): (B, K, H, W) at the size of the network's input.
+        segmentor (BaseSegmentor): Model that predicted the maps.
+        maps (Tensor): (B, K, H, W) maps at the size of the network's input.
         samples (list[SegDataSample], optional): Samples with their metas; changed in place.
         names (Sequence[str]): Names of the K maps, as in :class:`Localization`.
         threshold (float): Threshold of the probability, 0..1.
@@ -123,8 +124,8 @@ def named_samples(
 def _to_original(maps: Tensor, meta: dict, align_corners: bool) -> Tensor:
     """Bring (K, H, W) maps to the original image: unpad, flip back, resize.
 
-    As mmseg's ``postprocess_result``, which would also compare the maps as if they were classes:
-    at 512 x 512 that takes a fifth of a light model's time.
+    It does the same as mmseg's ``postprocess_result``, which would also compare the maps as if
+    they were classes: at 512 x 512 that takes a fifth of a light model's time.
     """
     height, width = maps.shape[-2:]
     padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))

@@ -1,4 +1,4 @@
-"""What all heads that localize tampering have in common."""
+"""Base class of all heads that localize tampering."""
 
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
@@ -9,7 +9,7 @@ from .labels import TAMPERED, refuse_gray_masks, stack_labels
 
 
 class TamperingHead(BaseDecodeHead):
-    """A head of one channel that learns from labels 0 (authentic), 1 (tampered), 255 (ignored).
+    """A one-channel head that learns from labels 0 (authentic), 1 (tampered), 255 (ignored).
 
     Args:
         **kwargs: Passed to ``BaseDecodeHead``.

@@ -15,13 +15,14 @@ from ..errors import UserError
 class IMLTTAModel(BaseTTAModel):
     """Merges the probability maps of an image's augmented versions.
 
-    mmseg's ``SegTTAModel`` takes the sigmoid of what is already a probability in a one-channel
-    head and drops the merged map that threshold-free metrics need; this one does neither.
+    mmseg's ``SegTTAModel`` applies a sigmoid to the output of one-channel heads, which is already
+    a probability, and drops the merged map that threshold-free metrics need; this class does
+    neither.
 
     Args:
-        merge (str): 'max' (published) or 'mean'. Defaults to 'max'.
-        batch_versions (bool): Whether versions of the same size, an image and its mirror image,
-            go through the model as one batch; one by one takes less memory. Defaults to True.
+        merge (str): Way of merging, 'max' (published) or 'mean'. Defaults to 'max'.
+        batch_versions (bool): Whether versions of the same size, such as an image and its mirror
+            image, run as one batch; running them one by one takes less memory. Defaults to True.
         **kwargs: Passed to ``BaseTTAModel``.
 
     Raises:

@@ -1,4 +1,4 @@
-"""ConvNeXt (Liu et al. 2022), which mmseg has by way of mmpretrain alone."""
+"""ConvNeXt (Liu et al. 2022), which mmseg offers only through mmpretrain."""
 
 from collections.abc import Sequence
 
@@ -34,7 +34,7 @@ class ConvNeXtBlock(nn.Module):
         self.drop_path = DropPath(drop_path)
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (B, C, H, W) of the same shape."""
+        """Transform (B, C, H, W) maps into maps of the same shape."""
         hidden = self.norm(self.depthwise_conv(maps).permute(0, 2, 3, 1))
         hidden = self.pointwise_conv2(F.gelu(self.pointwise_conv1(hidden))) * self.gamma
         return maps + self.drop_path(hidden.permute(0, 3, 1, 2))
@@ -42,14 +42,15 @@ class ConvNeXtBlock(nn.Module):
 
 @MODELS.register_module()
 class ConvNeXt(BaseModule):
-    """Four stages at 1/4, 1/8, 1/16 and 1/32; mmpretrain's checkpoints fit.
+    """ConvNeXt with four stages at 1/4, 1/8, 1/16 and 1/32; mmpretrain's checkpoints fit.
 
     Args:
-        in_channels (int): Defaults to 3.
-        depths (Sequence[int]): Blocks of the stages. Defaults to those of ConvNeXt-T.
+        in_channels (int): Number of input channels. Defaults to 3.
+        depths (Sequence[int]): Number of blocks per stage. Defaults to those of ConvNeXt-T.
         channels (Sequence[int]): Widths of the stages. Defaults to those of ConvNeXt-T.
-        drop_path_rate (float): Drop rate of the last block; it grows linearly. Defaults to 0.
-        layer_scale (float): Initial value. Defaults to 1e-6.
+        drop_path_rate (float): Drop path rate of the last block; the rate grows linearly from 0.
+            Defaults to 0.
+        layer_scale (float): Initial value of the layer scale. Defaults to 1e-6.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 
@@ -67,7 +68,7 @@ class ConvNeXt(BaseModule):
         self.downsample_layers, self.stages = nn.ModuleList(), nn.ModuleList()
         width = in_channels
         for index, (depth, out) in enumerate(zip(depths, channels, strict=True)):
-            # A stem of 4x4 patches, then 2x2 between the stages.
+            # A stem of 4x4 patches, then patches of 2x2 between the stages.
             layers = [nn.Conv2d(width, out, 2, 2), LayerNorm2d(width)][::-1]
             if index == 0:
                 layers = [nn.Conv2d(width, out, 4, 4), LayerNorm2d(out)]

@@ -1,4 +1,4 @@
-"""Two transformers that correct one another (CMX, Zhang et al. 2023; used by TruFor)."""
+"""Two transformers that correct each other (CMX, Zhang et al. 2023; used by TruFor)."""
 
 import torch
 from mmcv.cnn import ConvModule
@@ -12,15 +12,15 @@ from torch import Tensor, nn
 class DnCNN(BaseModule):
     """Noise residual by a plain CNN (Zhang et al. 2017).
 
-    TruFor's is trained by contrastive learning to be a camera's fingerprint (Noiseprint++) and
-    then frozen; without those weights it learns together with the rest.
+    TruFor's extractor is trained by contrastive learning to return a camera's fingerprint
+    (Noiseprint++) and then frozen; without those weights it is trained together with the rest.
 
     Args:
-        in_channels (int): Defaults to 3.
+        in_channels (int): Number of input channels. Defaults to 3.
         out_channels (int): Channels of the residual. Defaults to 1.
-        channels (int): Defaults to 64.
-        num_layers (int): Defaults to 17.
-        repeat (int): How often the residual is repeated along the channels. Defaults to 3.
+        channels (int): Channels of the hidden layers. Defaults to 64.
+        num_layers (int): Number of convolutions. Defaults to 17.
+        repeat (int): Number of copies of the residual along the channels. Defaults to 3.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 
@@ -48,12 +48,12 @@ class DnCNN(BaseModule):
 
 
 class FeatureRectification(nn.Module):
-    """Adds to each modality what channel and spatial weights let through of the other.
+    """Adds to each modality the other one, multiplied by channel and spatial weights.
 
-    CMX, section 3.2; both kinds weigh 0.5.
+    CMX, section 3.2; both kinds of weights have a factor of 0.5.
 
     Args:
-        channels (int): Channels of either modality.
+        channels (int): Channels of each modality.
     """
 
     def __init__(self, channels: int) -> None:
@@ -84,11 +84,11 @@ class FeatureRectification(nn.Module):
 
 
 class FeatureFusionModule(nn.Module):
-    """Exchanges global context between two modalities and mixes them to one (CMX, section 3.3).
+    """Exchanges global context between two modalities and merges them (CMX, section 3.3).
 
     Args:
-        channels (int): Channels of either modality and of the result.
-        heads (int): Heads of the linear attention.
+        channels (int): Channels of each modality and of the result.
+        heads (int): Number of heads of the linear attention.
     """
 
     def __init__(self, channels: int, heads: int) -> None:
@@ -112,13 +112,13 @@ class FeatureFusionModule(nn.Module):
         self.out_norm = nn.BatchNorm2d(channels)
 
     def _context(self, index: int, tokens: Tensor) -> Tensor:
-        """Return (B, heads, c, c): keys of all tokens against their values."""
+        """Return the (B, heads, c, c) softmax of the products of all tokens' keys and values."""
         pairs = self.key_value[index](tokens).unflatten(-1, (2, self.heads, -1))
         key, value = pairs.permute(2, 0, 3, 1, 4)
         return ((key.transpose(-2, -1) @ value) * self.scale).softmax(dim=-2)
 
     def forward(self, rgb: Tensor, noise: Tensor) -> Tensor:
-        """Fuse two (B, C, h, w) maps to one."""
+        """Fuse two (B, C, h, w) maps into one."""
         size = rgb.shape[-2:]
         tokens = [nchw_to_nlc(rgb), nchw_to_nlc(noise)]
         parts = [
@@ -139,10 +139,10 @@ class FeatureFusionModule(nn.Module):
 
 @MODELS.register_module()
 class CrossModalBackbone(BaseModule):
-    """Two mmseg MiT, one on the image and one on its noise, coupled after every stage.
+    """Two MiT of mmseg, one for the image and one for its noise, coupled after every stage.
 
     Args:
-        noise (dict): Config of the extractor of the noise residual.
+        noise (dict): Config of the noise residual's extractor.
         backbone (dict): Config of the ``MixVisionTransformer``; both streams are built from it.
         init_cfg (dict, optional): MMEngine initialization config.
     """

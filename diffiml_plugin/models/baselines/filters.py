@@ -1,4 +1,4 @@
-"""Filters and a pooling of maps that only baselines need."""
+"""Filters and a pooling layer that only baselines need."""
 
 import math
 
@@ -14,7 +14,7 @@ class SobelGate(nn.Module):
     """Gates features by the sigmoid of their own Sobel gradient (MVSS-Net, section 3.1).
 
     Args:
-        channels (int): Channels of the features; their sum is what is differentiated.
+        channels (int): Channels of the features, whose gradient is that of their sum.
     """
 
     def __init__(self, channels: int) -> None:
@@ -38,13 +38,13 @@ class SobelGate(nn.Module):
 class DCTPass(nn.Module):
     """Keeps high or low frequencies of the image's discrete cosine transform (Mesorch).
 
-    Each image of the result is brought to 0..1 by its own minimum and maximum.
+    Each filtered image is scaled to 0..1 by its own minimum and maximum.
 
     Args:
-        band (str): 'high' zeroes the lowest ``share`` of frequencies, 'low' the highest
-            ``share``, where both of a coefficient's frequencies belong to it.
-        share (float, optional): Above 0 and below 1. Published and default: 0.05 for 'high',
-            0.95 for 'low'.
+        band (str): Frequencies to keep. 'high' sets coefficients to zero if both of their
+            frequencies are among the lowest ``share``, 'low' if both are among the highest.
+        share (float, optional): Share of the frequencies of each direction, above 0 and below 1.
+            Published and default: 0.05 for 'high', 0.95 for 'low'.
 
     Raises:
         UserError: If a setting lies outside its range.
@@ -83,7 +83,7 @@ class DCTPass(nn.Module):
 
 
 def _dct_matrix(side: int, device: torch.device) -> Tensor:
-    """Orthonormal matrix of the DCT-II, (side, side)."""
+    """Return the (side, side) orthonormal matrix of the DCT-II."""
     index = torch.arange(side, device=device, dtype=torch.float32)
     matrix = torch.cos(math.pi / side * index.unsqueeze(1) * (index + 0.5)) * (2 / side) ** 0.5
     matrix[0] = side**-0.5
@@ -94,7 +94,7 @@ class GeMPool(nn.Module):
     """Generalized mean of a map with a learned exponent (Radenovic et al. 2019).
 
     Args:
-        exponent (float): To begin with; 1 is the mean, infinity the maximum. Defaults to 3.
+        exponent (float): Initial exponent; 1 is the mean, infinity the maximum. Defaults to 3.
     """
 
     def __init__(self, exponent: float = 3.0) -> None:
@@ -102,6 +102,6 @@ class GeMPool(nn.Module):
         self.exponent = nn.Parameter(torch.tensor(exponent))
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Pool (B, C, H, W) maps of 0 and above to (B, C)."""
+        """Pool (B, C, H, W) maps of non-negative values to (B, C)."""
         powers = maps.clamp_min(1e-6).pow(self.exponent)
         return powers.mean((-2, -1)).pow(1 / self.exponent)

@@ -1,4 +1,4 @@
-"""What the heads of forensic models have in common."""
+"""Base class of the heads of forensic models."""
 
 from collections.abc import Sequence
 
@@ -16,9 +16,9 @@ from ..tampering_head import TamperingHead
 class ForensicHead(TamperingHead):
     """A one-channel head that can also predict edges, its confidence and an image score.
 
-    A subclass names what it has in ``maps``, returns it from :meth:`localize_features` and adds
-    its losses in :meth:`loss_by_localization`. With ``logits`` alone it is a head for mmseg's
-    ``EncoderDecoder``, with more for :class:`Localizer`.
+    A subclass names its maps in ``maps``, returns them from :meth:`localize_features` and adds
+    its losses in :meth:`loss_by_localization`. A head with ``logits`` alone is for mmseg's
+    ``EncoderDecoder``, one with more maps is for :class:`Localizer`.
 
     Args:
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
@@ -36,7 +36,7 @@ class ForensicHead(TamperingHead):
         self.edge_width = edge_width
 
     def drop_classifier(self) -> None:
-        """Take away the base class's 1x1 classifier, which a head of its own has no use for."""
+        """Remove the base class's 1x1 classifier, for heads that do not use it."""
         # Otherwise it would be a parameter without a gradient; its init_cfg must go too.
         self.conv_seg = None
         self.init_cfg = None
@@ -61,7 +61,7 @@ class ForensicHead(TamperingHead):
         return losses | self.loss_by_localization(localization, labels)
 
     def loss_by_localization(self, localization: Localization, labels: Tensor) -> dict[str, Tensor]:
-        """Compute what ``loss_decode`` does not, from (B, 1, H, W) labels of 0, 1 and 255."""
+        """Compute the losses besides ``loss_decode`` from (B, 1, H, W) labels of 0, 1 and 255."""
         return {}
 
     def edge_labels(self, labels: Tensor) -> Tensor:
@@ -70,7 +70,7 @@ class ForensicHead(TamperingHead):
 
     @staticmethod
     def score_loss(score: Tensor, labels: Tensor) -> Tensor:
-        """Binary cross entropy of an image score: is any pixel tampered?"""
+        """Compute the binary cross entropy of image scores: is any pixel tampered?"""
         tampered = (labels == TAMPERED).flatten(1).any(1)
         # In single precision: autocast does not allow this loss.
         return F.binary_cross_entropy(score.flatten().float().clamp(0, 1), tampered.float())

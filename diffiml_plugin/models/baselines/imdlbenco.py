@@ -31,18 +31,18 @@ def _registered(name: str) -> type[nn.Module]:
 
 @MODELS.register_module()
 class IMDLBenCoModel(BaseSegmentor):
-    """Lets a model of the ``imdlbenco`` package train and be scored here.
+    """Trains and tests a model of the ``imdlbenco`` package as an mmseg segmentor.
 
     Such a model is called with ``image``, ``mask``, ``edge_mask``, ``label`` and ``shape`` in
     training and in testing alike (in testing with an empty mask) and returns a dict with
     ``backward_loss``, ``pred_mask``, ``pred_label`` and ``visual_loss``. A predicted sample
-    carries ``seg_logits`` and ``pred_sem_seg`` as of :class:`Localizer`, and ``pred_score``: the
-    model's ``pred_label`` where it has one, else the highest probability.
+    carries ``seg_logits`` and ``pred_sem_seg`` as in :class:`Localizer`, and ``pred_score``: the
+    model's ``pred_label`` if it returns one, else the highest probability.
 
     Args:
         name (str): Name under which IMDL-BenCo has registered the model, such as 'IML_ViT'.
-        pred_mask (str): What the model returns under that name: 'probability' or 'logits' (the
-            package's PSCC_Net). Defaults to 'probability'.
+        pred_mask (str): Kind of values in the model's ``pred_mask``: 'probability' or 'logits'
+            (the package's PSCC_Net). Defaults to 'probability'.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         threshold (float): Threshold of the probability. Defaults to 0.5.
         data_preprocessor (dict, optional): Config of the data preprocessor.
@@ -50,9 +50,9 @@ class IMDLBenCoModel(BaseSegmentor):
         **kwargs: Passed to the model.
 
     Raises:
-        UserError: If ``imdlbenco`` is not installed, has no such model, or the model returns
-            something else than it should; in training, if a mask holds ignored pixels elsewhere
-            than at the border, where padding is taken for authentic.
+        UserError: If ``imdlbenco`` is not installed or has no such model, or the model's output
+            is not as described; in training, if a mask has ignored pixels but none at its
+            border. Ignored pixels of other masks, such as padding, count as authentic.
     """
 
     _MASKS = ('probability', 'logits')
@@ -95,7 +95,7 @@ class IMDLBenCoModel(BaseSegmentor):
         return outputs
 
     def extract_feat(self, inputs: Tensor) -> Tensor:
-        """Return the images: what such a model has inside is its own."""
+        """Return the images, since the model computes its features itself."""
         return inputs
 
     def encode_decode(self, inputs: Tensor, batch_data_samples: list[dict]) -> Tensor:
@@ -103,7 +103,7 @@ class IMDLBenCoModel(BaseSegmentor):
         return self._localize(inputs)[0]
 
     def _localize(self, inputs: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Return (B, 1, H, W) logits and, where the model has a label, (B,) image scores."""
+        """Return (B, 1, H, W) logits and, if the model returns a label, (B,) image scores."""
         outputs = self._call(inputs, torch.zeros_like(inputs[:, :1]))
         mask = outputs['pred_mask'].float()
         if self.pred_mask == 'probability':
@@ -117,7 +117,7 @@ class IMDLBenCoModel(BaseSegmentor):
         return mask, None if label is None else label.float().flatten()
 
     def loss(self, inputs: Tensor, data_samples: list[SegDataSample]) -> dict[str, Tensor]:
-        """Return the model's ``backward_loss`` as ``loss`` and the parts it shows."""
+        """Return the model's ``backward_loss`` as ``loss``, and its ``visual_loss`` for the log."""
         labels = stack_labels(data_samples)
         refuse_ignored(labels, data_samples, f'IMDLBenCoModel {self.name}')
         outputs = self._call(inputs, (labels == TAMPERED).to(inputs))
@@ -140,5 +140,5 @@ class IMDLBenCoModel(BaseSegmentor):
         return samples
 
     def _forward(self, inputs: Tensor, data_samples: list[SegDataSample] | None = None) -> Tensor:
-        """Return what :meth:`encode_decode` does."""
+        """Return the output of :meth:`encode_decode`."""
         return self.encode_decode(inputs, [])

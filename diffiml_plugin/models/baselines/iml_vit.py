@@ -15,10 +15,10 @@ from .forensic_head import ForensicHead
 
 @MODELS.register_module()
 class IMLViTHead(ForensicHead):
-    """Fuses all levels of a pyramid at 1/4 by 1x1 convolutions; pixels near edges weigh more.
+    """Fuses all levels of a pyramid at 1/4 by 1x1 convolutions; pixels near edges count more.
 
-    With ``WindowedViT`` for 1024 pixels and ``SimpleFeaturePyramid`` 91.78 M parameters, as
-    IMDL-BenCo reports.
+    With ``WindowedViT`` for 1024 pixels and ``SimpleFeaturePyramid`` it has 91.78 M parameters,
+    as IMDL-BenCo reports.
 
     Args:
         edge_weight (float): Weight of the cross entropy within the edge band, taken as the mean

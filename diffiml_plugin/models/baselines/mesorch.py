@@ -16,12 +16,12 @@ class MesorchHead(ForensicHead):
     """One map from each stage of two backbones, summed with a gate's weights.
 
     Deeper stages are brought to 1/4 by transposed convolutions through the widths of the
-    shallower stages of their backbone. With ConvNeXt-T, MiT-B3 and ``ScaleGate`` 84.99 M
-    parameters; the published 85.75 M hold ConvNeXt-T's ImageNet classifier (0.77 M) too.
+    shallower stages of their backbone. With ConvNeXt-T, MiT-B3 and ``ScaleGate`` it has 84.99 M
+    parameters; the published 85.75 M include ConvNeXt-T's ImageNet classifier (0.77 M).
 
     Args:
         in_channels (Sequence[int]): Channels of the stages of the first backbone, shallowest
-            first, of the second, and of the gate, which is their number.
+            first, then of the second, then of the gate, which has one channel per stage.
         **kwargs: Passed to ``ForensicHead``.
     """
 

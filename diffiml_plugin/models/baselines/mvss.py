@@ -19,7 +19,7 @@ class EdgeResidualBlock(nn.Module):
 
     Args:
         in_channels (int): Channels of the input.
-        last (bool): Whether the output is logits, without a ReLU.
+        last (bool): Whether the output is logits, without a ReLU. Defaults to False.
     """
 
     def __init__(self, in_channels: int, last: bool = False) -> None:
@@ -32,7 +32,7 @@ class EdgeResidualBlock(nn.Module):
         self.last = last
 
     def forward(self, maps: Tensor) -> Tensor:
-        """Return (B, 1, h, w)."""
+        """Return (B, 1, h, w) maps."""
         maps = self.reduce(maps)
         maps = maps + self.residual(maps)
         return maps if self.last else maps.relu()
@@ -47,15 +47,16 @@ class MVSSHead(ForensicHead):
     deepest of both streams go through mmseg's position and channel attention. The image score is
     the generalized mean of the map (MVSS-Net++; the first version takes the maximum).
 
-    Published weights: 0.16 of pixels (give it to ``loss_decode``), 0.04 of the image, 0.80 of
-    edges, all but the image's being squared Dice losses. With two ResNet-50 142.71 M parameters;
-    the released code holds two ImageNet classifiers (2.05 M each) besides.
+    Published loss weights: 0.16 for pixels (give it to ``loss_decode``), 0.04 for the image and
+    0.80 for edges; the pixel and edge losses are squared Dice losses. With two ResNet-50 it has
+    142.71 M parameters; the released code also holds two ImageNet classifiers (2.05 M each).
 
     Args:
         in_channels (Sequence[int]): Channels of the stages.
         channels (int): Channels of the attention. Published: a quarter of both deepest stages.
-        loss_edge (dict, optional): Config of the edge's loss. Defaults to the published one.
-        score_weight (float): Weight of the image's cross entropy. Published and default: 0.04.
+        loss_edge (dict, optional): Config of the edge loss. Defaults to the published loss.
+        score_weight (float): Weight of the image score's cross entropy. Published and default:
+            0.04.
         **kwargs: Passed to ``ForensicHead``.
     """
 

@@ -20,8 +20,8 @@ class SpatioChannelCorrelation(nn.Module):
 
     Args:
         channels (int): Channels of the input.
-        reduction (int): Side of the blocks that are unfolded into channels before, which keeps
-            the number of places in bounds.
+        reduction (int): Side of the blocks that are first unfolded into channels, which limits
+            the number of places.
     """
 
     def __init__(self, channels: int, reduction: int) -> None:
@@ -100,14 +100,14 @@ class PSCCHead(ForensicHead):
     """Progressive spatio-channel correlation: a mask at each scale guides the next finer one.
 
     HRNet's scales are enlarged to the image's own size, its half, quarter and eighth. All four
-    masks are supervised, each with tampered and authentic pixels weighing the same; give
-    ``loss_decode=[]``. With the small HRNet-W18 3.67 M parameters, as IMDL-BenCo reports.
+    masks are supervised, each with the same total weight for tampered and authentic pixels; set
+    ``loss_decode=[]``. With the small HRNet-W18 it has 3.67 M parameters, as IMDL-BenCo reports.
 
     Args:
         reductions (Sequence[int]): Reduction of the correlation at each scale, finest first.
             Defaults to (4, 2, 2, 1), as published.
         enlarge_by (int): Factor by which the scales are enlarged. Published and default: 4.
-        score_weight (float): Weight of the image's cross entropy. Defaults to 1.
+        score_weight (float): Weight of the image score's cross entropy. Defaults to 1.
         **kwargs: Passed to ``ForensicHead``.
     """
 
@@ -163,12 +163,13 @@ class PSCCHead(ForensicHead):
 
 
 def balanced_cross_entropy(logits: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
-    """Cross entropy in which both classes of a batch weigh one half, where both occur.
+    """Compute the cross entropy with half of the weight for each class, if a batch holds both.
 
     Args:
-        logits (Tensor): (B, 1, H, W).
-        target (Tensor): (B, 1, H, W) of 0 and 1.
-        valid (Tensor, optional): (B, 1, H, W) boolean, which pixels count. Defaults to all.
+        logits (Tensor): (B, 1, H, W) logits.
+        target (Tensor): (B, 1, H, W) masks of 0 and 1.
+        valid (Tensor, optional): (B, 1, H, W) boolean mask of the pixels that count. Defaults to
+            all.
     """
     valid = torch.ones_like(target, dtype=torch.bool) if valid is None else valid
     share = mean_where(target, valid)

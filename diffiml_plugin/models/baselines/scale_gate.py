@@ -10,12 +10,13 @@ from .convnext import LayerNorm2d
 
 @MODELS.register_module()
 class ScaleGate(BaseModule):
-    """Weighs, pixel by pixel, the scales of other backbones (Mesorch's score network).
+    """Predicts weights of other backbones' scales for each pixel (Mesorch's score network).
 
     Args:
-        in_channels (int): Defaults to 9: image, high and low frequencies.
-        channels (int): Defaults to 192.
-        num_scales (int): Defaults to 8: four stages of two backbones.
+        in_channels (int): Number of input channels. Defaults to 9: image, high and low
+            frequencies.
+        channels (int): Channels of the hidden layers. Defaults to 192.
+        num_scales (int): Number of scales. Defaults to 8: four stages of two backbones.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 

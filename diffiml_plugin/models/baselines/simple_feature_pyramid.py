@@ -17,7 +17,7 @@ class SimpleFeaturePyramid(BaseModule):
     mmseg's ``Feature2Pyramid`` keeps the channels and has no convolutions after the rescaling.
 
     Args:
-        in_channels (int): Defaults to 768.
+        in_channels (int): Channels of the input map. Defaults to 768.
         out_channels (int): Channels of each level. Defaults to 256.
         init_cfg (dict, optional): MMEngine initialization config.
     """
@@ -51,6 +51,6 @@ class SimpleFeaturePyramid(BaseModule):
         )
 
     def forward(self, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        """Return five levels of the last of the inputs."""
+        """Return the five levels of the last input."""
         levels = [level(inputs[-1]) for level in self.levels]
         return *levels, F.max_pool2d(levels[-1], 1, stride=2)

@@ -14,7 +14,7 @@ from .forensic_head import ForensicHead
 
 
 def _statistics(maps: Tensor, log_weights: Tensor | None = None) -> Tensor:
-    """Soft minimum, soft maximum, mean and mean square of (B, 1, h, w), weighted; (B, 4)."""
+    """Return (B, 4): weighted soft minimum, soft maximum, mean and mean square of (B, 1, h, w)."""
     values = maps.flatten(1)
     weights = torch.zeros_like(values) if log_weights is None else log_weights.flatten(1)
     weights = weights.log_softmax(dim=1)
@@ -33,13 +33,14 @@ class TruForHead(ForensicHead):
     """Anomaly decoder, confidence decoder and integrity score over fused stages.
 
     Both decoders are SegFormer's. The confidence learns the probability of the true class; the
-    score sees statistics of the confidence and of the anomaly, weighted by the confidence. TruFor
-    trains the two in a third phase with the localization frozen; here their losses go along with
-    the others' but reach neither backbone nor anomaly decoder, which comes to the same.
+    score is computed from statistics of the confidence and of the anomaly, weighted by the
+    confidence. TruFor trains the two in a third phase with the localization frozen; here they are
+    trained together with the rest, but their gradients reach neither the backbone nor the anomaly
+    decoder, which is equivalent.
 
-    Published pixel loss: 0.3 of a cross entropy in which authentic pixels weigh 0.5 and tampered
-    ones 2.5, and 0.7 of a squared Dice; give them to ``loss_decode``. With two MiT-B2 and
-    DnCNN 68.70 M parameters, as IMDL-BenCo reports.
+    Published pixel loss: 0.3 times a cross entropy with weights of 0.5 for authentic and 2.5 for
+    tampered pixels, plus 0.7 times a squared Dice loss; give them to ``loss_decode``. With two
+    MiT-B2 and DnCNN it has 68.70 M parameters, as IMDL-BenCo reports.
 
     Args:
         confidence_weight (float): Weight of the confidence's squared error. Published and

@@ -17,14 +17,14 @@ from ..tampering_head import TamperingHead
 
 @MODELS.register_module()
 class EdgeFCNHead(TamperingHead):
-    """The "no diffusion" ablation: the diffusion head's fusion, a plain head.
+    """The "no diffusion" ablation: the diffusion head's fusion with a plain head.
 
     It predicts mask and edge from the fused map, as a discriminative model does.
 
     Args:
         in_channels (Sequence[int]): Channels of the backbone's stages, shallowest first.
         channels (int): Channels of the fused map. Defaults to 128.
-        num_convs (int): 3x3 convolutions after the fusion. Defaults to 2.
+        num_convs (int): Number of 3x3 convolutions after the fusion. Defaults to 2.
         edge_weight (float): Weight of the edge's binary cross entropy. Defaults to 1.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         **kwargs: Passed to ``BaseDecodeHead``.

@@ -16,9 +16,10 @@ class RelativeAttention(nn.Module):
     """Multi-head attention on a grid of tokens with decomposed relative positions.
 
     Args:
-        dims (int): Channels.
-        heads (int): Heads.
-        size (int): Side of the grid for which positions are learned; others interpolate them.
+        dims (int): Number of channels.
+        heads (int): Number of attention heads.
+        size (int): Side of the grid for which positions are learned; they are interpolated for
+            grids of other sizes.
     """
 
     def __init__(self, dims: int, heads: int, size: int) -> None:
@@ -31,7 +32,7 @@ class RelativeAttention(nn.Module):
 
     @staticmethod
     def _positions(table: Tensor, side: int) -> Tensor:
-        """Look up (side, side, C) embeddings of query minus key."""
+        """Look up the (side, side, C) embeddings of the positions of query minus key."""
         if len(table) != 2 * side - 1:
             table = F.interpolate(table.T[None], 2 * side - 1, mode='linear')[0].T
         index = torch.arange(side, device=table.device)
@@ -83,30 +84,31 @@ class WindowedBlock(nn.Module):
         return out.transpose(2, 3).flatten(3, 4).flatten(1, 2)[:, :height, :width]
 
     def forward(self, tokens: Tensor) -> Tensor:
-        """Return (B, H, W, C) of the same shape."""
+        """Transform (B, H, W, C) tokens into tokens of the same shape."""
         tokens = tokens + self.drop_path(self._attend(self.norm1(tokens)))
         return tokens + self.drop_path(self.mlp(self.norm2(tokens)))
 
 
 @MODELS.register_module()
 class WindowedViT(BaseModule):
-    """ViT-B/16 whose blocks attend in windows, but for some that attend globally.
+    """ViT-B/16 whose blocks attend within windows, except for some that attend globally.
 
-    MAE's checkpoints fit but for the relative positions; ``init_cfg`` of type 'Pretrained' takes
-    them as they are published, below the key ``model``.
+    MAE's checkpoints fit except for the relative positions; ``init_cfg`` of type 'Pretrained'
+    loads them as published, with the weights under the key ``model``.
 
     Args:
         img_size (int): Side of the input for which relative positions of the global blocks are
             learned. Defaults to 1024.
-        patch_size (int): Defaults to 16.
-        embed_dims (int): Defaults to 768.
-        num_layers (int): Defaults to 12.
-        num_heads (int): Defaults to 12.
-        mlp_ratio (float): Defaults to 4.
-        window_size (int): In tokens. Defaults to 14.
-        global_layers (Sequence[int]): Defaults to (2, 5, 8, 11).
+        patch_size (int): Side of a patch in pixels. Defaults to 16.
+        embed_dims (int): Channels of a token. Defaults to 768.
+        num_layers (int): Number of blocks. Defaults to 12.
+        num_heads (int): Number of attention heads per block. Defaults to 12.
+        mlp_ratio (float): Ratio of the MLP's hidden channels to ``embed_dims``. Defaults to 4.
+        window_size (int): Side of a window in tokens. Defaults to 14.
+        global_layers (Sequence[int]): Indices of the blocks that attend globally. Defaults to
+            (2, 5, 8, 11).
         pretrain_img_size (int): Side for which absolute positions are learned. Defaults to 224.
-        drop_path_rate (float): Drop rate of the last layer. Defaults to 0.1.
+        drop_path_rate (float): Drop path rate of the last block. Defaults to 0.1.
         init_cfg (dict, optional): MMEngine initialization config.
     """
 

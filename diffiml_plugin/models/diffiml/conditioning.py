@@ -15,8 +15,8 @@ def condition_on(
     """Fuse a backbone's stages into the (B, C, h, w) condition at 1/8 scale.
 
     Args:
-        features (Sequence[Tensor]): (B, C_i, h_i, w_i) stages, shallowest first. Those of mmseg's
-            backbones start at stride 4, so the second lies at 1/8.
+        features (Sequence[Tensor]): (B, C_i, h_i, w_i) stages, shallowest first. The first stage
+            of mmseg's backbones has stride 4, so the second lies at 1/8.
         fusion (FeatureFusion): Fusion of all stages.
         fine (nn.Module, optional): Projection of the first stage, whose 2 x 2 pixels are unfolded
             into channels that tell where within a latent pixel a boundary runs.

@@ -17,8 +17,8 @@ def merge_members(
         members (Tensor): (N, B, C, h, w) solved latents.
         codec (MaskCodec): Codec that decodes them.
         size (tuple[int, int]): (H, W) of the decoded maps.
-        space (str): Where members are averaged, one of ``SPACES``. Defaults to 'latent', as
-            published.
+        space (str): Space in which members are averaged, one of ``SPACES``. Defaults to
+            'latent', as published.
 
     Returns:
         tuple[Tensor, Tensor, Tensor]: (B, 1, H, W) mask logits, edge logits and standard

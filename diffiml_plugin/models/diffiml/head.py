@@ -40,18 +40,20 @@ class DiffusionHead(TamperingHead):
         sampler (dict): Config of the solver; its scheduler inherits ``scheduler``'s settings
             where it does not give its own.
         channels (int): Channels of the fused condition. Defaults to 128.
-        fine_channels (int): Channels of the first stage (1/4 scale) that go to the denoiser
-            beside the fused condition, each 2x2 pixels unfolded into four channels: they tell
-            where within a latent pixel a boundary runs. The denoiser's ``condition_channels`` is
-            then ``channels + 4 * fine_channels``. Published and default: 0.
-        loss_latent (dict): Config of the loss between latents.
+        fine_channels (int): Channels of the first stage (1/4 scale) that the denoiser gets in
+            addition to the fused condition, with 2x2 pixels unfolded into four channels: they
+            tell where within a latent pixel a boundary runs. The denoiser's
+            ``condition_channels`` is then ``channels + 4 * fine_channels``. Published and
+            default: 0.
+        loss_latent (dict, optional): Config of the loss between latents. Defaults to
+            ``LatentMSELoss``.
         error_prior (float): Standard deviation r of the perturbation of the clean latents before
             they are noised, while the target stays clean. Published and default: 0.1.
-        edge_supervision (bool): Whether the latents hold the edge beside the mask; without, the
-            denoiser's ``in_channels`` is half and ``pred_edge`` is the predicted mask's own edge.
-            Defaults to True, as published.
-        ensemble_space (str): Where members are averaged: 'latent' (published) or 'logit'.
-            Defaults to 'latent'.
+        edge_supervision (bool): Whether the latents hold both the mask and its edge. If not, the
+            denoiser's ``in_channels`` is half and ``pred_edge`` is the edge of the predicted
+            mask. Defaults to True, as published.
+        ensemble_space (str): Space in which members are averaged: 'latent' (published) or
+            'logit'. Defaults to 'latent'.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         **kwargs: Passed to ``BaseDecodeHead``.
 
@@ -143,12 +145,12 @@ class DiffusionHead(TamperingHead):
         """Return the learned gradient of log p_t(y_t | x).
 
         Args:
-            noisy (Tensor): (B, 8, h, w) y_t.
-            timesteps (Tensor): (B,) integers, 0..T-1.
-            condition (Tensor): (B, channels, h, w) of :meth:`condition`.
+            noisy (Tensor): (B, 8, h, w) noisy latents y_t.
+            timesteps (Tensor): (B,) integer timesteps, 0..T-1.
+            condition (Tensor): (B, channels, h, w) output of :meth:`condition`.
 
         Returns:
-            Tensor: (B, 8, h, w).
+            Tensor: (B, 8, h, w) score.
         """
         output = self.denoiser(noisy, timesteps, condition)
         original = self.noise_schedule.pred_original_sample(output, noisy, timesteps)
@@ -160,11 +162,11 @@ class DiffusionHead(TamperingHead):
         """Evaluate the denoiser for the solver, in the solver's parameterization.
 
         Args:
-            latents (Tensor): (B, 8, h, w) at a scalar or (B,) ``timestep``.
-            timestep (Tensor): 0..T-1.
-            condition (Tensor): (B, channels, h, w).
-            projected (bool): Whether it has gone through the denoiser's ``project``; then the
-                latents may be those of several members. Defaults to False.
+            latents (Tensor): (B, 8, h, w) noisy latents.
+            timestep (Tensor): Scalar or (B,) timestep of the latents, 0..T-1.
+            condition (Tensor): (B, channels, h, w) condition.
+            projected (bool): Whether ``condition`` is the output of the denoiser's ``project``;
+                then the latents may be those of several members. Defaults to False.
         """
         output = self.denoiser(latents, timestep, condition, projected)
         timesteps = timestep.expand(len(latents))
@@ -197,12 +199,13 @@ class DiffusionHead(TamperingHead):
 
         Args:
             inputs (Sequence[Tensor]): The backbone's stages.
-            batch_img_metas (Sequence[dict]): Metas; the noise depends on ``pixel_hash``, which
-                :class:`DiffIML` puts there. Without, all images get the same noise.
+            batch_img_metas (Sequence[dict]): Metas of the images. The noise depends on their
+                ``pixel_hash``, which :class:`DiffIML` sets; without it all images get the same
+                noise.
 
         Returns:
             Localization: Maps at the size of the network's input. ``uncertainty`` is the
-            members' standard deviation of probability, 0 for one member.
+            standard deviation of the members' probability, 0 for one member.
         """
         members = self.solver.sample(*self._problem(inputs, batch_img_metas))
         size = _input_size(batch_img_metas[0])
@@ -217,11 +220,11 @@ class DiffusionHead(TamperingHead):
 
         Args:
             inputs (Sequence[Tensor]): The backbone's stages.
-            batch_img_metas (Sequence[dict]): Metas as for :meth:`localize`.
+            batch_img_metas (Sequence[dict]): Metas of the images, as for :meth:`localize`.
 
         Returns:
             list[list[Tensor]]: Mask and edge logits at the size of the network's input, from the
-            noise at first to the solution at last.
+            initial noise to the solution.
         """
         frames = self.solver.trajectory(*self._problem(inputs, batch_img_metas))
         size = _input_size(batch_img_metas[0])
@@ -229,7 +232,7 @@ class DiffusionHead(TamperingHead):
         return [[_resized(one, size) for one in self.codec.decode(y, crop)] for y in frames]
 
     def _problem(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> tuple:
-        """Put together what the solver needs: denoiser, condition, channels, identities."""
+        """Collect the solver's arguments: denoiser, condition, channels, identities."""
         condition = self.denoiser.project(self.condition(inputs))
         return (
             partial(self.denoise, projected=True),
@@ -241,14 +244,14 @@ class DiffusionHead(TamperingHead):
 
     @contextmanager
     def with_settings(self, settings: SolverSettings) -> Iterator[None]:
-        """Solve with other settings for a while.
+        """Solve with other settings within a ``with`` block.
 
         Args:
             settings (SolverSettings): Settings to change; ``scheduler`` inherits the training
                 schedule where it does not give its own settings.
 
         Raises:
-            UserError: As the sampler.
+            UserError: If the sampler refuses the settings.
         """
         if settings.scheduler is not None:
             scheduler = self.noise_schedule.inherit(settings.scheduler)

@@ -8,18 +8,18 @@ from ...errors import UserError
 
 
 class LatentTeacher:
-    """A frozen diffusers ``AutoencoderKL`` that a mask VAE's latents are drawn towards.
+    """A frozen diffusers ``AutoencoderKL`` whose latents a mask VAE's latents are pulled towards.
 
     It is deliberately not a submodule: 84 M parameters that never change do not belong in a
     checkpoint.
 
     Args:
-        pretrained (str): A local folder or a hub name.
-        loss_weight (float): Published and default: 0.01.
-        scale (float): Both latents are multiplied by it. Published and default: 0.18215.
+        pretrained (str): Local folder or hub name of the autoencoder.
+        loss_weight (float): Weight of the loss. Published and default: 0.01.
+        scale (float): Factor of both latents. Published and default: 0.18215.
 
     Raises:
-        UserError: If it cannot be loaded.
+        UserError: If the autoencoder cannot be loaded.
     """
 
     def __init__(self, pretrained: str, loss_weight: float = 0.01, scale: float = 0.18215) -> None:

@@ -9,13 +9,13 @@ from ..labels import mean_where
 
 @MODELS.register_module()
 class LatentMSELoss(nn.Module):
-    """Weighted mean squared errors of the mask's and the edge's half of the latent.
+    """Weighted mean squared errors of the mask and edge halves of the latent.
 
-    Without edge supervision there is no second half, and ``mask_weight`` weighs the whole.
+    Without edge supervision there is no second half, and ``mask_weight`` applies to the whole.
 
     Args:
-        mask_weight (float): Defaults to 0.2, as published.
-        edge_weight (float): Defaults to 0.8, as published.
+        mask_weight (float): Weight of the mask half. Defaults to 0.2, as published.
+        edge_weight (float): Weight of the edge half. Defaults to 0.8, as published.
     """
 
     def __init__(self, mask_weight: float = 0.2, edge_weight: float = 0.8) -> None:
@@ -29,11 +29,11 @@ class LatentMSELoss(nn.Module):
         """Compare (B, 2 C, h, w) latents, the mask's C channels first.
 
         Args:
-            pred (Tensor): What the denoiser returned.
-            target (Tensor): What it should have.
-            edge (bool): Whether there is an edge's half. Defaults to True.
-            valid (Tensor, optional): (B, 1 or 2, h, w) boolean, which latent pixels of each half
-                count. Defaults to all.
+            pred (Tensor): Output of the denoiser.
+            target (Tensor): Training target of the denoiser.
+            edge (bool): Whether there is an edge half. Defaults to True.
+            valid (Tensor, optional): (B, 1 or 2, h, w) boolean mask of the latent pixels of each
+                half that count. Defaults to all.
 
         Returns:
             dict[str, Tensor]: ``loss_mask_latent`` and, with edges, ``loss_edge_latent``.

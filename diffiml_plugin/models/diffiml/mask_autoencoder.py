@@ -19,21 +19,21 @@ from .mixtures import mix_masks
 class MaskAutoencoder(BaseModel):
     """Trains a :class:`MaskVAE` on masks and on their edge maps together.
 
-    The image of a sample is not looked at; only ``gt_sem_seg`` is. Prediction puts the
-    reconstructed mask's probability under ``seg_logits`` (as mmseg does for one channel) and the
-    edge's under ``pred_edge``, so that every segmentation metric scores the reconstruction.
+    Only the ``gt_sem_seg`` of a sample is used, not its image. Prediction stores the probability
+    of the reconstructed mask under ``seg_logits`` (as mmseg does for one channel) and that of the
+    edge under ``pred_edge``, so that every segmentation metric scores the reconstruction.
 
     Args:
         vae (dict): Config of the mask VAE.
-        loss_recon (str): 'l1' (published) or 'bce'. Defaults to 'l1'.
-        margin (float): Logits that 'l1' pulls towards are -margin and +margin: at 5 the
+        loss_recon (str): Reconstruction loss, 'l1' (published) or 'bce'. Defaults to 'l1'.
+        margin (float): Absolute value of the logits that are the targets of 'l1': at 5 the
             probabilities use 0.007..0.993, at the published 1 only 0.27..0.73. Defaults to 5.
         mixed_masks (int): Number of masks whose latents are mixed; the decoder then learns that
             decode(sum of w_k z_k) = sum of w_k m_k, so that the mean of the latents, which is
-            what a denoiser returns, decodes to the probability of tampering. It takes
-            ``loss_recon='bce'``. 1, the default, mixes nothing, as published.
-        freeze_encoder (bool): Whether the decoder alone is trained, so that the latents and what
-            was trained on them stay as they are. Defaults to False.
+            what a denoiser returns, decodes to the probability of tampering. Values above 1
+            require ``loss_recon='bce'``. 1, the default, mixes nothing, as published.
+        freeze_encoder (bool): Whether only the decoder is trained, so that the latents and the
+            models trained on them stay as they are. Defaults to False.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         teacher (dict, optional): Distillation from a frozen diffusers ``AutoencoderKL``:
             ``pretrained`` (a local folder or a hub name; the paper's is
@@ -93,7 +93,7 @@ class MaskAutoencoder(BaseModel):
         Args:
             inputs (Tensor): (B, 3, H, W) images; unused.
             data_samples (list[SegDataSample]): Samples with ``gt_sem_seg``.
-            mode (str): What to return.
+            mode (str): One of these modes. Defaults to 'loss'.
         """
         labels = stack_labels(data_samples)
         if mode == 'loss':
@@ -139,5 +139,5 @@ class MaskAutoencoder(BaseModel):
 
 
 def _to_maps(labels: Tensor) -> Tensor:
-    # What is ignored has to be drawn as something, but its reconstruction is not judged.
+    # Ignored pixels need some value here, but their reconstruction does not count.
     return (labels == TAMPERED).float() * 2 - 1

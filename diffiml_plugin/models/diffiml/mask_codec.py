@@ -14,9 +14,9 @@ class MaskCodec:
     """Encodes masks with their edges into latents and decodes latents to logits.
 
     Args:
-        vae (MaskVAE | MaskDCT): The frozen mask VAE, or the transform in its place.
-        edge_supervision (bool): Whether the latents hold the edge beside the mask; without, the
-            decoded edge is the mask's own. Defaults to True, as published.
+        vae (MaskVAE | MaskDCT): Frozen mask VAE, or the transform that replaces it.
+        edge_supervision (bool): Whether the latents hold both the mask and its edge. If not, the
+            decoded edge is the edge of the decoded mask. Defaults to True, as published.
         edge_width (int): Width of the edge band in pixels. Defaults to 7, as published.
     """
 
@@ -41,19 +41,20 @@ class MaskCodec:
         return torch.cat(self.vae.encode(maps * 2 - 1).split(len(masks)), dim=1)
 
     def valid(self, labels: Tensor) -> Tensor:
-        """Tell which latent pixels have seen no ignored pixel.
+        """Tell which latent pixels do not depend on ignored pixels.
 
         Args:
-            labels (Tensor): (B, 1, H, W) of 0, 1 and 255 (ignored).
+            labels (Tensor): (B, 1, H, W) labels of 0, 1 and 255 (ignored).
 
         Returns:
-            Tensor: (B, 2, h, w) boolean, of mask and edge; (B, 1, h, w) without edge supervision.
+            Tensor: (B, 2, h, w) boolean masks of the mask half and the edge half; (B, 1, h, w)
+            without edge supervision.
         """
         maps = [labels]
         if self.edge_supervision:
             maps.append(label_edges(labels, self.edge_width))
         ignored = (torch.cat(maps, dim=1) == IGNORED).float()
-        # As far as 3x3 convolutions of stride 2 reach.
+        # The pixels that 3x3 convolutions of stride 2 reach.
         factor = self.vae.downsample_factor
         return F.max_pool2d(ignored, 2 * factor - 1, stride=factor, padding=factor - 1) == 0
 
@@ -64,18 +65,18 @@ class MaskCodec:
         if self.edge_supervision:
             return maps[0], maps[1]
         edge = mask_to_edge((maps[0] > 0).to(latents), self.edge_width)
-        # Far enough from 0 to be 0 and 1 as probabilities.
+        # Logits far enough from 0 for probabilities of 0 and 1.
         return maps[0], 40 * edge - 20
 
     def decode_mask(self, latents: Tensor, size: tuple[int, int]) -> Tensor:
-        """Decode the mask alone, since decoding is a good part of the cost."""
+        """Decode only the mask, since decoding is a large part of the cost."""
         return self.vae.decode(latents[:, : self.vae.latent_channels])[..., : size[0], : size[1]]
 
     def cropped_size(self, latents: Tensor, size: tuple[int, int]) -> tuple[int, int]:
-        """Return the size of decoded maps that belong to a network's input of (H, W) ``size``."""
+        """Return the size to crop decoded maps to, for a network's input of (H, W) ``size``."""
         factor = self.vae.downsample_factor
         decoded = [factor * side for side in latents.shape[-2:]]
-        # Less than one latent pixel too much is padding by the strides; more is a real resize.
+        # Less than one extra latent pixel is padding by the strides; more is a real resize.
         height, width = (
             s if d - factor < s <= d else d for s, d in zip(size, decoded, strict=True)
         )

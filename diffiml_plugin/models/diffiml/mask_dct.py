@@ -13,7 +13,7 @@ from ...errors import UserError
 # Mean and standard deviation of the first coefficient (a block's mean) of masks and edge maps,
 # measured on 4,000 drawn masks; the other coefficients have mean 0.
 _MEAN, _STD = -6.1, 4.6
-# Probability below (and, mirrored, above) which logits go on along the tangent.
+# Probability below which (and, mirrored, above which) logits continue along the tangent.
 _BEND = 0.01
 
 
@@ -23,18 +23,18 @@ class MaskDCT(BaseModule):
 
     Masks are so simple that a linear transform loses less of them than the mask VAE: F1 of
     encoding and decoding is 0.997 against 0.988 on objects' masks of 256 pixels
-    (docs/mask_vae.md). And what is linear is right about means: decode(sum of w_k z_k) =
+    (docs/mask_vae.md). A linear transform also preserves means: decode(sum of w_k z_k) =
     sum of w_k m_k, so that the mean of the latents given the image, which is what the denoiser
     returns in one step, decodes to the probability of tampering. Nothing is trained, and decoding
     is one transposed convolution.
 
     Args:
-        latent_channels (int): Number of coefficients kept of each block. Defaults to 16.
+        latent_channels (int): Number of coefficients kept per block. Defaults to 16.
         block_size (int): Side of a block in pixels; the latent's stride. Defaults to 8.
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
-        UserError: If a block does not have as many coefficients.
+        UserError: If ``latent_channels`` is not positive, or a block has fewer coefficients.
 
     Examples:
         >>> dct = MaskDCT()
@@ -66,7 +66,7 @@ class MaskDCT(BaseModule):
         """Encode maps.
 
         Args:
-            maps (Tensor): (B, 1, H, W) of -1 and +1.
+            maps (Tensor): (B, 1, H, W) maps of -1 and +1.
 
         Returns:
             Tensor: (B, C, ceil(H / 8), ceil(W / 8)) scaled latents.
@@ -87,7 +87,7 @@ class MaskDCT(BaseModule):
         """
         coefficients = latents * self.latent_std + self.latent_mean
         maps = F.conv_transpose2d(coefficients, self.basis, stride=self.downsample_factor)
-        # What was cut off makes maps leave -1..+1 a little; their order is kept there.
+        # The missing frequencies make maps exceed -1..+1 a little; the order of values is kept.
         probs = (maps + 1) / 2
         inner = probs.clamp(_BEND, 1 - _BEND)
         return inner.logit() + (probs - inner) / (_BEND * (1 - _BEND))

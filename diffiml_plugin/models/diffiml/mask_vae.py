@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from ...errors import UserError
 
-# Of configs/mask_vae/mask_vae.py and configs/mask_vae/mask_vae_l1.py.
+# Weights of configs/mask_vae/mask_vae.py and configs/mask_vae/mask_vae_l1.py.
 SHIPPED_WEIGHTS = {
     name: Path(__file__).parent / f'mask_vae{suffix}.safetensors'
     for name, suffix in (('shipped', ''), ('shipped-published', '_published'))
@@ -26,21 +26,21 @@ class MaskVAE(BaseModule):
     KL term: the latent is the encoder's output, brought to the diffusion's scale.
 
     Args:
-        channels (tuple[int, ...]): Widths of the three encoder stages. The published ones
+        channels (tuple[int, ...]): Widths of the three encoder stages. The published widths
             are the default and give 196,229 parameters.
         latent_channels (int): Channels of the latent. Defaults to 4.
-        latent_scale (float | None): The published fixed factor (0.18215), or None to give every
-            latent channel zero mean and unit variance by the statistics in the buffers
-            ``latent_mean`` and ``latent_std`` (measured in training, stored in the checkpoint).
-            Defaults to None.
-        weights (str | None): A safetensors file; 'shipped' or 'shipped-published' for the
-            weights in this package (trained on procedural masks with L1, towards logits of -5
-            and +5 or the published -1 and +1); or None for random ones. Defaults to None.
+        latent_scale (float | None): Fixed factor of the latents (published: 0.18215), or None to
+            normalize each latent channel to zero mean and unit variance by the statistics in the
+            buffers ``latent_mean`` and ``latent_std`` (measured in training, stored in the
+            checkpoint). Defaults to None.
+        weights (str | None): Path of a safetensors file; 'shipped' or 'shipped-published' for
+            the weights in this package (trained on procedural masks with L1, towards logits of
+            -5 and +5 or the published -1 and +1); or None for random weights. Defaults to None.
         init_cfg (dict, optional): MMEngine initialization config.
 
     Raises:
-        UserError: If ``weights`` names a file that does not exist or that holds another
-            architecture, is damaged, or holds values that are not finite.
+        UserError: If ``weights`` names a file that does not exist, is damaged, belongs to another
+            architecture, or holds values that are not finite.
     """
 
     def __init__(
@@ -80,11 +80,12 @@ class MaskVAE(BaseModule):
         decoder += [nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.decoder = nn.Sequential(*decoder, nn.Conv2d(width, 1, 3, padding=1))
 
-        # On CPUs the transposed convolutions, the slowest part, take 2/3 of the time so.
+        # On CPUs this layout reduces the time of the transposed convolutions, the slowest part,
+        # to 2/3.
         self.to(memory_format=torch.channels_last)
 
         shape = (1, latent_channels, 1, 1)
-        # Beside a fixed factor they mean nothing, and a checkpoint has no place for them.
+        # With a fixed factor they are not used, and checkpoints do not hold them.
         stored = latent_scale is None
         self.register_buffer('latent_mean', torch.zeros(shape), persistent=stored)
         self.register_buffer('latent_std', torch.ones(shape), persistent=stored)
@@ -97,7 +98,7 @@ class MaskVAE(BaseModule):
                 f'MaskVAE weights={str(path)!r} is not a file: give a safetensors file made by '
                 "`tools/train.py configs/mask_vae/mask_vae.py`, or weights='shipped'"
             )
-        # Through the one reader of checkpoints.
+        # Reads through the same function as all other checkpoints.
         checkpoint = CheckpointLoader.load_checkpoint(str(path), 'cpu', logger='silent')
         state = checkpoint.get('state_dict', checkpoint)
         if self.latent_scale is not None:
@@ -114,7 +115,7 @@ class MaskVAE(BaseModule):
         """Encode maps.
 
         Args:
-            maps (Tensor): (B, 1, H, W) of -1 and +1.
+            maps (Tensor): (B, 1, H, W) maps of -1 and +1.
 
         Returns:
             Tensor: (B, C, ceil(H / 8), ceil(W / 8)) scaled latents.
@@ -145,7 +146,7 @@ class MaskVAE(BaseModule):
 
     @torch.no_grad()
     def update_latent_statistics(self, latents: Tensor, momentum: float = 0.05) -> None:
-        """Move the statistics towards those of (B, C, h, w) latents as the encoder gives them."""
+        """Move the statistics towards those of the encoder's (B, C, h, w) unscaled latents."""
         dims = (0, 2, 3)
         self.latent_mean.lerp_(latents.mean(dims, keepdim=True), momentum)
         self.latent_std.lerp_(latents.std(dims, keepdim=True).clamp_min(1e-3), momentum)

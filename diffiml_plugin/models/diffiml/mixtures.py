@@ -1,9 +1,10 @@
-"""Mixtures of masks: what a denoiser that is unsure returns, and what they should decode to."""
+"""Mixtures of masks: what an uncertain denoiser returns, and what it should decode to."""
 
 import torch
 from torch import Tensor
 
-# Shares of what is mixed in: the mask itself shifted, nothing, another mask of the batch.
+# Probabilities that the mask itself, shifted, or an empty mask is mixed in; otherwise it is
+# another mask of the batch.
 _SHIFTED, _EMPTY = 0.4, 0.25
 _LARGEST_SHIFT = 12  # pixels
 _UNMIXED = 0.25
@@ -11,11 +12,11 @@ _CONCENTRATION = 0.6
 
 
 def mix_masks(masks: Tensor, count: int) -> tuple[Tensor, Tensor]:
-    """Draw mixtures as the posterior of a mask may be: where it lies, whether there is one.
+    """Draw mixtures like the posterior of a mask whose position or existence is uncertain.
 
     Args:
-        masks (Tensor): (B, 1, H, W) of 0 and 1, or of labels.
-        count (int): Number of masks in a mixture, the given one included.
+        masks (Tensor): (B, 1, H, W) masks of 0 and 1, or labels.
+        count (int): Number of masks in a mixture, including the given one.
 
     Returns:
         tuple[Tensor, Tensor]: (count, B, 1, H, W) masks and their (count, B, 1, 1, 1) weights,

@@ -1,4 +1,4 @@
-"""Noise schedule: diffusers' schedulers by class name, and what a denoiser's output means."""
+"""Noise schedule: diffusers' schedulers by class name, and conversion of a denoiser's output."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -13,7 +13,7 @@ from ...errors import UserError
 
 
 def scheduler_class(name: str) -> type[SchedulerMixin] | None:
-    """Return the class of diffusers of that name, if it is a scheduler's."""
+    """Return the diffusers class of this name if it is a scheduler, else None."""
     cls = NOISE_SCHEDULERS.module_dict.get(name) or getattr(diffusers, str(name), None)
     known = isinstance(cls, type) and issubclass(cls, SchedulerMixin) and cls is not SchedulerMixin
     return cls if known else None
@@ -46,9 +46,9 @@ def registry_config(name: str, settings: Mapping[str, Any]) -> dict:
     """Turn a diffusers scheduler's saved config into one of the registry.
 
     Args:
-        name (str): Class of the scheduler.
-        settings (Mapping[str, Any]): Its ``config``, which also keeps what another class that it
-            was made from had, and notes of diffusers' own.
+        name (str): Class name of the scheduler.
+        settings (Mapping[str, Any]): ``config`` of the scheduler, which may also hold settings of
+            another class that it was made from, and diffusers' own notes.
     """
     cls = scheduler_class(name)
     known = cls._get_init_keys(cls) if cls is not None else settings.keys()
@@ -63,18 +63,18 @@ def pred_original_sample(
 ) -> Tensor:
     """Turn a network's output into its estimate of the clean sample.
 
-    With ``noisy = sqrt(a) clean + sqrt(1 - a) noise`` and ``v = sqrt(a) noise - sqrt(1 - a)
+    Here ``noisy = sqrt(a) clean + sqrt(1 - a) noise`` and ``v = sqrt(a) noise - sqrt(1 - a)
     clean`` (Salimans and Ho 2022, appendix D).
 
     Args:
-        prediction_type (str): 'sample', 'epsilon' or 'v_prediction'.
-        output (Tensor): What the network returned.
-        noisy (Tensor): What it was given, of the same shape.
-        alpha_cumprod (Tensor): a of each timestep, broadcastable, 0..1.
+        prediction_type (str): Parameterization: 'sample', 'epsilon' or 'v_prediction'.
+        output (Tensor): Output of the network.
+        noisy (Tensor): Input of the network, of the same shape.
+        alpha_cumprod (Tensor): Cumulative alpha a of each timestep, broadcastable, 0..1.
 
     Returns:
-        Tensor: The estimate of the clean sample. At a = 0 'epsilon' says nothing about it: the
-        noise is divided by a floor of 1e-4 instead of 0.
+        Tensor: Estimate of the clean sample. At a = 0 'epsilon' holds no information about it:
+        the noise is divided by a floor of 1e-4 instead of 0.
 
     Raises:
         UserError: If ``prediction_type`` is unknown.
@@ -94,7 +94,7 @@ def pred_original_sample(
 def training_target(
     prediction_type: str, clean: Tensor, noise: Tensor, alpha_cumprod: Tensor
 ) -> Tensor:
-    """Return what the network should return for ``clean`` under ``noise`` (see above)."""
+    """Return the network's target for ``clean`` and ``noise``, see :func:`pred_original_sample`."""
     if prediction_type == 'sample':
         return clean
     if prediction_type == 'epsilon':
@@ -119,11 +119,11 @@ def inherit_schedule(training: dict, solving: dict) -> dict:
 
     Args:
         training (dict): Config of the training noise schedule.
-        solving (dict): Config of the solver; without a ``type`` it is of the training's class.
+        solving (dict): Config of the solver. Its ``type`` defaults to the training schedule's.
 
     Returns:
-        dict: Config of a scheduler whose noise levels at the training's timesteps are the
-        training's.
+        dict: Config of a scheduler that has the training schedule's noise levels at the training
+        timesteps.
     """
     solving = dict(type=training['type']) | dict(solving)
     cls = scheduler_class(solving['type'])
@@ -152,15 +152,15 @@ _NO_SAMPLE = (
 
 
 class NoiseSchedule(nn.Module):
-    """The noise levels of training and what the denoiser's output means at them.
+    """The noise levels of training, and conversion of the denoiser's output at them.
 
     Args:
         scheduler (dict): Config of a diffusers scheduler; its ``prediction_type`` is what the
             denoiser returns: 'sample', 'epsilon' or 'v_prediction'.
 
     Raises:
-        UserError: If the scheduler is unknown, or its parameterization says nothing about the
-            mask where all is noise.
+        UserError: If the scheduler is unknown, or its parameterization holds no information
+            about the mask at zero terminal SNR.
     """
 
     def __init__(self, scheduler: dict) -> None:
@@ -178,7 +178,7 @@ class NoiseSchedule(nn.Module):
 
     @property
     def prediction_type(self) -> str:
-        """'sample', 'epsilon' or 'v_prediction'."""
+        """The denoiser's parameterization: 'sample', 'epsilon' or 'v_prediction'."""
         return self.scheduler.config.prediction_type
 
     def alpha(self, timesteps: Tensor) -> Tensor:
@@ -192,16 +192,16 @@ class NoiseSchedule(nn.Module):
         return timesteps.to(self.alphas_cumprod.device)
 
     def add_noise(self, original: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Noise (B, C, h, w) samples to (B,) timesteps."""
+        """Add noise to (B, C, h, w) samples at (B,) timesteps."""
         alpha = self.alpha(timesteps)
         return alpha.sqrt() * original + (1 - alpha).sqrt() * noise
 
     def target(self, original: Tensor, noise: Tensor, timesteps: Tensor) -> Tensor:
-        """Return what the denoiser should return for ``original`` under ``noise``."""
+        """Return the denoiser's target for ``original`` and ``noise`` at (B,) timesteps."""
         return training_target(self.prediction_type, original, noise, self.alpha(timesteps))
 
     def pred_original_sample(self, output: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:
-        """Turn the denoiser's output at (B,) timesteps into its estimate of the clean sample."""
+        """Turn the denoiser's output at (B,) timesteps into an estimate of the clean sample."""
         return pred_original_sample(self.prediction_type, output, noisy, self.alpha(timesteps))
 
     def score(self, original: Tensor, noisy: Tensor, timesteps: Tensor) -> Tensor:

@@ -19,7 +19,7 @@ Denoise = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class SolverSettings:
-    """Settings of the solver that a call may change; None leaves one as configured.
+    """Settings of the solver that a call may change; None keeps the configured value.
 
     Attributes:
         num_inference_steps (int, optional): Number of solver steps.
@@ -65,9 +65,9 @@ def pixel_hash(image: Tensor) -> str:
 
 
 def identity_generator(identity: str, seed: int, member: int, use: str = '') -> torch.Generator:
-    """Return a generator that depends on these four alone.
+    """Return a generator that depends only on these four arguments.
 
-    It is on the CPU whatever the device of the model is, so that devices agree.
+    It is always on the CPU, so that all devices get the same noise.
     """
     digest = hashlib.sha256(f'{seed}/{member}/{identity}{use}'.encode()).digest()
     # 63 bits: a generator's seed is a signed 64-bit number.
@@ -77,16 +77,16 @@ def identity_generator(identity: str, seed: int, member: int, use: str = '') -> 
 def identity_noise(
     identities: Sequence[str], shape: Sequence[int], seed: int, member: int
 ) -> Tensor:
-    """Draw noise that depends on the seed, the image's identity and the member alone.
+    """Draw noise that depends only on the seed, the image's identity and the member.
 
     Args:
         identities (Sequence[str]): Identity of each image.
         shape (Sequence[int]): Shape of the noise of one image.
         seed (int): Seed of the run.
-        member (int): Index within the ensemble.
+        member (int): Index of the member in the ensemble.
 
     Returns:
-        Tensor: (B, *shape) standard normal, on the CPU.
+        Tensor: (B, *shape) standard normal noise, on the CPU.
     """
     generators = [identity_generator(identity, seed, member) for identity in identities]
     return torch.stack([torch.randn(tuple(shape), generator=g) for g in generators])
@@ -101,16 +101,16 @@ class DiffusionSampler:
         num_inference_steps (int): Number of solver steps. Defaults to 1.
         ensemble_size (int): Number of noise seeds per image. Defaults to 1.
         noise_scale (float): Factor of the noise that the solver starts from, 0 or above. Published
-            and default: 1. Below 1 it starts nearer to the noise's mean. Under zero terminal SNR
-            the first latents say nothing about the mask, so that nothing is lost, and one
-            estimate varies less from seed to seed; at 0 all members are the same.
+            and default: 1. Below 1 the solver starts nearer to the mean of the noise. At zero
+            terminal SNR the first latents hold no information about the mask, so that nothing is
+            lost, and single estimates vary less between seeds; at 0 all members are the same.
         seed (int): Seed of the noise. Defaults to 0.
-        max_batch (int | None): Largest number of latents that are denoised at once; None is no
-            bound.
+        max_batch (int | None): Largest number of latents that are denoised at once; None means
+            no limit. Defaults to None.
 
     Raises:
-        UserError: If a number is not positive, or the scheduler is unknown or does not solve a
-            diffusion of this kind in so many steps.
+        UserError: If a number lies outside its range, or the scheduler is unknown or does not
+            solve a diffusion of this kind in this number of steps.
     """
 
     def __init__(
@@ -138,9 +138,10 @@ class DiffusionSampler:
             )
 
     def _solver_fault(self, alphas_cumprod: Tensor | None) -> str:
-        """Say why the scheduler does not end at the clean latents that a perfect denoiser knows.
+        """Say why the scheduler does not reach the clean latents that a perfect denoiser predicts.
 
-        diffusers' schedulers share an interface, but some solve flows or go backwards.
+        The result is empty if it reaches them. diffusers' schedulers share an interface, but some
+        solve flows or go backwards.
         """
         if alphas_cumprod is None:
             return 'it has no noise schedule of betas (it may be one of a flow)'
@@ -154,7 +155,7 @@ class DiffusionSampler:
         try:
             noise = identity_noise([''], clean.shape[1:], seed=0, member=0)
             distance = (self._solve(denoise, noise, clean, [(0, '')]) - clean).abs().max()
-        # diffusers raises errors of many kinds for what a class cannot do.
+        # diffusers raises many kinds of errors for what a class does not support.
         except Exception as error:
             return (str(error) or type(error).__name__).splitlines()[0]
         # Some solvers leave the noise of the first timestep, by design.
@@ -166,7 +167,7 @@ class DiffusionSampler:
         """Return a sampler with other settings; those that are None stay as they are.
 
         Raises:
-            UserError: As on construction.
+            UserError: If the constructor refuses the settings.
         """
         settings = replace(self.settings, **settings.given())
         return type(self)(**vars(settings), max_batch=self.max_batch)
@@ -188,8 +189,9 @@ class DiffusionSampler:
         """Solve for every image and member.
 
         Args:
-            denoise (Callable): ``denoise(latents, timestep, condition)``; the latents' batch is
-                that of the condition, or N times as long, member by member.
+            denoise (Callable): Denoiser, called as ``denoise(latents, timestep, condition)``; the
+                batch of latents is as long as that of the condition, or N times as long, member
+                by member.
             condition (Tensor): (B, C, h, w) image features, computed once.
             channels (int): Channels of the latents.
             identities (Sequence[str]): Identity of each image.
@@ -206,7 +208,7 @@ class DiffusionSampler:
         latents = []
         for start in range(0, len(noise), size):
             part = noise[start : start + size]
-            # All at once share the condition; a part of them gets its own images' only.
+            # The full batch shares the condition; a part of it gets that of its own images.
             images = torch.arange(start, start + len(part)) % len(condition)
             features = condition if len(part) == len(noise) else condition[images]
             latents.append(self._solve(denoise, part, features, owners[start : start + size]))
@@ -225,7 +227,7 @@ class DiffusionSampler:
             visited.append(latents)
             return denoise(latents, timestep, condition)
 
-        # Unbounded: all images are solved at once.
+        # Without max_batch all images are solved at once.
         first = type(self)(**vars(replace(self.settings, ensemble_size=1)))
         solution = first.sample(recorded, condition, channels, identities)[0]
         return [*visited, solution]

@@ -15,10 +15,10 @@ from .sampler import pixel_hash
 class DiffIML(Localizer):
     """Encoder and diffusion head; also returns edge, uncertainty and an image score.
 
-    Of what :class:`Localizer` describes, a sample carries ``pred_edge`` and ``uncertainty`` (the
-    ensemble's standard deviation of probability).
+    Among the optional maps of :class:`Localizer`, a sample carries ``pred_edge`` and
+    ``uncertainty`` (the standard deviation of the ensemble's probability).
 
-    The noise of an image depends on the configured seed and on the image alone: on the
+    The noise of an image depends only on the configured seed and on the image: on the
     :func:`pixel_hash` of the uint8 ``inputs`` of its test pipeline, before they are normalized,
     padded or put into a batch. Images that ``predict`` gets directly are hashed as they come.
 
@@ -41,15 +41,15 @@ class DiffIML(Localizer):
     def trajectory(
         self, inputs: Tensor, data_samples: list[SegDataSample]
     ) -> list[list[SegDataSample]]:
-        """Show how the solver comes from noise to the mask, by the ensemble's first member.
+        """Return the solver's path from noise to the mask, for the ensemble's first member.
 
         Args:
             inputs (Tensor): (B, 3, H, W) normalized images.
-            data_samples (list[SegDataSample]): With their metas.
+            data_samples (list[SegDataSample]): Samples with their metas.
 
         Returns:
-            list[list[SegDataSample]]: At each evaluation of the denoiser, and at last for the
-            solution, a predicted sample per image; ``uncertainty`` is 0.
+            list[list[SegDataSample]]: Predicted samples, one per image, for each evaluation of
+            the denoiser and finally for the solution; ``uncertainty`` is 0.
         """
         metas = [sample.metainfo for sample in data_samples]
         frames = []
@@ -65,7 +65,7 @@ class DiffIML(Localizer):
 
 
 def _note_hashes(_: nn.Module, args: tuple) -> tuple | None:
-    """Put each image's ``pixel_hash`` on its data sample, unless the images are for training."""
+    """Store each image's ``pixel_hash`` in its data sample, unless the images are for training."""
     data, *training = args
     if any(training):
         return None
