@@ -1,4 +1,4 @@
-"""Running: hooks, and set-up of a run from the command line."""
+"""Hooks, loops and set-up of runs from the command line."""
 
 from . import checkpoint_schemes  # noqa: F401  MMEngine reads through our reader
 from .acceleration_hook import AccelerationHook

@@ -1,4 +1,4 @@
-"""Speed without a change of the model."""
+"""Speed-ups that do not change the model."""
 
 import torch
 from mmengine.hooks import Hook
@@ -14,7 +14,7 @@ AMP_TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
 
 @HOOKS.register_module()
 class AccelerationHook(Hook):
-    """Makes any segmentor faster, all models of a comparison alike.
+    """Makes any segmentor faster, in the same way for all models of a comparison.
 
     Weights, checkpoints and configs stay as they are; predictions change by rounding.
 
@@ -22,14 +22,13 @@ class AccelerationHook(Hook):
         fused_attention (bool): Whether ``nn.MultiheadAttention`` in mmseg's MiT and ViT runs
             PyTorch's ``scaled_dot_product_attention``. mmseg requests the matrix of attention
             weights, which is not used and prevents that. Defaults to True.
-
         channels_last (bool): Whether convolutions get the channels-last layout. Defaults to
             False.
         compile (bool): Whether ``torch.compile`` compiles the encoder and the denoiser, for
-            static shapes. What cannot be compiled runs as it is, with a warning. Defaults to
+            static shapes. Code that cannot be compiled runs eagerly, with a warning. Defaults to
             False.
-        amp (str, optional): 'bf16' or 'fp16' autocasts testing; training has mmengine's
-            ``AmpOptimWrapper``. Defaults to None.
+        amp (str, optional): Data type of autocast in testing, 'bf16' or 'fp16'; for training use
+            MMEngine's ``AmpOptimWrapper``. Defaults to None.
 
     Raises:
         UserError: If ``amp`` is unknown.
@@ -77,7 +76,7 @@ class AccelerationHook(Hook):
 
 
 def fuse_attention(model: nn.Module) -> None:
-    """Let each ``nn.MultiheadAttention`` of a model compute no matrix of weights."""
+    """Stop each ``nn.MultiheadAttention`` of a model from computing the matrix of weights."""
     for module in model.modules():
         if not isinstance(module, nn.MultiheadAttention):
             continue

@@ -12,7 +12,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     """Write a file under a temporary name in the same folder, then rename it.
 
     Raises:
-        OSError: If it cannot be written; an earlier file of this name is kept.
+        OSError: If the file cannot be written; an earlier file of this name is kept.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     # The name itself may be too long for another suffix.

@@ -1,4 +1,4 @@
-"""Refusal of weights that are another model's."""
+"""Refusal of weights that belong to another model."""
 
 from collections.abc import Callable, Mapping, Sequence
 
@@ -15,28 +15,30 @@ from .weights import misfit
 
 @HOOKS.register_module()
 class CheckWeightsHook(Hook):
-    """Stops a run whose weights are not those of its model, where MMEngine would only warn.
+    """Stops a run whose weights do not fit its model, where MMEngine would only warn.
 
     A checkpoint that is loaded or resumed must have every tensor of the model in its shape and no
-    other, but for ``OPTIONAL_WEIGHTS`` (auxiliary heads) and the counters of batch normalization.
-    So must the checkpoint of an ``init_cfg`` of the whole model. One of a part, such as a
-    backbone, may leave out and add some (a classifier, norms), but must have more than half.
+    others, except for ``OPTIONAL_WEIGHTS`` (auxiliary heads) and the counters of batch
+    normalization. The same holds for the checkpoint of an ``init_cfg`` of the whole model. The
+    checkpoint of a part, such as a backbone, may lack or add some tensors (a classifier, norms),
+    but must have more than half.
 
-    The scripts in ``tools/`` add this hook to each run. In a config it is for training from
-    weights that lack a part on purpose::
+    The scripts in ``tools/`` add this hook to each run. Set it in a config to train from weights
+    that lack a part on purpose::
 
         load_from = 'other.pth'
         custom_hooks = [dict(type='CheckWeightsHook', optional=['decode_head.'])]
 
     Args:
-        optional (Sequence[str]): Beginnings of the names that a training may start without, or
-            leave over. Resuming and testing need them all the same. Defaults to ().
+        optional (Sequence[str]): Prefixes of the names of weights that may be missing or
+            unexpected when training starts. Resuming and testing need all weights. Defaults to
+            ().
 
     Raises:
         UserError: If weights do not fit.
     """
 
-    # Before EMAHook, which loads them itself.
+    # Before EMAHook, which loads weights itself.
     priority = 'VERY_HIGH'
 
     def __init__(self, optional: Sequence[str] = ()) -> None:
@@ -44,7 +46,7 @@ class CheckWeightsHook(Hook):
         self._watched: list = []
 
     def before_run(self, runner: Runner) -> None:
-        """Watch what will be loaded for an ``init_cfg``."""
+        """Start checking the weights that are loaded for an ``init_cfg``."""
         model = _bare(runner.model)
         for name, module in model.named_modules():
             configs = getattr(module, 'init_cfg', None) or []
@@ -55,7 +57,7 @@ class CheckWeightsHook(Hook):
                     self._watched.append(handle)
 
     def before_train(self, runner: Runner) -> None:
-        """Watch no longer."""
+        """Stop checking them."""
         for handle in self._watched:
             handle.remove()
         self._watched.clear()

@@ -1,4 +1,4 @@
-"""Reading of checkpoints without running what else is in them."""
+"""Reading of checkpoints without running code in them."""
 
 import argparse
 import contextlib
@@ -23,7 +23,7 @@ from ..errors import UserError
 from .unpickling import unpickle
 
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
-# Of weights in several safetensors files.
+# Suffix of the index of weights in several safetensors files.
 _INDEX = '.safetensors.index.json'
 _MAX_INDEX = 10_000_000
 _trusted = False
@@ -31,11 +31,11 @@ _trusted = False
 
 @contextlib.contextmanager
 def loading(trust: bool | None = None) -> Iterator[None]:
-    """Let no ``torch.load`` of the process run code, other packages' calls included.
+    """Keep each ``torch.load`` of the process from running code, also in other packages.
 
     Args:
-        trust (bool, optional): Whether checkpoints may run code after all. By default the
-            enclosing ``loading`` decides; without one, they may not.
+        trust (bool, optional): Whether checkpoints may run code. Defaults to the value of the
+            enclosing ``loading``; without one, to False.
     """
     global _trusted
     before, forced = _trusted, os.environ.pop(_FORCE, None)
@@ -52,7 +52,7 @@ def loading(trust: bool | None = None) -> Iterator[None]:
 
 
 def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the only way in which a checkpoint can run code, see :func:`loading`."""
+    """Add the only option that lets a checkpoint run code, see :func:`loading`."""
     parser.add_argument(
         '--trust-checkpoint',
         action='store_true',
@@ -62,7 +62,7 @@ def add_trust_argument(parser: argparse.ArgumentParser) -> None:
 
 
 def sha256_of(*paths: Path) -> str:
-    """Hash a file as ``sha256sum`` does; several as if they were one."""
+    """Hash a file as ``sha256sum`` does; several files are hashed as if they were one."""
     digest = hashlib.sha256()
     for path in paths:
         with path.open('rb') as file:
@@ -72,7 +72,7 @@ def sha256_of(*paths: Path) -> str:
 
 
 def weight_files(path: str | Path) -> list[Path]:
-    """Return the files that weights are in: ``path``, or those that an index of shards names.
+    """Return the files that hold weights: ``path``, or the shards if ``path`` is an index.
 
     Raises:
         UserError: If the index cannot be read, or names anything but safetensors files beside it.
@@ -122,7 +122,7 @@ def local_file(checkpoint: str | Path) -> Path:
 
 
 def checkpoint_fault(path: str) -> str:
-    """Say in one sentence why ``path`` cannot be a checkpoint; nothing if it can."""
+    """Say in one sentence why ``path`` cannot be a checkpoint; empty if it can."""
     if not os.path.isfile(path):
         if os.path.isdir(path):
             return f'checkpoint {path!r} is a folder: give a file in it'
@@ -156,21 +156,21 @@ def checkpoint_fault(path: str) -> str:
 
 
 def read_checkpoint(path: str | Path) -> dict[str, Any]:
-    """Read all of a PyTorch checkpoint or a safetensors file, and run nothing in it.
+    """Read a whole PyTorch checkpoint or safetensors file without running code in it.
 
     A checkpoint may hold tensors, plain data, NumPy's arrays and numbers, and MMEngine's log
-    histories. The text of the config that it was trained with is found under ``meta`` as
-    ``config_text`` and nowhere else: MMEngine would run it as a program where it expects it.
+    histories. The text of the training config is moved to ``config_text`` under ``meta``: in its
+    usual places, MMEngine would run it as a program.
 
     Args:
-        path (str | Path): File.
+        path (str | Path): Path of the file.
 
     Returns:
-        dict: As saved, on the CPU; of a safetensors file, the tensors under ``state_dict``.
+        dict: Saved content, on the CPU; for a safetensors file, the tensors under ``state_dict``.
 
     Raises:
-        UserError: If it does not exist, is neither a PyTorch nor a safetensors file, is damaged,
-            holds weights that are not finite, or holds anything else, outside of
+        UserError: If the file does not exist, is neither a PyTorch nor a safetensors file, is
+            damaged, holds weights that are not finite, or holds other objects outside of
             ``loading(trust=True)``.
     """
     path = Path(path)
@@ -236,7 +236,7 @@ def _read_pickle(path: Path) -> Any:
 
 
 def _defuse(checkpoint: dict, path: Path) -> None:
-    """Take out what MMEngine would run as a program, or whose files it would delete."""
+    """Remove configs that MMEngine would run, and names of files that it would delete."""
     meta, hub = checkpoint.get('meta'), checkpoint.get('message_hub')
     info = hub.get('runtime_info') if isinstance(hub, dict) else None
     # Runner.resume and MMEngine's inferencers would execute a config found in these places.
@@ -250,8 +250,8 @@ def _defuse(checkpoint: dict, path: Path) -> None:
         meta['config_text'] = next((text for text in reversed(texts) if isinstance(text, str)), '')
     if not isinstance(info, dict):
         return
-    # CheckpointHook deletes these, when there are newer or better ones: nothing but checkpoints
-    # beside this one.
+    # CheckpointHook deletes these files when there are newer or better ones, so they must be
+    # checkpoints beside this one.
     for key in [key for key in info if str(key).startswith('best_ckpt')]:
         best = path.parent / os.path.basename(str(info.pop(key)))
         if re.fullmatch(r'best_.*\.pth', best.name) and os.path.isfile(best):
@@ -262,10 +262,10 @@ def _defuse(checkpoint: dict, path: Path) -> None:
 
 
 def check_tensors(state: Mapping[str, Any], path: str | Path) -> None:
-    """Refuse weights without numbers of their own, or with some that are not finite.
+    """Refuse weights that do not store all of their numbers, or hold some that are not finite.
 
     Raises:
-        UserError: With the first name.
+        UserError: If there are such weights; the message names the first.
     """
     for name, tensor in state.items():
         if not isinstance(tensor, Tensor):
@@ -284,12 +284,12 @@ def check_tensors(state: Mapping[str, Any], path: str | Path) -> None:
 def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     """Read the tensors under ``key`` of a checkpoint, see :func:`read_checkpoint`.
 
-    A safetensors file, or a checkpoint of nothing but tensors, has them without a key. Half
-    precision, in which small files are stored, becomes single, and the names are the segmentor's
-    in files of ``DiffIMLPipeline`` and of distributed training too.
+    A safetensors file, or a checkpoint of tensors only, has no such key. Half precision, in which
+    small files are stored, is converted to single precision. Names are always the segmentor's,
+    also in files of ``DiffIMLPipeline`` and of distributed training.
 
     Raises:
-        UserError: If it cannot be read, or lacks the key.
+        UserError: If the checkpoint cannot be read, or lacks the key.
     """
     checkpoint = read_checkpoint(path)
     if _is_safetensors(path):
@@ -318,7 +318,7 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
 
 
 def without_prefix(state: dict[str, Tensor], prefix: str) -> dict[str, Tensor]:
-    """Take away what all names begin with, if they do."""
+    """Remove a prefix from all names, if all of them have it."""
     if not all(name.startswith(prefix) for name in state):
         return state
     return {name.removeprefix(prefix): tensor for name, tensor in state.items()}

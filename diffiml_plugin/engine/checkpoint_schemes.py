@@ -1,7 +1,7 @@
-"""MMEngine's ways to weights, all through the one reader.
+"""MMEngine's checkpoint schemes, all with the same reader.
 
-Importing this module makes MMEngine's ``CheckpointLoader`` read every file and address through
-:func:`read_checkpoint`, and so each ``Runner``, ``init_cfg``, hook and inferencer.
+Importing this module makes MMEngine's ``CheckpointLoader`` read every file and address with
+:func:`read_checkpoint`. Each ``Runner``, ``init_cfg``, hook and inferencer uses this loader.
 """
 
 import importlib.util
@@ -37,9 +37,9 @@ def load_from_address(filename: str, map_location: Any = None) -> dict:
 
 @CheckpointLoader.register_scheme(prefixes='package://', force=True)
 def load_from_package(filename: str, map_location: Any = None) -> dict:
-    """Read a file of weights in an installed package: ``package://PACKAGE/FOLDER/FILE.pth``.
+    """Read a weights file of an installed package: ``package://PACKAGE/FOLDER/FILE.pth``.
 
-    Nothing of the package runs, and nothing outside its folder is read.
+    No code of the package runs, and nothing outside its folder is read.
     """
     return read_checkpoint(_file_in_package(filename))
 
@@ -111,7 +111,7 @@ def _load_named(filename: str, models: Mapping[str, str], map_location: Any) -> 
     prefixes=('pavi://', r'(\S+\:)?s3://', r'(\S+\:)?petrel://'), force=True
 )
 def load_from_storage(filename: str, map_location: Any = None) -> dict:
-    """Refuse storages whose clients would read the file in ways of their own."""
+    """Refuse storages whose clients would read the file themselves."""
     raise UserError(
         f'checkpoint {filename!r} cannot be read from its storage: copy it and give the file'
     )

@@ -1,4 +1,4 @@
-"""What a model is tested on: test sets, as they are and perturbed."""
+"""Test conditions of a model: test sets, unperturbed and perturbed."""
 
 import os.path as osp
 from collections.abc import Mapping, Sequence
@@ -21,7 +21,7 @@ GRID: dict[str, tuple[float, ...]] = dict(
 
 
 class Condition(NamedTuple):
-    """A test set under one perturbation, or as it is."""
+    """A test set, unperturbed or under one perturbation."""
 
     test_set: str
     kind: str = ''
@@ -29,11 +29,11 @@ class Condition(NamedTuple):
 
     @property
     def name(self) -> str:
-        """The name before its metrics, and of its folder below a model's results."""
+        """Prefix of its metrics' names, and name of its folder below a model's results."""
         return f'{self.test_set}/{self.kind}_{self.level:g}' if self.kind else self.test_set
 
     def apply(self, dataset: Mapping) -> dict:
-        """Put the perturbation behind the loading of the image in a data set's config.
+        """Insert the perturbation after the loading of the image in a data set's config.
 
         Raises:
             UserError: If the pipeline loads no image.
@@ -57,13 +57,12 @@ def list_conditions(
     perturbations: Mapping[str, Sequence[float]],
     perturbed: Sequence[str] | None = None,
 ) -> list[Condition]:
-    """List all sets as they are, then the perturbed ones under each level of each kind.
+    """List all unperturbed sets, then the perturbed ones under each level of each kind.
 
     Args:
         test_sets (Sequence[str]): Names of the test sets.
-        perturbations (Mapping[str, Sequence[float]]): Kind -> levels of ``Perturb``.
-        perturbed (Sequence[str], optional): Names of the test sets that they apply to. Defaults
-            to all.
+        perturbations (Mapping[str, Sequence[float]]): Levels of ``Perturb`` by kind.
+        perturbed (Sequence[str], optional): Names of the test sets to perturb. Defaults to all.
 
     Raises:
         UserError: If a kind or a name is unknown.
@@ -89,7 +88,7 @@ def name_of_set(dataset: Dataset | ConfigDict) -> str:
     """Return a test set's metainfo ``dataset_name``, else the last folder of its ``data_root``.
 
     Raises:
-        UserError: If the name cannot name a folder, which results and masks get.
+        UserError: If the name is not valid for a folder, as results and masks need.
     """
     root = osp.abspath(str(getattr(dataset, 'data_root', None) or 'test'))
     name = (getattr(dataset, 'metainfo', None) or {}).get('dataset_name')
@@ -100,12 +99,11 @@ def expand_test_sets(dataset: Mapping, test_sets: Mapping) -> dict[str, dict]:
     """Make a data set's config for each test set.
 
     Args:
-        dataset (Mapping): What they have in common.
-        test_sets (Mapping): Name -> ``data_root``, or changes of ``dataset``; None leaves a set
-            out.
+        dataset (Mapping): Config that the test sets have in common.
+        test_sets (Mapping): ``data_root``, or changes of ``dataset``, by name; None skips a set.
 
     Raises:
-        UserError: If a name cannot be that of a folder, or is 'average'.
+        UserError: If a name is not valid for a folder, or is 'average'.
     """
     configs = {}
     for name, changes in test_sets.items():
@@ -119,7 +117,7 @@ def expand_test_sets(dataset: Mapping, test_sets: Mapping) -> dict[str, dict]:
 
 
 def get_test_sets(cfg: Config) -> dict[str, dict]:
-    """Return the configs of a config's test sets by name; its only one is called 'test'."""
+    """Return the configs of a config's test sets by name; a single one is called 'test'."""
     loader = cfg.get('test_dataloader')
     if not loader:
         raise UserError(
@@ -145,9 +143,9 @@ def condition_datasets(
     """Make a data set's config for each condition.
 
     Args:
-        dataset (Mapping): What the test sets have in common.
+        dataset (Mapping): Config that the test sets have in common.
         test_sets (Mapping, optional): Argument of :func:`expand_test_sets`. Defaults to the data
-            set alone, called after its folder.
+            set alone, named after its folder.
         perturbations (Mapping, optional): Argument of :func:`list_conditions`.
         perturbed (Sequence[str], optional): Argument of :func:`list_conditions`.
     """

@@ -1,4 +1,4 @@
-"""Configs of runs: programs."""
+"""Configs of runs, which are programs."""
 
 from pathlib import Path
 
@@ -10,7 +10,7 @@ _PACKAGED = Path(__file__).parents[1] / '.mim'
 
 
 def named_config(content: dict, name: str | Path | None) -> Config:
-    """Make a config that messages call ``name``, which may be a folder."""
+    """Make a config with the file name ``name`` for messages, which may be a folder."""
     # Without a text, MMEngine would read the file of this name.
     return Config(content, cfg_text=f'# {name}', filename=name)
 
@@ -21,11 +21,11 @@ def read_config(path: str | Path) -> Config:
     JSON and YAML are refused: they look like data, but MMEngine runs the ``_base_``,
     ``custom_imports`` and tags in them. ``diffiml predict --model`` reads them as data.
 
-    A path that does not exist is looked for among the configs that come with the package, whose
-    names begin with or without ``configs/``.
+    A path that does not exist is searched among the configs that come with the package, with or
+    without ``configs/`` at its start.
 
     Raises:
-        UserError: If it does not exist or is not a Python file.
+        UserError: If the file does not exist or is not a Python file.
     """
     path = Path(path)
     places = (path, _PACKAGED / path, _PACKAGED / 'configs' / path)

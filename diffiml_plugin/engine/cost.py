@@ -1,4 +1,4 @@
-"""What a prediction costs."""
+"""Cost of a prediction."""
 
 from collections.abc import Callable
 
@@ -8,7 +8,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 
 def blank_batch(shape: tuple[int, int], count: int = 1) -> dict:
-    """Make a batch of (H, W) images of noise, always the same one."""
+    """Make a batch of (H, W) noise images, always the same ones."""
     meta = dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
     generator = torch.Generator().manual_seed(0)
     images = torch.randint(0, 256, (count, 3, *shape), generator=generator).to(torch.uint8)
@@ -18,9 +18,9 @@ def blank_batch(shape: tuple[int, int], count: int = 1) -> dict:
 
 @torch.inference_mode()
 def count_gflops(call: Callable[[], object]) -> dict[str, float]:
-    """Count the GFLOPs of a call, by module; 'Global' is all of them.
+    """Count the GFLOPs of a call, by module; 'Global' is their total.
 
-    PyTorch counts neither what is compiled nor, on a CPU, fused attention.
+    PyTorch counts neither compiled code nor, on a CPU, fused attention.
     """
     with FlopCounterMode(display=False) as counter:
         call()

@@ -20,7 +20,7 @@ _OF_SAMPLE, _OF_ITERATION = 0, 1
 
 
 def _seed_everything(*entropy: int) -> None:
-    """Seed Python's, NumPy's and torch's generators from all of these numbers."""
+    """Seed the generators of Python, NumPy and torch from all of these numbers."""
     words = np.random.SeedSequence(entropy).generate_state(2, np.uint64)
     np.random.seed(words[0] & 0xFFFFFFFF)
     random.seed(int(words[0]))
@@ -28,7 +28,7 @@ def _seed_everything(*entropy: int) -> None:
 
 
 def seed_iteration(runner: Runner) -> None:
-    """Seed what the model draws in this iteration by seed, rank and iteration alone."""
+    """Seed the model's random draws of this iteration by seed, rank and iteration only."""
     _seed_everything(_OF_ITERATION, shared_seed(runner), get_rank(), runner.iter)
 
 
@@ -39,14 +39,14 @@ def shared_seed(runner: Runner) -> int:
 
 
 def all_parts(dataset: Any) -> Iterator[Any]:
-    """Yield a data set and those that it is made of, at any depth."""
+    """Yield a data set and all data sets in it, at any depth."""
     yield dataset
     for part in parts_of(dataset):
         yield from all_parts(part)
 
 
 def parts_of(dataset: Any) -> Sequence[Any]:
-    """Return the data sets that one is made of; none if it is not made of others."""
+    """Return the data sets that a data set wraps or concatenates, if any."""
     if hasattr(dataset, 'datasets'):
         return dataset.datasets
     return [dataset.dataset] if hasattr(dataset, 'dataset') else []
@@ -55,16 +55,16 @@ def parts_of(dataset: Any) -> Sequence[Any]:
 class SeededDataset(Dataset):
     """Seeds the random generators before each sample by its place in the data's order.
 
-    What a sample's augmentation draws depends on seed, rank and place then, and neither on the
-    worker that loads it nor on what was loaded before. Data sets that have ``set_epoch``, alone
-    or as a part of others, are told the epoch before each sample, in whichever process loads it.
+    The augmentation of a sample then depends on seed, rank and place, but neither on the worker
+    that loads it nor on the samples loaded before. Data sets that have ``set_epoch``, alone or as
+    a part of others, are told the epoch before each sample, in whichever process loads it.
 
     Args:
         dataset (Dataset): Any map-style data set; its attributes can be read from this one.
         seed (int): Seed of the run.
-        endless (bool): Whether the order never begins anew, as that of an ``InfiniteSampler``:
-            an epoch is then what all ranks together draw until each image has come once.
-            Defaults to False.
+        endless (bool): Whether the order never starts again, as with an ``InfiniteSampler``. An
+            epoch then ends when all ranks together have drawn each image once. Defaults to
+            False.
     """
 
     def __init__(self, dataset: Dataset, seed: int, endless: bool = False) -> None:
@@ -75,7 +75,7 @@ class SeededDataset(Dataset):
         self._told = [part for part in all_parts(dataset) if hasattr(part, 'set_epoch')]
 
     def __getattr__(self, name: str) -> Any:
-        # `__getitems__` and what pickling asks for are not the data set's own.
+        # `__getitems__` and the methods for pickling are not taken from the data set.
         if name.startswith('__') or name == 'dataset':
             raise AttributeError(name)
         return getattr(self.dataset, name)
@@ -95,11 +95,11 @@ class SeededDataset(Dataset):
 
 
 class OrderedBatches:
-    """Batches of a batch sampler with each sample's place in the order.
+    """Batches of a batch sampler, with each sample's place in the order.
 
     Args:
-        batches (BatchSampler): What deals the indices into batches; it has a ``sampler``.
-        endless (bool): Whether one epoch follows the other, as iteration-based loops need it.
+        batches (BatchSampler): Batch sampler of the indices, with a ``sampler``.
+        endless (bool): Whether one epoch follows another, as iteration-based loops need.
     """
 
     def __init__(self, batches: BatchSampler, endless: bool) -> None:
@@ -114,7 +114,7 @@ class OrderedBatches:
         return len(self.batches)
 
     def __iter__(self) -> Iterator[list[tuple[int, int, int]]]:
-        """Yield ``(index, epoch, place in the epoch)`` of each sample, without ``skipped``."""
+        """Yield each sample's ``(index, epoch, place in the epoch)``; skip ``skipped`` batches."""
         skipped = self.skipped
         for epoch in itertools.count(self.epoch):
             if hasattr(self.sampler, 'set_epoch'):
@@ -136,7 +136,7 @@ class OrderedBatches:
 
 
 class BatchIterator:
-    """What an ``IterBasedTrainLoop`` takes its batches from; skipping loads nothing."""
+    """Iterator over the batches of an ``IterBasedTrainLoop``; skipped batches are not loaded."""
 
     def __init__(self, loader: DataLoader) -> None:
         self.loader = loader
@@ -151,14 +151,14 @@ class BatchIterator:
         return next(self._iterator)
 
     def skip_iter(self, num_iters: int) -> None:
-        """Start after so many batches."""
+        """Skip the first ``num_iters`` batches."""
         self.loader.batch_sampler.skipped = num_iters
 
 
 def fix_data_order(runner: Runner) -> None:
     """Make order and augmentation of the training data a function of seed and iteration.
 
-    They are the same then with any number of data workers, and after an interruption.
+    They are then the same with any number of data workers, and after an interruption.
     """
     loop = runner.train_loop
     old = loop.dataloader
@@ -168,11 +168,11 @@ def fix_data_order(runner: Runner) -> None:
     batches = old.batch_sampler
     sampler = (runner.cfg.get('train_dataloader') or {}).get('sampler')
     if isinstance(sampler, dict):
-        # Built before a checkpoint could tell its seed, and endless ones may have been drawn from.
+        # The old sampler was built before the checkpoint gave its seed, and may have been used.
         default_args = dict(dataset=old.dataset, seed=seed)
         batches.sampler = DATA_SAMPLERS.build(sampler, default_args=default_args)
     endless = hasattr(loop, 'dataloader_iterator')
-    # A loader's data set and sampler cannot be exchanged.
+    # A loader's data set and sampler cannot be replaced.
     loop.dataloader = DataLoader(
         SeededDataset(old.dataset, seed, isinstance(batches.sampler, InfiniteSampler)),
         batch_sampler=OrderedBatches(batches, endless),

@@ -1,4 +1,4 @@
-"""What training and testing share: arguments, config and runner."""
+"""Arguments, config and runner of training and testing."""
 
 import argparse
 import logging
@@ -89,7 +89,7 @@ def _use_gloo(cfg: Config) -> None:
 
 
 def _without_worker_options(cfg: Config) -> None:
-    """Leave out what a loader without data workers must not have."""
+    """Check the loaders, and remove options that need data workers where there are none."""
     for key in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         loader = cfg.get(key) or {}
         if isinstance(loader, list):
@@ -124,11 +124,11 @@ def _add_safety_hooks(runner: Runner) -> None:
 def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     """Build the runner, call its method ``action`` ('train' or 'test') and return it.
 
-    Checkpoints run no code unless ``trust_checkpoint``, and must fit the model
+    Checkpoints cannot run code unless ``trust_checkpoint`` is True, and must fit the model
     (:class:`CheckWeightsHook`).
 
     Raises:
-        UserError: For what a user can cause: missing or unpaired data, a setting or a component
+        UserError: If the user made a mistake: missing or unpaired data, a setting or a component
             that does not exist, weights that cannot be used.
     """
     if cfg.get('load_from') is not None:

@@ -16,20 +16,20 @@ from ..visualization import draw_grid, panels_of
 
 @HOOKS.register_module()
 class LocalizationVisualizationHook(SegVisualizationHook):
-    """Draws image, ground truth, probability and what else a model gives in a labeled strip.
+    """Draws image, ground truth, probability and a model's other maps in a labeled strip.
 
-    mmseg's own paints the mask over the image, which shows neither how sure the model is nor
+    mmseg's hook paints the mask over the image, which shows neither how certain the model is nor
     where its edge lies. Pictures go to the visualizer's backends: files, TensorBoard.
 
     Args:
-        **kwargs: Passed to ``SegVisualizationHook``: ``draw``, ``interval`` (in validation; the
-            first image of a batch is drawn).
+        **kwargs: Passed to ``SegVisualizationHook``, such as ``draw`` and ``interval`` (for
+            validation).
     """
 
     def after_val_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict, outputs: Sequence[SegDataSample]
     ) -> None:
-        """Draw every ``interval``-th batch's first image."""
+        """Draw the first image of every ``interval``-th batch."""
         step = runner.iter + batch_idx
         if self.draw and step % self.interval == 0:
             self._add('val', outputs[0], step)
@@ -46,7 +46,7 @@ class LocalizationVisualizationHook(SegVisualizationHook):
 
     def _add(self, stage: str, sample: SegDataSample, step: int) -> None:
         panels = panels_of(sample)
-        # The end of a long name in any encoding; the step distinguishes images of one name.
+        # Only the end of a long name, in any encoding; the step tells equal names apart.
         name = Path(sample.img_path).name.encode('utf-8', 'replace').decode()[-50:]
         buffer = io.BytesIO()
         draw_grid([list(panels.values())], list(panels), [name[-28:]], buffer)

@@ -1,4 +1,4 @@
-"""Users' mistakes that other packages report by errors of their own."""
+"""Users' mistakes that other packages report by their own errors."""
 
 import errno
 import inspect
@@ -7,7 +7,7 @@ import traceback
 from importlib.util import find_spec
 from pathlib import PurePath
 
-# Full, over the quota, read-only, too large a file, not allowed; a file in a folder's place.
+# Disk full, over quota or read-only; file too large; not permitted; file in place of a folder.
 _DISK_FAULTS = (
     errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EFBIG, errno.EACCES, errno.EPERM,
     errno.EEXIST, errno.ENOTDIR, errno.EISDIR,
@@ -15,14 +15,14 @@ _DISK_FAULTS = (
 
 
 def mistake_in(error: Exception, config: str) -> str | None:
-    """Say in a sentence what a user did, if the error comes from there and nowhere else.
+    """Describe a user's mistake in a sentence, if it is the only possible cause of the error.
 
-    A setting is told by where the error was raised: in a registry that builds from configs, or in
-    a constructor that passes settings on. The same words from elsewhere are a fault of the program.
+    A wrong setting is recognized by where the error was raised: in a registry that builds from
+    configs, or in a constructor that passes settings on. The same error from elsewhere is a bug.
 
     Args:
-        error (Exception): What ended a run.
-        config (str): File name of its config.
+        error (Exception): Error that ended a run.
+        config (str): File name of the run's config.
     """
     if isinstance(error, pickle.UnpicklingError):
         # From torch.load in another package, whose advice does not apply here.
@@ -62,7 +62,7 @@ def mistake_in(error: Exception, config: str) -> str | None:
 
 
 def _missing_package(error: BaseException | None) -> str:
-    """Name the package whose import failed; MMEngine's own error does not hold it."""
+    """Return the package whose import failed, which MMEngine's own error does not name."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError) and error.name:
             package = error.name.split('.')[0]

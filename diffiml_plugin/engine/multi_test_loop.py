@@ -1,4 +1,4 @@
-"""Several test sets in one run, as they are and perturbed."""
+"""Several test sets in one run, unperturbed and perturbed."""
 
 import copy
 import hashlib
@@ -25,35 +25,35 @@ METRICS_FILE = 'metrics.json'
 
 @LOOPS.register_module()
 class MultiTestLoop(BaseLoop):
-    """Tests under one condition after the other and prints a row for each, and the sets' average.
+    """Tests under one condition after another and prints a row for each, and the sets' average.
 
-    A condition is a test set, as it is or with a ``Perturb`` step after the loading of its images.
-    A metric's name starts with the condition's: ``Columbia/pixel_f1``, ``Columbia/jpeg_90/ms``,
-    ``average/pixel_f1``. ``ms`` is the time that predicting an image took, in milliseconds.
+    A condition is a test set, unperturbed or with a ``Perturb`` step after the loading of its
+    images. A metric's name starts with the condition's: ``Columbia/pixel_f1``,
+    ``Columbia/jpeg_90/ms``, ``average/pixel_f1``. ``ms`` is the mean time for predicting an image,
+    in milliseconds.
 
     Args:
         runner (Runner): The runner.
-        dataloader (dict): Config of the loader; its data set is what all test sets have in common.
+        dataloader (dict): Config of the loader, with the settings that all test sets share.
         evaluator (dict | list): Config of the evaluators of each condition.
-        test_sets (Mapping, optional): Name -> ``data_root``, or changes of the data set; None
-            leaves a set out. Defaults to the loader's data set, called after its folder.
-        perturbations (Mapping[str, Sequence[float]]): Kind -> levels of ``Perturb``. Defaults to
-            none.
-        perturbed (Sequence[str], optional): Names of the test sets that they apply to. Defaults
-            to all.
+        test_sets (Mapping, optional): ``data_root``, or changes of the data set, by name; None
+            skips a set. Defaults to the loader's data set, named after its folder.
+        perturbations (Mapping[str, Sequence[float]], optional): Levels of ``Perturb`` by kind.
+            Defaults to none.
+        perturbed (Sequence[str], optional): Names of the test sets to perturb. Defaults to all.
         out_dir (str, optional): Folder of ``summary.md``, ``summary.json`` and, for each
             condition, ``metrics.json``. Defaults to None.
-        resume (bool): Whether conditions whose metrics are in ``out_dir``, of the same weights,
-            settings and data, are not tested again. Defaults to False.
-        skip_missing (bool): Whether a test set that is not there is left out, with a warning,
+        resume (bool): Whether to skip conditions whose metrics already exist in ``out_dir`` for
+            the same weights, settings and data. Defaults to False.
+        skip_missing (bool): Whether to skip a test set that does not exist, with a warning,
             instead of stopping the run. Defaults to False.
         fp16 (bool): Passed to :class:`SizeGroupedTestLoop`. Defaults to False.
 
     Attributes:
-        metrics (dict[Condition, dict[str, float]]): What has been measured so far.
+        metrics (dict[Condition, dict[str, float]]): Metrics measured so far.
 
     Raises:
-        UserError: If no test set is there, or a name, kind or level is not allowed.
+        UserError: If no test set exists, or a name, kind or level is not allowed.
     """
 
     def __init__(
@@ -111,12 +111,12 @@ class MultiTestLoop(BaseLoop):
 
     @property
     def dataloader(self) -> DataLoader | None:
-        """The loader of the condition that is being tested, which hooks ask for."""
+        """The loader of the condition that is being tested, for hooks."""
         return self._current and self._current.dataloader
 
     @property
     def dataloaders(self) -> dict[str, DataLoader]:
-        """The loader of each condition that is or was to be tested, by name."""
+        """The loader of each condition that this run tests, by name."""
         return {condition.name: loop.dataloader for condition, loop in self._loops.items()}
 
     @property
@@ -169,7 +169,7 @@ class MultiTestLoop(BaseLoop):
 def fingerprints(
     cfg: Config, checkpoint: str | Path, datasets: Mapping[Condition, dict], evaluator: dict | list
 ) -> dict[Condition, str]:
-    """Hash what each condition's metrics depend on: weights, settings and data."""
+    """Hash everything that each condition's metrics depend on: weights, settings and data."""
     weights = Path(str(checkpoint))
     # An address is its own fingerprint.
     identity = sha256_of(weights) if weights.is_file() else str(checkpoint)
@@ -185,12 +185,12 @@ def fingerprints(
 
 
 def find_tested(cfg: Config, checkpoint: str | Path, out_dir: Path) -> dict[Condition, dict]:
-    """Read the metrics in ``out_dir`` that are those of a config with a checkpoint.
+    """Read the metrics in ``out_dir`` that belong to this config and checkpoint.
 
     Args:
         cfg (Config): Config whose ``test_cfg`` is a :class:`MultiTestLoop`.
-        checkpoint (str | Path): File, or address.
-        out_dir (Path): The loop's ``out_dir``.
+        checkpoint (str | Path): File or address of the checkpoint.
+        out_dir (Path): ``out_dir`` of the loop.
     """
     keys = ('test_sets', 'perturbations', 'perturbed')
     settings = {key: cfg.test_cfg.get(key) for key in keys}
@@ -219,7 +219,7 @@ def _without_nan(row: Mapping[str, float]) -> dict[str, float | None]:
 
 
 def _average(rows: list[dict[str, float]]) -> dict[str, float]:
-    """Means over the sets that have the metric: some hold no authentic image."""
+    """Average over the sets that have the metric: some hold no authentic image."""
     means = {}
     for key in dict.fromkeys(key for row in rows for key in row):
         values = [row[key] for row in rows if not math.isnan(row.get(key, math.nan))]

@@ -1,4 +1,4 @@
-"""No training, checkpoint or result of numbers that are not finite."""
+"""Refusal of losses, weights and predictions that are not finite."""
 
 import math
 from collections.abc import Iterable, Iterator, Sequence
@@ -19,18 +19,18 @@ from ..evaluation.functional import non_finite_fault
 
 @HOOKS.register_module()
 class NonFiniteHook(Hook):
-    """Stops a run at the first nan or infinity, before it does harm.
+    """Stops a run at the first nan or infinity, before it does damage.
 
-    A loss stops training before weights change, on all ranks; weights or optimizer states, before
-    a checkpoint is written; a prediction, before it is scored. Infinite gradients of
-    mixed precision, which its loss scaler skips, are not a fault.
+    Losses are checked before weights change, on all ranks; weights and optimizer states before a
+    checkpoint is written; predictions before they are scored. Infinite gradients of mixed
+    precision are allowed, since the loss scaler skips them.
     """
 
     # After the hooks that add to a checkpoint, so that it sees all of it.
     priority = 'LOWEST'
 
     def before_run(self, runner: Runner) -> None:
-        """Watch what the model returns."""
+        """Start checking the outputs of the model."""
         model = runner.model
         # Wrappers for several processes and for test-time augmentation.
         while isinstance(getattr(model, 'module', None), nn.Module):
@@ -49,11 +49,11 @@ class NonFiniteHook(Hook):
         self._handle = model.register_forward_hook(check, with_kwargs=True)
 
     def after_run(self, runner: Runner) -> None:
-        """Watch no longer."""
+        """Stop checking them."""
         self._handle.remove()
 
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
-        """Say which metrics the validation set does not define."""
+        """Warn about metrics that the validation set does not define."""
         names = [
             name
             for name, value in (metrics or {}).items()
@@ -65,7 +65,7 @@ class NonFiniteHook(Hook):
             )
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Refuse to write what cannot be used."""
+        """Refuse to write weights or states that are not finite."""
         for part in ('state_dict', 'ema_state_dict', 'optimizer'):
             for name, tensor in _tensors(checkpoint.get(part), part):
                 if tensor.is_floating_point() and not torch.isfinite(tensor).all():

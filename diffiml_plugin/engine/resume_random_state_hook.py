@@ -14,22 +14,23 @@ class ResumeRandomStateHook(Hook):
     """Makes a resumed run bit-equal to one that was never interrupted.
 
     MMEngine stores no random state, and its data workers start with other seeds after a resume.
-    Here nothing has to be stored: what an iteration draws (timesteps, noise) depends on seed, rank
-    and iteration alone, and the augmentation of a sample on seed, rank and its place in the data's
-    order. The number of data workers changes nothing.
+    Here nothing has to be stored: the draws of an iteration (timesteps, noise) depend only on
+    seed, rank and iteration, and the augmentation of a sample only on seed, rank and its place in
+    the data's order. The number of data workers makes no difference.
 
-    Checkpoints hold what the data's order depends on; a resumed run warns where it differs.
+    Checkpoints hold the settings that the data's order depends on; a resumed run warns if they
+    differ.
     """
 
     # Runs before hooks that draw random numbers.
     priority = 'VERY_HIGH'
 
     def before_train(self, runner: Runner) -> None:
-        """Take over the order of the data."""
+        """Fix the order of the data."""
         fix_data_order(runner)
 
     def before_train_epoch(self, runner: Runner) -> None:
-        """Tell the order its epoch."""
+        """Set the epoch of the order."""
         order = runner.train_dataloader.batch_sampler
         if order is not None:
             order.epoch = runner.epoch
@@ -37,16 +38,16 @@ class ResumeRandomStateHook(Hook):
     def before_train_iter(
         self, runner: Runner, batch_idx: int, data_batch: dict | None = None
     ) -> None:
-        """Seed what the model draws."""
+        """Seed the random draws of the model."""
         seed_iteration(runner)
 
     def before_save_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Add what the data's order depends on to the checkpoint's ``meta``."""
+        """Add the settings that the data's order depends on to the checkpoint's ``meta``."""
         checkpoint['meta']['training_data'] = _describe(runner)
 
     def after_load_checkpoint(self, runner: Runner, checkpoint: dict) -> None:
-        """Warn of each setting that differs from the checkpoint's."""
-        # A start from weights only has its own order of data.
+        """Warn about each of these settings that differs from the checkpoint's."""
+        # A run that starts from weights only has its own order of data.
         if not runner._resume or runner._train_loop is None:
             return
         stored = checkpoint.get('meta', {}).get('training_data')
@@ -72,7 +73,7 @@ def _describe(runner: Runner) -> dict[str, int | str]:
 
 
 def _places(dataset: object) -> list[str]:
-    """Name the folder or list of a data set, or of all those that it is made of."""
+    """Name the folder or list of a data set, or of all data sets in it."""
     parts = parts_of(dataset)
     if parts:
         return [place for part in parts for place in _places(part)]

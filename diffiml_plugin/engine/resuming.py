@@ -1,4 +1,4 @@
-"""Where an interrupted training resumes."""
+"""Choice of the checkpoint from which a training resumes."""
 
 import contextlib
 import re
@@ -38,7 +38,7 @@ def training_state(path: Path) -> tuple[str, int]:
 
 
 def is_trained_in(work_dir: str | Path, out_dir: str | Path | None = None) -> bool:
-    """Whether a training has left a checkpoint, or the trace of one.
+    """Tell whether a training has left a checkpoint or the file ``last_checkpoint``.
 
     Args:
         work_dir (str | Path): Folder of the training.
@@ -50,18 +50,18 @@ def is_trained_in(work_dir: str | Path, out_dir: str | Path | None = None) -> bo
 def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -> Path | None:
     """Find the checkpoint from which ``--resume`` continues.
 
-    It is the one of the name in ``last_checkpoint``, wherever the work dir was when that was
-    written. If that file is not intact, it is the newest one that is, and a log line says so.
+    It is the one that ``last_checkpoint`` names, even if the work dir has been moved since. If
+    that checkpoint is not intact, it is the newest intact one, and a warning is logged.
 
     Args:
         work_dir (str | Path): Folder of the training.
         out_dir (str | Path, optional): ``out_dir`` of its ``CheckpointHook``. Defaults to None.
 
     Returns:
-        Path | None: The checkpoint; None if nothing was trained there yet.
+        Path | None: Path of the checkpoint; None if nothing was trained there yet.
 
     Raises:
-        UserError: If something was, but there is no checkpoint to resume from.
+        UserError: If there was a training, but there is no checkpoint to resume from.
     """
     if not is_trained_in(work_dir, out_dir):
         return None
@@ -96,7 +96,7 @@ def newest_checkpoint(work_dir: str | Path, out_dir: str | Path | None = None) -
 def _checkpoints(work_dir: str | Path, out_dir: str | Path | None) -> list[Path]:
     folders = [Path(work_dir)]
     if out_dir is not None:
-        # Where CheckpointHook writes then.
+        # CheckpointHook then writes here.
         folders.append(Path(out_dir) / Path(work_dir).name)
     paths = [path for folder in folders if folder.is_dir() for path in sorted(folder.iterdir())]
     return [path for path in paths if path.suffix in _SUFFIXES and path.is_file()]
@@ -107,5 +107,5 @@ def _name_in(pointer: Path) -> str:
         text = pointer.read_text(errors='replace')
     except OSError:
         return ''
-    # Also for paths of Windows.
+    # Also for Windows paths.
     return re.split(r'[/\\]', text.strip())[-1]

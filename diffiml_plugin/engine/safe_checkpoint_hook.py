@@ -1,4 +1,4 @@
-"""Checkpoints that are there as a whole or not at all."""
+"""Checkpoints that are written completely or not at all."""
 
 import math
 from collections import deque
@@ -35,7 +35,7 @@ def write_file(path: str | Path, content: bytes) -> None:
 
 
 class AtomicBackend(LocalBackend):
-    """MMEngine's backend of local files, with :func:`write_file`."""
+    """MMEngine's local file backend, which writes with :func:`write_file`."""
 
     def put(self, obj: bytes, filepath: str | Path) -> None:
         """Write bytes."""
@@ -46,7 +46,7 @@ register_backend(_BACKEND, AtomicBackend, force=True)
 
 
 class _RemoveLater:
-    """Any file backend; what it is to remove, it lists."""
+    """A file backend that lists the files to remove instead of removing them."""
 
     def __init__(self, backend: Any) -> None:
         self.backend = backend
@@ -59,14 +59,14 @@ class _RemoveLater:
         self.paths.append(path)
 
 
-# In the scope of mmseg, this is what every config and the runner's default mean by this name.
+# In mmseg's scope, this name in configs and in the runner's defaults then means this class.
 @HOOKS.register_module(name='CheckpointHook')
 class SafeCheckpointHook(CheckpointHook):
-    """MMEngine's ``CheckpointHook``, of which a crash at any moment leaves a good checkpoint.
+    """MMEngine's ``CheckpointHook``, but a crash at any moment leaves a good checkpoint.
 
-    Files are written under a temporary name and renamed, and what they replace is removed after
-    that, not before. A checkpoint is written before the validation of the same iteration; where a
-    crash came in between, a resumed run begins with that validation.
+    Files are written under a temporary name and renamed, and the files they replace are removed
+    after that, not before. A checkpoint is written before the validation of the same iteration;
+    after a crash in between, a resumed run begins with that validation.
 
     Args:
         **kwargs: Passed to MMEngine's ``CheckpointHook``.
@@ -83,7 +83,7 @@ class SafeCheckpointHook(CheckpointHook):
             training_state(Path(runner._load_from))
 
     def before_train(self, runner: Runner) -> None:
-        """Choose how files are written, and remove what a crash left."""
+        """Choose how files are written, and remove files that a crash left."""
         super().before_train(runner)
         if self.backend_args is None and isinstance(self.file_backend, LocalBackend):
             self.backend_args = dict(backend=_BACKEND)
@@ -91,7 +91,7 @@ class SafeCheckpointHook(CheckpointHook):
                 for path in Path(self.out_dir).glob(f'.*{UNFINISHED}'):
                     path.unlink()
         if runner._resume and _lacks_validation(runner):
-            # It is written again if it is the best.
+            # This checkpoint is written again if it is the best.
             self.last_ckpt = runner._load_from
             runner.val_loop.run()
 
@@ -110,7 +110,7 @@ class SafeCheckpointHook(CheckpointHook):
         steps = []
         if self.max_keep_ckpts > 0:
             steps = [s for s in self.keep_ckpt_ids if s != step] + [step]
-            # With the one that is removed below: after a crash in between, resuming removes it.
+            # Includes the one that is removed below: after a crash in between, resuming removes it.
             runner.message_hub.update_info('keep_ckpt_ids', steps)
             self.keep_ckpt_ids = deque(steps, self.max_keep_ckpts)
         runner.save_checkpoint(
@@ -155,13 +155,13 @@ class SafeCheckpointHook(CheckpointHook):
         current = [self.last_ckpt, getattr(self, 'best_ckpt_path', None)]
         current += getattr(self, 'best_ckpt_path_dict', {}).values()
         for path in later.paths:
-            # A run that was resumed may have written the same name again.
+            # A resumed run may have written the same name again.
             if path not in current:
                 backend.remove(path)
 
 
 def _lacks_validation(runner: Runner) -> bool:
-    """Whether the checkpoint that was loaded comes from before a validation that is due."""
+    """Tell whether the loaded checkpoint was written before a validation that is still due."""
     loop = runner.train_loop
     if runner.val_loop is None or not loop.iter:
         return False

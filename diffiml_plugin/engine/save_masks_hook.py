@@ -20,9 +20,9 @@ from .conditions import name_of_set
 class SaveMasksHook(Hook):
     """Writes each tested image's predicted mask as a PNG of 0 and 255.
 
-    A mask keeps the place that its image has below the root of its test set:
-    ``OUT_DIR/SET/Tp/NAME.png``, or ``OUT_DIR/SET/jpeg_90/Tp/NAME.png`` if it is perturbed. An
-    image outside of the root keeps its whole path: ``OUT_DIR/SET/home/me/NAME.png``.
+    A mask has the same relative path as its image below the root of its test set:
+    ``OUT_DIR/SET/Tp/NAME.png``, or ``OUT_DIR/SET/jpeg_90/Tp/NAME.png`` if it is perturbed. The
+    mask of an image outside of the root has its whole path: ``OUT_DIR/SET/home/me/NAME.png``.
 
     Args:
         out_dir (str): Folder to write to.
@@ -37,7 +37,7 @@ class SaveMasksHook(Hook):
         self._images: dict[Path, str] = {}
 
     def before_test(self, runner: Runner) -> None:
-        """Find out where all masks of all test sets will be written."""
+        """Determine where the masks of all test sets will be written, and check these paths."""
         loop = runner.test_loop
         for name, loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).items():
             for part in _parts(loader.dataset):
@@ -48,7 +48,7 @@ class SaveMasksHook(Hook):
                         f'masks would be written to {str(folder)!r}, among the images of '
                         f'{str(root)!r}: choose another folder'
                     )
-                # If the data set does not list its images, collisions show during the test.
+                # If the data set does not list its images, collisions are found during the test.
                 count = len(part) if hasattr(part, 'get_data_info') else 0
                 for index in range(count):
                     self._target(name, loader.dataset, part.get_data_info(index)['img_path'])
@@ -73,12 +73,12 @@ class SaveMasksHook(Hook):
                 raise UserError(f'mask {str(target)!r} cannot be written: {error}') from None
 
     def _folder(self, name: str, dataset: Dataset, part: Dataset) -> Path:
-        """Name a test set's folder; one that is made of several has a folder for each of them."""
+        """Return a test set's folder; if it is made of several data sets, that of a part."""
         alone = name and len(_parts(dataset)) == 1
         return self.out_dir / name / ('' if alone else name_of_set(part))
 
     def _target(self, name: str, dataset: Dataset, image: str) -> Path:
-        """Return where an image's mask belongs, and remember it as taken."""
+        """Return the path of an image's mask, and remember it as taken."""
         path = PurePath(osp.abspath(image))
         parts = [part for part in _parts(dataset) if path.is_relative_to(_root(part))]
         place = path.relative_to(_root(parts[0]) if parts else path.anchor)
@@ -94,7 +94,7 @@ class SaveMasksHook(Hook):
 
 
 def _parts(dataset: Dataset) -> list[Dataset]:
-    """Return the data sets that one is made of, each of which has a root of its own."""
+    """Return the parts of a concatenated data set, each with its own root, or the set itself."""
     return list(getattr(dataset, 'datasets', [dataset]))
 
 

@@ -12,10 +12,10 @@ from mmengine.runner.amp import autocast
 
 
 def predict_by_size(step: Callable[[dict], list], batch: dict) -> list:
-    """Predict a batch, the images of each size together.
+    """Predict a batch, images of the same size together.
 
     mmseg's data preprocessor refuses a batch of several sizes. Padding them to one size would
-    change what a model sees next to the border; a batch for each size changes nothing.
+    change the model's input next to the border; one batch per size changes nothing.
 
     Args:
         step (Callable): ``test_step`` or ``val_step`` of any model.
@@ -23,7 +23,7 @@ def predict_by_size(step: Callable[[dict], list], batch: dict) -> list:
             augmentation, lists over versions of lists over images.
 
     Returns:
-        list: What the model returns for each image, in the order of the batch.
+        list: Output of the model for each image, in the order of the batch.
     """
     inputs = batch.get('inputs') if isinstance(batch, Mapping) else None
     if not isinstance(inputs, list | tuple) or not inputs:
@@ -69,7 +69,7 @@ class SizeGroupedTestLoop(TestLoop):
     """MMEngine's ``TestLoop`` for batches of images of any sizes, see :func:`predict_by_size`.
 
     Attributes:
-        seconds (float): Time that predictions took so far, loading and scoring excluded.
+        seconds (float): Time in seconds for predictions so far, without loading and scoring.
         images (int): Number of images predicted so far.
     """
 

@@ -62,14 +62,14 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Test as the command line says.
+    """Run the test that the command line describes.
 
     Args:
-        argv (Sequence[str], optional): Arguments; those of the process by default.
-        prog (str, optional): Name of the program; that of the process by default.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to those of the process.
+        prog (str, optional): Name of the program. Defaults to that of the process.
 
     Raises:
-        UserError: For what a user can cause.
+        UserError: If the user made a mistake, see :func:`run`.
     """
     args = parse_args(argv, prog)
     cfg = load_config(args)
@@ -106,7 +106,7 @@ def read_pairs(items: Sequence[str], option: str) -> dict[str, str]:
     """Read NAME=VALUE words.
 
     Raises:
-        UserError: If a word is not of that form, or a name is there twice.
+        UserError: If a word does not have that form, or a name occurs twice.
     """
     pairs = [item.partition('=')[::2] for item in items]
     for (name, value), item in zip(pairs, items, strict=True):
@@ -128,7 +128,7 @@ def _read_levels(items: Sequence[str]) -> dict[str, tuple[float, ...]]:
 
 
 def _set_conditions(cfg: Config, args: argparse.Namespace) -> None:
-    """Test by MultiTestLoop if the command line asks for what it can."""
+    """Use MultiTestLoop if the command line has options for it."""
     settings: dict[str, object] = {}
     if args.test_set:
         settings['test_sets'] = read_pairs(args.test_set, '--test-set')
@@ -141,7 +141,7 @@ def _set_conditions(cfg: Config, args: argparse.Namespace) -> None:
 
 
 def _accelerate(cfg: Config, **options: bool | str) -> None:
-    """Set options of the config's AccelerationHook, or of one of its own."""
+    """Set options of the config's AccelerationHook, or of a new one."""
     hooks = cfg.get('custom_hooks', [])
     others = [hook for hook in hooks if hook['type'] != 'AccelerationHook']
     own = [hook for hook in hooks if hook['type'] == 'AccelerationHook']
@@ -169,7 +169,7 @@ def _write_results_to(cfg: Config, folder: str) -> None:
 
 
 def draw_worst(runner: Runner, folder: Path, count: int) -> list[Path]:
-    """Draw the images of lowest and of highest F1 beside the results of each condition."""
+    """Draw the images with the lowest and highest F1 beside the results of each condition."""
     loop, pictures = runner.test_loop, []
     for name, loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).items():
         try:

@@ -32,14 +32,14 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Train as the command line says.
+    """Run the training that the command line describes.
 
     Args:
-        argv (Sequence[str], optional): Arguments; those of the process by default.
-        prog (str, optional): Name of the program; that of the process by default.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to those of the process.
+        prog (str, optional): Name of the program. Defaults to that of the process.
 
     Raises:
-        UserError: For what a user can cause.
+        UserError: If the user made a mistake, see :func:`run`.
     """
     args = parse_args(argv, prog)
     cfg = load_config(args)

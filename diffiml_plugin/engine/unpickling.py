@@ -1,4 +1,4 @@
-"""Reading of a pickle of weights without running what else is in it."""
+"""Reading of pickled weights without running code in the pickle."""
 
 import argparse
 import contextlib
@@ -21,7 +21,7 @@ _MAX_MEMORY = 2 * 1024**3
 
 @contextlib.contextmanager
 def _bounded_memory(more: int) -> Iterator[None]:
-    """Let the process take at most ``more`` further bytes, on systems that can."""
+    """Let the process take at most ``more`` further bytes, on systems that can limit memory."""
     try:
         import resource
 
@@ -86,9 +86,9 @@ class _Arguments:
         return argparse.Namespace(**self.state)
 
 
-# What MMEngine's, our own and the field's checkpoints hold beside tensors and plain data: log
+# Objects in MMEngine's, our own and the field's checkpoints besides tensors and plain data: log
 # histories, NumPy's random state, and settings of a command line. None of the real classes and
-# functions is called with what a file says. ``getattr`` names a history's methods, which its
+# functions is called with arguments from a file. ``getattr`` names a history's methods, which its
 # constructor knows anyway.
 _STAND_INS = {
     'mmengine.logging.history_buffer.HistoryBuffer': _History,
@@ -106,13 +106,13 @@ _STAND_INS = {
 
 
 def _restored(value: Any, restored: dict[int, Any]) -> Any:
-    """Replace stand-ins by what they stand for, in containers of the plain types."""
+    """Replace stand-ins by the objects they stand for, inside containers of plain types."""
     if id(value) in restored:
         return restored[id(value)]
     if isinstance(value, _Array | _History | _Arguments):
         result = value.value
     elif isinstance(value, dict):
-        # Before its content, which may refer to it.
+        # Stored before its content, which may refer to it.
         result = OrderedDict() if isinstance(value, OrderedDict) else {}
         restored[id(value)] = result
         result.update((k, _restored(v, restored)) for k, v in value.items())
@@ -131,13 +131,13 @@ def _restored(value: Any, restored: dict[int, Any]) -> Any:
 
 
 def unpickle(path: Path) -> Any:
-    """Read a PyTorch checkpoint of tensors, plain data and what the stand-ins above know.
+    """Read a PyTorch checkpoint of tensors, plain data and objects that have stand-ins above.
 
     Raises:
-        Exception: What PyTorch raises for anything else, and for damage.
+        Exception: If the file holds other objects or is damaged, as raised by PyTorch.
     """
     stand_ins = [(value, name) for name, value in _STAND_INS.items()]
-    # A small file can request any number of them.
+    # A small file can request any number of bytes.
     with (
         _bounded_memory(_MAX_MEMORY + 3 * os.path.getsize(path)),
         torch.serialization.safe_globals(stand_ins),

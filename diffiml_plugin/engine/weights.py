@@ -15,13 +15,13 @@ OPTIONAL_WEIGHTS = ('auxiliary_head.',)
 def misfit(
     own: Mapping[str, Tensor], state: Mapping[str, Tensor], optional: Sequence[str] = ()
 ) -> str:
-    """Say what of a checkpoint's weights does not fit a model; nothing if all does.
+    """Say which of a checkpoint's weights do not fit a model; empty if all of them fit.
 
     Args:
-        own (Mapping[str, Tensor]): The model's ``state_dict()``.
-        state (Mapping[str, Tensor]): The checkpoint's.
-        optional (Sequence[str]): Beginnings of names that either may have alone, beside
-            ``OPTIONAL_WEIGHTS``. The counters ``num_batches_tracked`` may always be missing.
+        own (Mapping[str, Tensor]): State dict of the model.
+        state (Mapping[str, Tensor]): State dict of the checkpoint.
+        optional (Sequence[str]): Prefixes of names that may be missing or unexpected, in addition
+            to ``OPTIONAL_WEIGHTS``. The counters ``num_batches_tracked`` may always be missing.
     """
 
     def needed(names: Iterable[str]) -> list[str]:
@@ -50,12 +50,12 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path | 
     """Load a checkpoint's weights into a model that they must fit, see :func:`misfit`.
 
     Args:
-        model (nn.Module): On any device.
-        checkpoint (str | Path): File, or address.
+        model (nn.Module): Model on any device.
+        checkpoint (str | Path): File or address of the checkpoint.
         config (str | Path | None): Name of the model's config, for messages.
 
     Raises:
-        UserError: If it cannot be read, or is another model's.
+        UserError: If the checkpoint cannot be read, or belongs to another model.
     """
     state = read_weights(local_file(checkpoint))
     if said := misfit(model.state_dict(), state):
