@@ -1,7 +1,7 @@
 """Confidence intervals by resampling images (Efron & Tibshirani 1993).
 
-The draws are made over the images in an order of their own, by value, so that an interval does not
-depend on the order in which files were listed or rows were written.
+Images are ordered by value before the draws, so that an interval does not depend on the order in
+which files were listed or rows were written.
 """
 
 import math
@@ -21,7 +21,7 @@ class Interval(NamedTuple):
 
 
 def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
-    """Means of (N,) sorted values over ``rounds`` draws of N with replacement."""
+    """Return the means of (N,) sorted values over ``rounds`` draws of N with replacement."""
     rng = np.random.default_rng(seed)
     means = np.empty(rounds)
     # In blocks, so that a large data set does not fill the memory.
@@ -36,7 +36,7 @@ def _resampled_means(values: np.ndarray, rounds: int, seed: int) -> np.ndarray:
 def mean_interval(
     values: Sequence[float] | np.ndarray, rounds: int = 2000, seed: int = 0
 ) -> Interval:
-    """Mean of (N,) values with its percentile bootstrap interval; ``nan`` values stay out."""
+    """Return the mean of (N,) values and its percentile bootstrap interval, leaving out ``nan``."""
     values = np.asarray(values, float)
     values = np.sort(values[~np.isnan(values)])
     if not len(values):
@@ -55,11 +55,12 @@ def order_of_rows(rows: Sequence[dict]) -> list[int]:
 def metric_intervals(
     metrics: Callable[[np.ndarray], dict[str, float]], count: int, rounds: int = 500, seed: int = 0
 ) -> dict[str, tuple[float, float]]:
-    """Intervals of metrics that are not means, such as an F1 of all pixels or an AUC of images.
+    """Compute intervals of metrics that are not means, such as F1 of all pixels or image AUC.
 
     Args:
-        metrics (Callable): Takes (count,) indices of images, returns metrics by name. The indices
-            should count the images in an order by value, see :func:`order_of_rows`.
+        metrics (Callable): Function of (count,) indices of images that returns metrics by name.
+            The indices should refer to the images in an order by value, see
+            :func:`order_of_rows`.
         count (int): Number of images.
         rounds (int): Number of bootstrap draws. Defaults to 500.
         seed (int): Seed of the draws. Defaults to 0.
@@ -83,17 +84,18 @@ def metric_intervals(
 def paired_difference(
     first: np.ndarray, second: np.ndarray, rounds: int = 10_000, seed: int = 0
 ) -> Interval:
-    """Mean of first - second, image by image.
+    """Compute the mean of first - second, image by image.
 
     Args:
         first (np.ndarray): (N,) metrics of one model.
-        second (np.ndarray): (N,) of the other, of the same images in the same order. Images
-            where either is ``nan`` stay out.
+        second (np.ndarray): (N,) metrics of the other model, for the same images in the same
+            order. Images where either is ``nan`` are left out.
         rounds (int): Number of bootstrap draws. Defaults to 10,000.
         seed (int): Seed of the draws. Defaults to 0.
 
     Returns:
-        Interval: With the two-sided p-value of "no difference" from the draws shifted to mean 0.
+        Interval: Mean difference, with the two-sided p-value of "no difference" from the draws
+        shifted to mean 0.
     """
     difference = np.asarray(first, float) - np.asarray(second, float)
     difference = np.sort(difference[~np.isnan(difference)])
@@ -103,23 +105,24 @@ def paired_difference(
     means = _resampled_means(difference, rounds, seed)
     low, high = np.quantile(means, (0.025, 0.975))
     extreme = int(np.count_nonzero(np.abs(means - value) >= abs(value)))
-    # The observed data are one draw too: no p-value is 0.
+    # The observed data count as one draw, so no p-value is 0.
     return Interval(float(value), float(low), float(high), (extreme + 1) / (rounds + 1))
 
 
 def seeded_difference(
     first: np.ndarray, second: np.ndarray, rounds: int = 2000, seed: int = 0
 ) -> Interval:
-    """Mean of first - second over images and training seeds, both resampled.
+    """Compute the mean of first - second over images and training seeds, both resampled.
 
     Args:
         first (np.ndarray): (S, N) metrics of one model: S seeds, N images.
-        second (np.ndarray): (T, N) of the other, of the same images in the same order.
+        second (np.ndarray): (T, N) metrics of the other model: T seeds, the same images in the
+            same order.
         rounds (int): Number of bootstrap draws. Defaults to 2000.
         seed (int): Seed of the draws. Defaults to 0.
 
     Returns:
-        Interval: With the two-sided p-value of "no difference".
+        Interval: Mean difference, with the two-sided p-value of "no difference".
     """
     # Training seeds are ordered as well, by their values over all images.
     first, second = (np.array(sorted(table, key=sorted), float) for table in (first, second))

@@ -1,13 +1,13 @@
 """Metric definitions as pure functions on arrays.
 
-Pixel metrics are those of one image, averaging is left to the metric classes. They have no
-meaning for an authentic image (it has no positive pixel) and are ``nan`` there. A ratio whose
-denominator is zero is 0, as in scikit-learn: precision where nothing is predicted, MCC where
-nothing or everything is.
+Pixel metrics are those of one image; the metric classes average them. They have no meaning for an
+authentic image, which has no positive pixel, and are ``nan`` there. A ratio whose denominator is
+zero is 0, as in scikit-learn: precision where nothing is predicted, MCC where nothing or
+everything is.
 
-The formulas of ranked pixels are our own rather than scikit-learn's or torchmetrics', against
-which they are tested: one sort of 32-bit keys serves all of them, tens of times faster than a
-sort of indices for each.
+The formulas of ranked pixels are implemented here and tested against scikit-learn and
+torchmetrics: one sort of 32-bit keys serves all of them, which is tens of times faster than a sort
+of indices for each.
 """
 
 import math
@@ -28,8 +28,8 @@ from ..errors import UserError
 _PREDICTED = ('seg_logits', 'pred_edge', 'uncertainty', 'confidence', 'pred_score')
 # One count, or an array with one count per threshold.
 Count = int | np.ndarray
-# Where a data set's pixels are counted: 0, 0.001, ..., 1, and finer towards both ends, where
-# confident models put nearly all pixels.
+# Thresholds at which a data set's pixels are counted: 0, 0.001, ..., 1, and finer towards both
+# ends, where confident models put nearly all pixels.
 _TAIL = np.geomspace(1e-7, 1e-3, 80, endpoint=False)
 THRESHOLDS = np.unique(
     np.concatenate([np.linspace(0, 1, 1001), _TAIL, 1 - _TAIL]).astype(np.float32)
@@ -49,11 +49,11 @@ def tampering_probability(logits: Tensor) -> np.ndarray:
     """Read the probability of tampering out of a predicted sample's ``seg_logits``.
 
     Args:
-        logits (Tensor): (1, H, W), which mmseg's one-channel heads store as a probability, or
+        logits (Tensor): (1, H, W) probabilities, as stored by mmseg's one-channel heads, or
             (2, H, W) logits.
 
     Returns:
-        np.ndarray: (H, W) float32 in 0..1.
+        np.ndarray: (H, W) float32 probabilities, 0..1.
 
     Raises:
         UserError: If there are more channels.
@@ -68,11 +68,11 @@ def tampering_probability(logits: Tensor) -> np.ndarray:
 
 
 def non_finite_fault(sample: SegDataSample | Mapping) -> str:
-    """Say in a sentence which of a model's predictions are nan or infinity; nothing if none is.
+    """Say in a sentence which of a model's predictions are nan or infinity; empty if none is.
 
     Args:
-        sample (SegDataSample | Mapping): A predicted sample, or the dict of one. Of two-channel
-            logits, the probability counts.
+        sample (SegDataSample | Mapping): Predicted sample, or its dict. For two-channel logits,
+            the probability is checked.
     """
     fields = []
     for name in _PREDICTED:
@@ -95,7 +95,7 @@ def non_finite_fault(sample: SegDataSample | Mapping) -> str:
 
 
 def confusion(pred: np.ndarray, target: np.ndarray) -> Confusion:
-    """Count two boolean arrays of the same shape."""
+    """Count the confusion matrix of two boolean arrays of the same shape."""
     tp = int(np.count_nonzero(pred & target))
     fp = int(np.count_nonzero(pred)) - tp
     fn = int(np.count_nonzero(target)) - tp
@@ -157,10 +157,10 @@ WITH_BEST_THRESHOLD = ('f1', 'iou', 'acc', 'mcc')
 
 
 class Ranking(NamedTuple):
-    """Pixels ordered by probability, those of the same probability together.
+    """Pixels ordered by probability, with pixels of the same probability grouped together.
 
     ``tp[k]`` and ``fp[k]`` count the tampered and authentic pixels of at least ``values[k]``;
-    they have one more entry, of no pixel at all.
+    their additional last entry counts no pixel at all.
     """
 
     values: np.ndarray  # (K,) float32, ascending
@@ -168,12 +168,12 @@ class Ranking(NamedTuple):
     fp: np.ndarray  # (K + 1,)
 
     def above(self, thresholds: float | np.ndarray) -> Confusion:
-        """Counts where a pixel is called tampered above the threshold."""
+        """Return the counts if pixels above the threshold are called tampered."""
         at = np.searchsorted(self.values, thresholds, side='right')
         return _to_confusion(self.tp[at], self.fp[at], self.tp[0], self.fp[0])
 
     def everywhere(self) -> Confusion:
-        """Counts at every threshold that makes a difference, K + 1 of them."""
+        """Return the counts at all K + 1 thresholds that make a difference."""
         return _to_confusion(self.tp, self.fp, self.tp[0], self.fp[0])
 
 
@@ -186,7 +186,7 @@ def rank(score: np.ndarray, truth: np.ndarray) -> Ranking:
 
     Args:
         score (np.ndarray): (N,) float32 probabilities, 0..1.
-        truth (np.ndarray): (N,) boolean, whether tampered.
+        truth (np.ndarray): (N,) boolean labels, True for tampered pixels.
     """
     # Bits of floats >= 0 are ordered like the floats, and those up to 1 leave the sign's bit,
     # which takes the label. Adding 0 turns -0 into 0.
@@ -202,15 +202,15 @@ def rank(score: np.ndarray, truth: np.ndarray) -> Ranking:
 
 
 def auc(tp: np.ndarray, fp: np.ndarray) -> tuple[float, float]:
-    """Area under the ROC curve of counts that decrease with the threshold.
+    """Compute the area under the ROC curve of counts that decrease with the threshold.
 
     Args:
-        tp (np.ndarray): (K,) tampered pixels above thresholds from "all" to "none".
-        fp (np.ndarray): (K,) authentic ones.
+        tp (np.ndarray): (K,) numbers of tampered pixels above thresholds from "all" to "none".
+        fp (np.ndarray): (K,) numbers of authentic pixels above the same thresholds.
 
     Returns:
-        tuple[float, float]: The area with ties counted half, and how much it may be off where
-        pixels between two thresholds are not really tied. Both are ``nan`` for a single class.
+        tuple[float, float]: Area with ties counted half, and its possible error if pixels between
+        two thresholds are not really tied. Both are ``nan`` for a single class.
     """
     area = float(tp[0]) * float(fp[0])
     if not area:
@@ -221,7 +221,7 @@ def auc(tp: np.ndarray, fp: np.ndarray) -> tuple[float, float]:
 
 
 def average_precision(tp: np.ndarray, fp: np.ndarray) -> tuple[float, float]:
-    """Sum of precisions weighted by the steps of recall, as scikit-learn's.
+    """Compute the sum of precisions weighted by the steps of recall, as scikit-learn does.
 
     Arguments and results are those of :func:`auc`.
     """
@@ -239,31 +239,31 @@ RANKING_METRICS = dict(auc=auc, ap=average_precision)
 
 
 def calibration_counts(score: np.ndarray, truth: np.ndarray, bins: int = 15) -> np.ndarray:
-    """Pixels, sum of probabilities and tampered pixels in each of (3, bins) equal bins."""
+    """Return (3, bins): pixels, summed probabilities and tampered pixels of each equal bin."""
     index = np.minimum((score * np.float32(bins)).astype(np.int64), bins - 1)
     return np.stack([np.bincount(index, w, bins) for w in (None, score, truth)])
 
 
 def calibration_error(counts: np.ndarray) -> float:
-    """Expected calibration error, 0..1, of :func:`calibration_counts` summed over images."""
+    """Compute the expected calibration error, 0..1, of calibration counts summed over images."""
     total = counts[0].sum()
     return float(np.abs(counts[1] - counts[2]).sum() / total) if total else math.nan
 
 
 def boundary_f1(pred: np.ndarray, target: np.ndarray, tolerance: float | None = None) -> float:
-    """F1 of boundaries: a boundary pixel counts where the other boundary is near enough.
+    """Compute F1 of boundaries: a boundary pixel counts where the other boundary is near enough.
 
-    A boundary is the mask's own pixels that touch its outside; the image's border is none
-    (Csurka et al. 2013).
+    The boundary is made of the mask's own pixels that touch its outside; the image's border is
+    not a boundary (Csurka et al. 2013).
 
     Args:
-        pred (np.ndarray): (H, W) boolean.
-        target (np.ndarray): (H, W) boolean.
-        tolerance (float, optional): Euclidean distance in pixels. Defaults to 0.75 % of the
-            image's diagonal, at least 1.
+        pred (np.ndarray): (H, W) boolean predicted mask.
+        target (np.ndarray): (H, W) boolean ground truth mask.
+        tolerance (float, optional): Largest Euclidean distance in pixels. Defaults to 0.75 % of
+            the image's diagonal, at least 1.
 
     Returns:
-        float: 0..1; ``nan`` if neither has a boundary.
+        float: F1, 0..1; ``nan`` if neither mask has a boundary.
     """
     if tolerance is None:
         tolerance = max(0.0075 * math.hypot(*target.shape), 1.0)
@@ -283,7 +283,7 @@ def boundary_f1(pred: np.ndarray, target: np.ndarray, tolerance: float | None = 
 
 
 def equal_error_rate(truth: np.ndarray, score: np.ndarray) -> float:
-    """Error rate where missed and false alarms are equally frequent, on the ROC's segments."""
+    """Compute the error rate where misses and false alarms are equal, on the ROC's segments."""
     fpr, tpr, _ = metrics.roc_curve(truth, score, drop_intermediate=False)
     return float(np.interp(0, fpr + tpr - 1, fpr))
 
@@ -300,16 +300,16 @@ IMAGE_METRICS = (*_IMAGE_COUNTS, *_IMAGE_CURVES)
 def image_metrics(
     names: Sequence[str], score: np.ndarray, truth: np.ndarray, threshold: float = 0.5
 ) -> dict[str, float]:
-    """Image-level metrics of a data set.
+    """Compute image-level metrics of a data set.
 
     Args:
-        names (Sequence[str]): Metrics, of :data:`IMAGE_METRICS`.
+        names (Sequence[str]): Names of metrics in :data:`IMAGE_METRICS`.
         score (np.ndarray): (N,) image scores, 0..1.
-        truth (np.ndarray): (N,) boolean, whether the image is tampered.
-        threshold (float): An image is called tampered above it. Defaults to 0.5.
+        truth (np.ndarray): (N,) boolean labels, True for tampered images.
+        threshold (float): Score above which an image is called tampered. Defaults to 0.5.
 
     Returns:
-        dict[str, float]: By name; ``nan`` where the data set lacks the images that a metric
+        dict[str, float]: Metrics by name; ``nan`` if the data set lacks the images that a metric
         needs.
     """
     score, truth = np.asarray(score, np.float64), np.asarray(truth, bool)

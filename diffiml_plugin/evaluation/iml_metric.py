@@ -26,12 +26,12 @@ _MEND = "load masks with dict(type='LoadTamperingMask') in place of LoadAnnotati
 class IMLMetric(BaseMetric):
     """Measures localization and detection of any mmseg segmentor.
 
-    It reads ``seg_logits``, ``gt_sem_seg`` and, where asked to, ``pred_score`` of the samples.
-    mmseg stores a *probability* under ``seg_logits`` for a one-channel head and raw logits for a
-    two-channel one; the latter are taken through a softmax.
+    It reads ``seg_logits``, ``gt_sem_seg`` and, with ``score='model'``, ``pred_score`` of the
+    samples. mmseg stores a *probability* under ``seg_logits`` for a one-channel head and raw
+    logits for a two-channel head; a softmax turns these into probabilities.
 
-    Every setting that differs from the default shows in the metric's name, as in
-    ``pixel_f1_double_best_image``. Two of them side by side are two metrics in the config.
+    Settings that differ from the default appear in the metric's name, such as
+    ``pixel_f1_double_best_image``. For two settings side by side, put two metrics in the config.
 
     Args:
         pixel (Sequence[str]): Pixel metrics: 'f1', 'iou', 'precision', 'recall', 'acc', 'mcc',
@@ -39,29 +39,31 @@ class IMLMetric(BaseMetric):
             all pixels of the data set). Defaults to f1, iou and auc.
         image (Sequence[str]): Image-level metrics: 'f1', 'precision', 'recall', 'acc',
             'balanced_acc', 'auc', 'ap', 'eer'. Defaults to f1, auc and acc.
-        average (str): 'image': computed for each tampered image and averaged. 'dataset': computed
-            from all pixels of all images at once; 'auc' and 'ap' then come from a histogram, and
-            ``..._error`` says how much they may be off. Defaults to 'image'.
-        mode (str): 'origin', 'reverse' (of 1 - probability) or 'double' (the better of the two
-            for each image). Defaults to 'origin'.
-        threshold (float): A pixel or an image is called tampered above it. Defaults to 0.5.
-        best_threshold (str, optional): Takes the threshold of pixel metrics that is best for
-            each 'image', or one for the whole 'dataset' (to 0.001), instead. Both look at the
-            truth and so are upper bounds. Defaults to None.
+        average (str): Way of averaging pixel metrics. 'image': computed for each tampered image
+            and averaged. 'dataset': computed from all pixels of all images at once; 'auc' and
+            'ap' then come from a histogram, and ``..._error`` is their possible error. Defaults
+            to 'image'.
+        mode (str): Map that is scored: 'origin', 'reverse' (1 - probability) or 'double' (the
+            better of the two for each image). Defaults to 'origin'.
+        threshold (float): Value above which a pixel or an image is called tampered. Defaults to
+            0.5.
+        best_threshold (str, optional): Best threshold to use for pixel metrics instead: that of
+            each 'image', or one for the whole 'dataset' (to 0.001). Both are chosen with the
+            ground truth, so the metrics are upper bounds. Defaults to None.
         score (str): Image score: 'max', 'mean' or 'topk' of the pixels' probabilities, or
             'model' for the model's ``pred_score``. Defaults to 'max'.
         topk (float): Share of the pixels that 'topk' averages. Defaults to 0.01.
-        resolution (str): 'original': maps and masks are of the image's original size.
-            'input': of the network's input, which the test pipeline must bring about by
-            ``ScoreAtInput``. It is checked. Defaults to 'original'.
+        resolution (str): Size of maps and masks, which is checked: the image's 'original' size,
+            or that of the network's 'input', for which the test pipeline needs ``ScoreAtInput``.
+            Defaults to 'original'.
         ignore_index (int): Mask value that is not scored. Defaults to 255.
-        out_dir (str, optional): Where ``results.csv`` (one row per image), ``summary.json`` and
-            ``summary.md`` (with bootstrap intervals) are written. Defaults to None.
-        collect_device (str): 'cpu' or 'gpu'. Defaults to 'cpu'.
-        prefix (str, optional): Put before the names of the metrics. Defaults to 'iml'.
+        out_dir (str, optional): Folder of ``results.csv`` (one row per image), ``summary.json``
+            and ``summary.md`` (with bootstrap intervals). Defaults to None.
+        collect_device (str): Device to collect results on, 'cpu' or 'gpu'. Defaults to 'cpu'.
+        prefix (str, optional): Prefix of the metrics' names. Defaults to 'iml'.
 
     Raises:
-        UserError: If a setting is not one of those, or some exclude each other.
+        UserError: If a setting is not one of those, or settings exclude each other.
     """
 
     default_prefix = 'iml'

@@ -15,7 +15,7 @@ _PLAIN = ('img_path', 'tampered', 'pred_area', 'tp', 'fp', 'fn', 'tn', 'score')
 
 
 def metrics_in(rows: list[dict]) -> list[str]:
-    """Names of the per-image metrics in the rows."""
+    """Return the names of the per-image metrics in the rows."""
     return [name for name in rows[0] if name not in _PLAIN]
 
 
@@ -30,16 +30,16 @@ def write_results(
     """Write ``results.csv``, ``summary.json`` and ``summary.md``.
 
     Args:
-        rows (list[dict]): One per image, all of the same keys.
+        rows (list[dict]): One row per image, all with the same keys.
         summary (dict): The data set's metrics by name.
         intervals (dict): 95 % intervals of the metrics that have one.
         settings (dict): Settings of the metric.
-        out_dir (Path): Made if it does not exist.
+        out_dir (Path): Folder to write to, created if it does not exist.
         calibration (np.ndarray, optional): Result of ``calibration_counts``, for the JSON file.
     """
     write_csv(rows, out_dir / 'results.csv')
     about = dict(images=len(rows), tampered=sum(row['tampered'] for row in rows)) | settings
-    # JSON knows no nan.
+    # JSON has no nan.
     numbers = {k: None if math.isnan(v) else v for k, v in summary.items()}
     kept = {} if calibration is None else dict(calibration=calibration.tolist())
     text = json.dumps(dict(metrics=numbers, intervals_95=intervals) | about | kept, indent=2)
@@ -63,7 +63,7 @@ def read_results(path: Path) -> list[dict]:
     """Read a ``results.csv``; its paths are as :func:`path_cell` writes them.
 
     Raises:
-        UserError: If it does not exist or is not such a file.
+        UserError: If the file does not exist or is not a ``results.csv``.
     """
     if not path.is_file():
         raise UserError(f'result file {str(path)!r} does not exist')

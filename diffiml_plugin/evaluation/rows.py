@@ -1,4 +1,4 @@
-"""What one image contributes: its row of results, and what it adds to the data set's totals."""
+"""One image's contribution: its row of results, and its share of the data set's totals."""
 
 import math
 
@@ -19,16 +19,16 @@ from .functional import (
 from .settings import MetricSettings
 
 COUNTS = ('tp', 'fp', 'fn', 'tn')
-# Arrays by name, which add up over images and ranks.
+# Arrays by name, which are summed over images and ranks.
 Totals = dict[str, np.ndarray]
 
 
 def no_totals(settings: MetricSettings) -> Totals:
-    """Return the totals of no image."""
+    """Return totals of zero."""
     totals = {name: np.zeros(len(THRESHOLDS)) for name in settings.sweeps}
     if 'ece' in settings.pixel:
         totals['calibration'] = np.zeros((3, 15))
-    # Tampered images, and images that have ignored but no tampered pixels.
+    # Numbers of tampered images, and of images that have ignored but no tampered pixels.
     totals['labels'] = np.zeros(2)
     return totals
 
@@ -51,11 +51,11 @@ def score_image(
     Args:
         prob (np.ndarray): (H, W) float32 probabilities of tampering.
         target (np.ndarray): (H, W) mask of 0, 1 and ``ignore_index``.
-        settings (MetricSettings): What is measured.
+        settings (MetricSettings): Settings of the metric.
 
     Returns:
         tuple: The image's row (whether it is tampered, its marked area, confusion counts and
-        metrics; ``nan`` for an authentic image), and what it adds to the totals.
+        metrics; ``nan`` for an authentic image), and its share of the totals.
     """
     valid = target != settings.ignore_index
     views = dict(origin=[prob], reverse=[1 - prob], double=[prob, 1 - prob])[settings.mode]

@@ -1,4 +1,4 @@
-"""What an evaluation measures, and what its metrics are called."""
+"""Settings of an evaluation, and the names of its metrics."""
 
 from dataclasses import asdict, dataclass
 
@@ -10,10 +10,10 @@ PIXEL_METRICS = (*CONFUSION_METRICS, *RANKING_METRICS, 'boundary_f1', 'ece')
 
 @dataclass(frozen=True)
 class MetricSettings:
-    """Settings of :class:`IMLMetric`, checked; its docstring describes them.
+    """Checked settings of :class:`IMLMetric`, whose docstring describes them.
 
     Raises:
-        UserError: If a setting is not one of the allowed ones, or some exclude each other.
+        UserError: If a setting is not one of the allowed ones, or settings exclude each other.
     """
 
     pixel: tuple[str, ...] = ('f1', 'iou', 'auc')
@@ -54,17 +54,17 @@ class MetricSettings:
 
     @property
     def thresholded(self) -> list[str]:
-        """Pixel metrics of a confusion matrix."""
+        """Pixel metrics that come from a confusion matrix."""
         return [name for name in self.pixel if name in CONFUSION_METRICS]
 
     @property
     def ranked(self) -> list[str]:
-        """Pixel metrics of a ranking."""
+        """Pixel metrics that come from a ranking."""
         return [name for name in self.pixel if name in RANKING_METRICS]
 
     @property
     def sweeps(self) -> tuple[str, ...]:
-        """What is summed over images at every threshold, for one threshold of the data set."""
+        """Names of the quantities that are summed over images at every threshold."""
         if self.best_threshold == 'dataset' and self.average == 'image':
             return tuple(name for name in self.thresholded if name in WITH_BEST_THRESHOLD)
         if self.average == 'dataset' and (self.ranked or self.best_threshold):
@@ -81,7 +81,7 @@ class MetricSettings:
         return {k: v for k, v in asdict(self).items() if k not in ('pixel', 'image')}
 
     def pixel_name(self, name: str) -> str:
-        """Name a pixel metric with whatever is not the default."""
+        """Return a pixel metric's name, which holds the settings that are not the default."""
         parts = [f'pixel_{name}']
         if self.average != 'image' and name != 'ece':
             parts.append(self.average)
@@ -97,7 +97,7 @@ class MetricSettings:
         return text + self._threshold_suffix()
 
     def image_name(self, name: str) -> str:
-        """Name an image-level metric with whatever is not the default."""
+        """Return an image-level metric's name, with the settings that are not the default."""
         suffix = '' if self.score == 'max' else f'_{self.score}'
         return f'img_{name}{suffix}{self._threshold_suffix()}'
 

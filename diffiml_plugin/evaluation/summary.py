@@ -24,7 +24,7 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
     Args:
         rows (list[dict]): Row of each image, with its ``score``.
         totals (Totals): Sums over the images.
-        settings (MetricSettings): What was measured.
+        settings (MetricSettings): Settings of the metric.
     """
     tampered = np.array([row['tampered'] > 0 for row in rows], bool)
     summary = {}
@@ -51,10 +51,10 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
 
 
 def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[float, float]]:
-    """Bootstrap intervals of all metrics that the images' own rows suffice for.
+    """Compute bootstrap intervals of all metrics that follow from the images' rows alone.
 
-    What comes from sums over the data set (its ranking, its best threshold, its calibration)
-    has none.
+    Metrics from sums over the data set (its ranking, its best threshold, its calibration) have
+    none.
     """
     spreads = {}
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
