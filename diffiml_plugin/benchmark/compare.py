@@ -44,15 +44,15 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
 
 
 def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
-    """Compare models as the command line says.
+    """Run the comparison that the command line describes.
 
     Args:
-        argv (Sequence[str], optional): Arguments; those of the process by default.
-        prog (str, optional): Name of the program; that of the process by default.
+        argv (Sequence[str], optional): Command-line arguments. Defaults to those of the process.
+        prog (str, optional): Name of the program. Defaults to that of the process.
 
     Raises:
         UserError: If the benchmark is wrong, or no model has finished.
-        SystemExit: With status 1, if a model has failed.
+        SystemExit: If a model has failed, with status 1.
     """
     args = parse_args(argv, prog)
     bench = Benchmark.fromfile(args.benchmark, args.seeds, args.only)

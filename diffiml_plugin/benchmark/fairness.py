@@ -1,4 +1,4 @@
-"""What the rows of a comparison have in common, and what not."""
+"""Settings that the rows of a comparison have in common, and differences between them."""
 
 from collections.abc import Mapping, Sequence
 
@@ -18,7 +18,7 @@ TRAINING = (
 
 
 def _transforms(pipeline: Sequence[Mapping]) -> str:
-    """Spell a pipeline with its settings."""
+    """Describe a pipeline with its settings."""
     spelled = []
     for step in pipeline:
         settings = ', '.join(f'{k}={v}' for k, v in step.items() if k not in ('type', 'transforms'))
@@ -27,7 +27,7 @@ def _transforms(pipeline: Sequence[Mapping]) -> str:
 
 
 def _data(dataset: Mapping) -> str:
-    """Spell a data set by its kind and roots."""
+    """Describe a data set by its type and roots."""
     if 'datasets' in dataset:
         return f'{dataset["type"]}[{"; ".join(_data(one) for one in dataset["datasets"])}]'
     return f'{dataset.get("data_root") or dataset.get("ann_file")}'
@@ -58,7 +58,7 @@ def _pretrained(node: object) -> list[str]:
 
 
 def cost(cfg: Config, shape: tuple[int, int]) -> tuple[float, float]:
-    """Return millions of parameters, and GFLOPs of predicting one image of (H, W) ``shape``."""
+    """Return parameters in millions, and GFLOPs of predicting one image of (H, W) ``shape``."""
     init_default_scope(cfg.get('default_scope', 'mmseg'))
     model = MODELS.build(cfg.model).eval()
     parameters = sum(p.numel() for p in model.parameters()) / 1e6
@@ -91,9 +91,9 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
     """Describe how a row was trained and tested, field by field.
 
     Args:
-        cfg (Config): What it was trained with.
-        seeds (Sequence[int]): Seeds for which it has been measured.
-        given (bool): Whether the user gave its checkpoints; how those were trained is unknown.
+        cfg (Config): Config that the row was trained with.
+        seeds (Sequence[int]): Seeds for which the row has been measured.
+        given (bool): Whether the user gave its checkpoints, whose training is unknown.
     """
     training = dict.fromkeys(TRAINING, 'given checkpoint: not known') if given else _training(cfg)
     head = cfg.model.get('decode_head', {})
@@ -107,7 +107,7 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
 
 
 def differences(rows: Mapping[str, Mapping[str, str]], reference: str) -> list[tuple[str, str]]:
-    """List (field, sentence) wherever a row differs from the reference in what should agree."""
+    """List (field, sentence) where rows differ from the reference in fields that should agree."""
     differing = []
     for field in rows[reference]:
         if field in FREE:

@@ -1,4 +1,4 @@
-"""Running what a benchmark needs."""
+"""Training and testing of a benchmark's models."""
 
 import os
 import subprocess
@@ -20,16 +20,16 @@ from .spec import Benchmark, ModelEntry
 
 
 def visible_devices() -> list[str]:
-    """Name all GPUs that PyTorch sees, or the CPU."""
+    """Return the names of all GPUs that PyTorch sees, or of the CPU."""
     count = torch.cuda.device_count()
     return [f'cuda:{i}' for i in range(count)] or ['cpu']
 
 
 def run_command(words: Sequence[object], log: Path, device: str) -> None:
-    """Run a command of ``diffiml`` in a process of its own, on one device.
+    """Run a command of ``diffiml`` in a separate process, on one device.
 
     Raises:
-        UserError: With the last line that it printed, if it fails.
+        UserError: If the command fails, with the last line that it printed.
     """
     environment = dict(os.environ)
     visible = environment.get('CUDA_VISIBLE_DEVICES')
@@ -52,7 +52,7 @@ def weights_of(bench: Benchmark, entry: ModelEntry, seed: int, out: Path) -> str
     """Return the checkpoint that a row is tested with: given, or trained by itself or another row.
 
     Raises:
-        UserError: If it has not been trained.
+        UserError: If the model has not been trained.
     """
     if entry.weights_of:
         entry = next(other for other in bench.models if other.name == entry.weights_of)
@@ -69,10 +69,10 @@ def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device:
     """Train one model with one seed, unless it is trained, and test it under all conditions.
 
     Returns:
-        list[str]: What was done, in words.
+        list[str]: Descriptions of what was done.
 
     Raises:
-        UserError: If either fails.
+        UserError: If training or testing fails, or the model was trained with another config.
     """
     folder = out / entry.name / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
@@ -103,7 +103,7 @@ def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device:
 
 
 def _training(cfg: Config) -> dict:
-    """Return what training depends on: test sets and perturbations can be added afterwards."""
+    """Return the settings of training: test sets and perturbations can be added afterwards."""
     return {key: value for key, value in cfg.to_dict().items() if not key.startswith('test_')}
 
 
@@ -121,14 +121,14 @@ def run_all(
     """Run every model with every seed, one at a time on each device.
 
     Args:
-        bench (Benchmark): What to run.
-        out (Path): A folder for each model and seed is made in it.
-        devices (Sequence[str]): Devices, as of :func:`visible_devices`.
-        report (Callable): Called with the number done, the number in all, model, seed, and what
-            was done or why it failed.
+        bench (Benchmark): Benchmark to run.
+        out (Path): Folder in which a folder for each model and seed is created.
+        devices (Sequence[str]): Names of devices, as from :func:`visible_devices`.
+        report (Callable): Function that is called with the number of finished runs, the total
+            number, model, seed, and what was done or why it failed.
 
     Returns:
-        dict[tuple[str, int], str]: Why a model with a seed failed.
+        dict[tuple[str, int], str]: Reasons of failures, by model and seed.
     """
     free: Queue[str] = Queue()
     for device in devices:

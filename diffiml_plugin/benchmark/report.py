@@ -51,7 +51,7 @@ def _spread(values: np.ndarray) -> str:
 
 
 def _main_table(results: BenchmarkResults) -> dict:
-    """Cells of the main table: F1 on every set, average, difference of the reference."""
+    """Make the main table: F1 on every set, average, difference between reference and model."""
     bench, models = results.bench, results.models
     sets = list(bench.test_sets)
     means = {m: [results.values(m, Condition(s), 'pixel_f1').mean() for s in sets] for m in models}
@@ -88,7 +88,7 @@ def _main_table(results: BenchmarkResults) -> dict:
 
 
 def _metric_tables(results: BenchmarkResults) -> list[dict]:
-    """All metrics of each set."""
+    """Make a table of all metrics for each set."""
     tables = []
     for name in results.bench.test_sets:
         values = {
@@ -110,7 +110,7 @@ def _metric_tables(results: BenchmarkResults) -> list[dict]:
 
 
 def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
-    """Describe every row and what differs between them; measure what each costs."""
+    """Describe every row and the differences between them, and measure the cost of each."""
     bench, rows, costs = results.bench, {}, {}
     for entry in bench.models:
         seeds = results.seeds.get(entry.name)
@@ -153,7 +153,7 @@ def _environment(command: str) -> dict[str, str]:
 def _screen_table(
     results: BenchmarkResults, costs: Mapping[str, tuple[float, float]]
 ) -> list[dict]:
-    """A row per model. A screen has room for several metrics of two sets, else for F1 alone."""
+    """Make a row per model. A screen has room for several metrics of two sets, else F1 alone."""
     sets = list(results.bench.test_sets)
     shown = METRICS[:4] if len(sets) <= 2 else METRICS[:1]
     return [
@@ -182,7 +182,7 @@ def _write_records(results: BenchmarkResults, path: Path) -> None:
 
 
 def _chosen(results: BenchmarkResults) -> tuple[dict[str, list[str]], dict[str, list[str]]]:
-    """Paths of the images of each set to draw: evenly spaced ones, and the worst ones."""
+    """Choose the images of each set to draw, by path: evenly spaced ones, and the worst ones."""
     even, worst = {}, {}
     sets = list(results.bench.test_sets)
     for name in sets:
@@ -201,8 +201,9 @@ def _draw_models(
     """Draw images, ground truth, all models' probabilities, edges and uncertainties.
 
     Args:
-        results (BenchmarkResults): Whose models predict the images again.
-        pictures (Mapping[Path, Mapping[str, list[str]]]): JPEG -> test set -> paths of images.
+        results (BenchmarkResults): Results whose models predict the images again.
+        pictures (Mapping[Path, Mapping[str, list[str]]]): Paths of images by test set, for each
+            JPEG file to write.
     """
     bench = results.bench
     columns: dict[Path, dict[str, list]] = {path: {} for path in pictures}
@@ -293,11 +294,11 @@ def write_report(results: BenchmarkResults, command: str, shape: tuple[int, int]
 
     Args:
         results (BenchmarkResults): Results of at least one model.
-        command (str): Command with which they came about.
+        command (str): Command that produced them.
         shape (tuple[int, int]): (height, width) for which FLOPs are counted.
 
     Returns:
-        Path: The folder, ``report`` below the results'.
+        Path: Folder of the report, ``report`` below the results' folder.
     """
     out = results.out / 'report'
     out.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,4 @@
-"""What a benchmark has measured."""
+"""Results of a benchmark."""
 
 import json
 import math
@@ -20,15 +20,16 @@ from .spec import Benchmark
 
 @dataclass(frozen=True)
 class Record:
-    """A model with a seed under one condition.
+    """Results of a model with one seed under one condition.
 
     Attributes:
         model (str): Name of the model.
         seed (int): Seed of its training.
-        condition (Condition): Under which it was tested.
+        condition (Condition): Condition under which it was tested.
         metrics (Mapping[str, float]): Metrics of the data set.
         f1 (Mapping[str, float]): F1 of each tampered image by its path, sorted.
-        calibration (np.ndarray): (3, bins): number of pixels, sum of probabilities, tampered ones.
+        calibration (np.ndarray): (3, bins) numbers of pixels, sums of probabilities and numbers
+            of tampered pixels.
     """
 
     model: str
@@ -41,13 +42,13 @@ class Record:
 
 @dataclass(frozen=True)
 class BenchmarkResults:
-    """All that the models that have finished were measured to have, each file read once.
+    """Results of all models that have finished; each file is read once.
 
     Args:
-        bench (Benchmark): What was run.
-        out (Path): Its folder.
-        failed (Mapping[tuple[str, int], str]): Why a model with a seed failed.
-        records (tuple[Record, ...]): Rows of the one table from which all else is made.
+        bench (Benchmark): Benchmark that was run.
+        out (Path): Folder of the benchmark.
+        failed (Mapping[tuple[str, int], str]): Reasons of failures, by model and seed.
+        records (tuple[Record, ...]): Rows of the table from which everything else is computed.
     """
 
     bench: Benchmark
@@ -80,7 +81,7 @@ class BenchmarkResults:
 
     @cached_property
     def seeds(self) -> dict[str, list[int]]:
-        """Seeds of each model that has some, in the benchmark's order."""
+        """Tested seeds of each model that has any, in the benchmark's order."""
         by_model: dict[str, list[int]] = {}
         for record in self.records:
             seeds = by_model.setdefault(record.model, [])
@@ -90,7 +91,7 @@ class BenchmarkResults:
 
     @property
     def models(self) -> list[str]:
-        """Names of the models that have a seed, in the benchmark's order."""
+        """Names of the models that have a tested seed, in the benchmark's order."""
         return list(self.seeds)
 
     @property
@@ -103,7 +104,7 @@ class BenchmarkResults:
         return [r for r in self.records if (r.model, r.condition) == (model, condition)]
 
     def values(self, model: str, condition: Condition, metric: str) -> np.ndarray:
-        """Return a metric, one per seed; nan where it is not known."""
+        """Return a metric for each seed; nan where it is not known."""
         by_seed = {r.seed: r.metrics.get(metric, math.nan) for r in self.select(model, condition)}
         return np.array([by_seed.get(seed, math.nan) for seed in self.seeds[model]])
 
@@ -126,12 +127,12 @@ class BenchmarkResults:
         return np.sum([record.calibration for record in self.select(model, condition)], axis=0)
 
     def average(self, model: str, metric: str = 'pixel_f1') -> np.ndarray:
-        """Return a metric averaged over the test sets as they are, one per seed."""
+        """Return a metric averaged over the unperturbed test sets, for each seed."""
         sets = [Condition(name) for name in self.bench.test_sets]
         return np.mean([self.values(model, condition, metric) for condition in sets], axis=0)
 
     def difference(self, model: str, condition: Condition) -> Interval:
-        """Return F1 of the reference less the model's, images and seeds resampled."""
+        """Return F1 of the reference minus F1 of the model, with images and seeds resampled."""
         ours, theirs = (self.images(name, condition) for name in (self.reference, model))
         return seeded_difference(ours, theirs)
 

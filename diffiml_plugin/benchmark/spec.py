@@ -1,4 +1,4 @@
-"""What is compared."""
+"""Specification of a comparison."""
 
 import copy
 from collections.abc import Mapping, Sequence
@@ -22,14 +22,14 @@ _EVALUATOR = dict(type='IMLMetric', pixel=['f1', 'iou', 'auc', 'ece'], image=['f
 
 @dataclass(frozen=True)
 class ModelEntry:
-    """A row: a config to train, or with trained checkpoints, or with another row's weights.
+    """A row: a config that is trained, or tested with given checkpoints or another row's weights.
 
     Args:
-        name (str): Name of the row, and of its folder.
+        name (str): Name of the row and of its folder.
         config (str): Config file.
         changes (Mapping[str, object]): Changes of the config, by dotted keys.
         checkpoints (Mapping[int, str]): Checkpoint by seed; a seed without one is trained.
-        weights_of (str, optional): Name of the row whose weights it is tested with.
+        weights_of (str, optional): Name of another row whose weights this row is tested with.
     """
 
     name: str
@@ -43,14 +43,23 @@ class ModelEntry:
 class Benchmark:
     """Models, seeds, test sets and perturbations, read from a config.
 
-    Its keys: ``models`` (name -> ``config``, and where wanted ``changes``, ``checkpoint``: a path,
-    or paths by seed, or ``weights_of``: another row, whose trained weights are tested with these
-    ``changes`` beside its own), ``config`` (of rows that have none), ``seeds``, ``reference`` (the
-    row that the others are compared with; default: the first), ``test_sets`` (name -> folder, or
-    changes of the data set; default: those of the reference's config), ``perturbations`` (kind ->
-    levels), ``perturbed`` (the test sets that they apply to), ``data`` (a data set's base config
-    that replaces every model's), ``changes`` (of every model's config), ``published`` (name ->
-    test set -> F1 of others, shown as such) and ``title``.
+    Keys of the config:
+
+    - ``models``: rows by name. A row has a ``config`` and optionally ``changes`` of it and a
+      ``checkpoint``: a path, or paths by seed. A row with ``weights_of``, the name of another
+      row, is tested with that row's weights and with its own ``changes`` in addition to that
+      row's.
+    - ``config``: config of rows that have none.
+    - ``seeds``: seeds of training.
+    - ``reference``: row that the others are compared with. Defaults to the first.
+    - ``test_sets``: folders, or changes of the data set, by name. Defaults to those of the
+      reference's config.
+    - ``perturbations``: levels by kind.
+    - ``perturbed``: names of the test sets to perturb.
+    - ``data``: base config of a data set that replaces every model's.
+    - ``changes``: changes of every model's config.
+    - ``published``: F1 of others by name and test set, marked as published.
+    - ``title``: title of the report.
     """
 
     title: str
@@ -73,8 +82,8 @@ class Benchmark:
 
         Args:
             path (str | Path): Config file.
-            seeds (Sequence[int], optional): Seeds in place of its own.
-            only (Sequence[str], optional): Names of the rows to keep beside the reference.
+            seeds (Sequence[int], optional): Seeds that replace the benchmark's own.
+            only (Sequence[str], optional): Names of the rows to keep besides the reference.
 
         Raises:
             UserError: If the file does not exist, or lacks a key or holds a wrong one.
