@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError
 from ..tables import markdown_table, print_table
-from .checkpoint import sha256_of
+from .checkpoint import sha256_of, weight_files
 from .conditions import Condition, condition_datasets
 from .size_grouped_loops import SizeGroupedTestLoop
 
@@ -172,7 +172,7 @@ def fingerprints(
     """Hash everything that each condition's metrics depend on: weights, settings and data."""
     weights = Path(str(checkpoint))
     # An address is its own fingerprint.
-    identity = sha256_of(weights) if weights.is_file() else str(checkpoint)
+    identity = sha256_of(*weight_files(weights)) if weights.is_file() else str(checkpoint)
     metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
     metrics = [{k: v for k, v in one.items() if k != 'out_dir'} for one in metrics]
     shared = (identity, cfg.model, cfg.get('custom_hooks'), metrics)

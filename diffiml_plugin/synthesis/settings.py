@@ -63,7 +63,10 @@ def check_weights(
             f'{owner}: unknown {name} {", ".join(unknown)}: there are {", ".join(known)}'
         )
     if min(weights.values(), default=0) < 0 or sum(weights.values()) <= 0:
-        raise UserError(f'{owner}: the weights of {name} must be positive, got {dict(weights)}')
+        raise UserError(
+            f'{owner}: the weights of {name} must not be negative, and not all '
+            f'0, got {dict(weights)}'
+        )
 
 
 def choose(weights: Mapping[str, float], rng: Generator) -> str:

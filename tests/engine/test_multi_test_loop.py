@@ -14,7 +14,7 @@ from diffiml_plugin.engine.conditions import (
     get_test_set,
     get_test_sets,
 )
-from diffiml_plugin.engine.multi_test_loop import find_tested
+from diffiml_plugin.engine.multi_test_loop import find_tested, fingerprints
 from diffiml_plugin.errors import UserError
 
 TWIN = 'configs/twin/twin_demo.py'
@@ -160,3 +160,14 @@ def test_wrong_command_lines(args, words, checkpoint, demo_data, tmp_path, run_t
     options = ['--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen']
     printed = run_tool(TOOL, TWIN, checkpoint, '--work-dir', tmp_path, *args, *options, status=1)
     assert words in printed.splitlines()[-1] and printed.splitlines()[-1].startswith('test.py: ')
+
+
+def test_a_changed_shard_changes_the_fingerprint(tmp_path):
+    (tmp_path / 'a.safetensors').write_bytes(b'one')
+    index = tmp_path / 'model.safetensors.index.json'
+    index.write_text('{"weight_map": {"w": "a.safetensors"}}')
+    cfg, found = Config(dict(model=dict(type='X'))), []
+    for content in (b'one', b'one', b'two'):
+        (tmp_path / 'a.safetensors').write_bytes(content)
+        found.append(fingerprints(cfg, index, {Condition('seen'): {}}, [])[Condition('seen')])
+    assert found[0] == found[1] != found[2]
