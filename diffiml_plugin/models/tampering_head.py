@@ -1,10 +1,13 @@
 """Base class of all heads that localize tampering."""
 
+from collections.abc import Mapping
+
 from mmseg.models.decode_heads.decode_head import BaseDecodeHead
 from mmseg.utils import SampleList
 from torch import Tensor
 
 from ..errors import UserError
+from .calibration import read_calibration
 from .labels import TAMPERED, refuse_gray_masks, stack_labels
 
 
@@ -12,14 +15,16 @@ class TamperingHead(BaseDecodeHead):
     """A one-channel head that learns from labels 0 (authentic), 1 (tampered), 255 (ignored).
 
     Args:
+        calibration (Mapping, optional): ``scale`` and ``bias`` of the logits in prediction, see
+            :class:`Calibration`; training does not see them. Defaults to 1 and 0.
         **kwargs: Passed to ``BaseDecodeHead``.
 
     Raises:
-        UserError: If ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a
-            mask holds other labels.
+        UserError: If the calibration is not two numbers, the scale above 0; if ``num_classes`` is
+            not 2 or ``out_channels`` is not 1; in training, if a mask holds other labels.
     """
 
-    def __init__(self, **kwargs) -> None:
+    def __init__(self, calibration: Mapping[str, float] | None = None, **kwargs) -> None:
         kwargs.setdefault('threshold', 0.5)
         for key, wanted in dict(num_classes=2, out_channels=1).items():
             if kwargs.setdefault(key, wanted) != wanted:
@@ -28,7 +33,12 @@ class TamperingHead(BaseDecodeHead):
                     'tampered from authentic pixels by one map'
                 )
         super().__init__(**kwargs)
+        self.calibration = read_calibration(calibration or {}, type(self).__name__)
         self._saw_tampered = False
+
+    def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
+        """Bring (B, 1, h, w) logits to the size of the input and calibrate them."""
+        return self.calibration(super().predict_by_feat(seg_logits, batch_img_metas))
 
     def _stack_batch_gt(self, batch_data_samples: SampleList) -> Tensor:
         labels = stack_labels(batch_data_samples)

@@ -47,7 +47,8 @@ class ForensicHead(TamperingHead):
 
     def localize(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> Localization:
         """Localize from the backbone's stages, at the head's own resolution."""
-        return self.localize_features(self._transform_inputs(inputs))
+        localization = self.localize_features(self._transform_inputs(inputs))
+        return localization._replace(logits=self.calibration(localization.logits))
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return (B, 1, h, w) logits of tampering."""

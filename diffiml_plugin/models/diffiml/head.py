@@ -210,7 +210,7 @@ class DiffusionHead(TamperingHead):
         members = self.solver.sample(*self._problem(inputs, batch_img_metas))
         size = _input_size(batch_img_metas[0])
         crop = self.codec.cropped_size(members, size)
-        maps = merge_members(members, self.codec, crop, self.ensemble_space)
+        maps = merge_members(members, self.codec, crop, self.ensemble_space, self.calibration)
         return Localization(*(_resized(one, size) for one in maps))
 
     def trajectory(
@@ -229,7 +229,10 @@ class DiffusionHead(TamperingHead):
         frames = self.solver.trajectory(*self._problem(inputs, batch_img_metas))
         size = _input_size(batch_img_metas[0])
         crop = self.codec.cropped_size(frames[0], size)
-        return [[_resized(one, size) for one in self.codec.decode(y, crop)] for y in frames]
+        maps = [self.codec.decode(latents, crop) for latents in frames]
+        return [
+            [_resized(self.calibration(mask), size), _resized(edge, size)] for mask, edge in maps
+        ]
 
     def _problem(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> tuple:
         """Collect the solver's arguments: denoiser, condition, channels, identities."""

@@ -2,6 +2,7 @@ import pytest
 import torch
 from mmseg.registry import MODELS
 
+from diffiml_plugin.models.calibration import Calibration
 from diffiml_plugin.models.diffiml.ensemble import SPACES, merge_members
 from diffiml_plugin.models.diffiml.mask_codec import MaskCodec
 
@@ -37,3 +38,17 @@ def test_a_member_of_nan_is_visible(codec):
     members = torch.randn(3, 1, 8, 4, 4)
     members[1] = torch.nan
     assert merge_members(members, codec, (32, 32))[0].isnan().all()
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('count', [1, 3])
+def test_members_are_calibrated_like_their_mean(codec, count):
+    members = torch.randn(count, 2, 8, 4, 4)
+    bare, edge, _ = merge_members(members, codec, (32, 32))
+    mask, same_edge, uncertainty = merge_members(
+        members, codec, (32, 32), calibration=Calibration(0.5, 2.0)
+    )
+    assert torch.allclose(mask, bare / 2 + 2, atol=1e-4) and torch.equal(edge, same_edge)
+    each = torch.stack([codec.decode_mask(member, (32, 32)) for member in members])
+    expected = (each / 2 + 2).sigmoid().std(0, correction=0)
+    assert torch.allclose(uncertainty, expected, atol=1e-5)
