@@ -102,6 +102,12 @@ class DiffIMLInferencer:
         return 0.5 if configured is None else configured
 
     @property
+    def score_is_probability(self) -> bool:
+        """Whether the model's score of an image is calibrated."""
+        score = getattr(getattr(self.model, 'decode_head', None), 'image_score', None)
+        return score is not None and score.is_probability
+
+    @property
     def solver_settings(self) -> SolverSettings | None:
         """Configured settings of the diffusion solver; None for a model without one."""
         solver = getattr(getattr(self.model, 'decode_head', None), 'solver', None)
@@ -289,6 +295,7 @@ class DiffIMLInferencer:
             mask=(maps['probability'] > threshold).astype(np.uint8),
             score=max(job.scores),
             threshold=threshold,
+            score_is_probability=self.score_is_probability,
             provenance=self._provenance(job),
             **maps,
         )

@@ -18,6 +18,8 @@ class Prediction:
         mask (np.ndarray): (H, W) uint8 mask, 1 where the probability is above ``threshold``.
         score (float): Score that the image is tampered at all, 0..1.
         threshold (float): Threshold of the mask, 0..1.
+        score_is_probability (bool): Whether the score is calibrated; if not, it only ranks
+            images.
         edge (np.ndarray, optional): (H, W) float32 probability of the region's boundary, 0..1.
         uncertainty (np.ndarray, optional): (H, W) float32 standard deviation of the ensemble's
             probabilities, 0..0.5.
@@ -32,6 +34,7 @@ class Prediction:
     mask: np.ndarray
     score: float
     threshold: float
+    score_is_probability: bool = False
     edge: np.ndarray | None = None
     uncertainty: np.ndarray | None = None
     confidence: np.ndarray | None = None
@@ -67,6 +70,7 @@ class Prediction:
             width=width,
             height=height,
             score=round(self.score, 6),
+            score_is_probability=self.score_is_probability,
             threshold=self.threshold,
             tampered_share=round(float(self.mask.mean()), 6),
             mean_uncertainty=(

@@ -29,12 +29,12 @@ class Calibration(NamedTuple):
 UNCALIBRATED = Calibration()
 
 
-def read_calibration(settings: Mapping[str, float], owner: str) -> Calibration:
+def read_calibration(settings: Mapping[str, float], label: str) -> Calibration:
     """Read a calibration from a config.
 
     Args:
         settings (Mapping[str, float]): ``scale`` and ``bias``; what is left out has its default.
-        owner (str): Class that the config belongs to, for messages.
+        label (str): Class and argument that the settings belong to, for messages.
 
     Raises:
         UserError: If there is another setting, a value is not a finite number, or ``scale`` is
@@ -43,12 +43,12 @@ def read_calibration(settings: Mapping[str, float], owner: str) -> Calibration:
     unknown = set(settings) - set(Calibration._fields)
     if unknown:
         raise UserError(
-            f'{owner} calibration: {", ".join(sorted(map(repr, unknown)))} is not a setting: give '
-            'scale and bias'
+            f'{label}: {", ".join(sorted(map(repr, unknown)))} is not a setting: give scale and '
+            'bias'
         )
     for name, value in settings.items():
         number = isinstance(value, int | float) and not isinstance(value, bool)
         if not number or not math.isfinite(value) or (name == 'scale' and value <= 0):
             wanted = 'a number above 0' if name == 'scale' else 'a number'
-            raise UserError(f'{owner} calibration: {name} must be {wanted}, got {value!r}')
+            raise UserError(f'{label}: {name} must be {wanted}, got {value!r}')
     return Calibration(**settings)

@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..errors import UserError
+from .image_score import HIGHEST, ImageScore
 
 # Key in an image's metas of its list of scores, one per sliding window.
 _SCORES = 'scores'
@@ -22,7 +23,7 @@ class Localizer(EncoderDecoder):
 
     Every predicted sample carries ``seg_logits`` (1, H, W: the *probability* of tampering, the
     name is mmseg's), ``pred_sem_seg`` (1, H, W of 0 and 1) and ``pred_score`` (0..1, for the
-    whole image: the head's score if it has one, else the highest probability). If the head
+    whole image: the head's score if it has one, else its ``image_score`` of the map). If the head
     predicts them, it also carries ``pred_edge``, ``uncertainty`` and ``confidence`` (1, H, W
     each).
 
@@ -78,7 +79,8 @@ class Localizer(EncoderDecoder):
     ) -> list[SegDataSample]:
         """Bring the maps to the original image and name them."""
         head = self.decode_head
-        return named_samples(self, seg_logits, data_samples, head.maps, head.threshold)
+        score = getattr(head, 'image_score', HIGHEST)
+        return named_samples(self, seg_logits, data_samples, head.maps, head.threshold, score)
 
 
 def plain_samples(inputs: Iterable[Tensor]) -> list[SegDataSample]:
@@ -93,6 +95,7 @@ def named_samples(
     samples: list[SegDataSample] | None,
     names: Sequence[str],
     threshold: float,
+    image_score: ImageScore = HIGHEST,
 ) -> list[SegDataSample]:
     """Bring maps to the original images and store them in samples as in :class:`Localizer`.
 
@@ -102,16 +105,20 @@ def named_samples(
         samples (list[SegDataSample], optional): Samples with their metas; changed in place.
         names (Sequence[str]): Names of the K maps, as in :class:`Localization`.
         threshold (float): Threshold of the probability, 0..1.
+        image_score (ImageScore): Score of an image by its map, before that is resized. Defaults to
+            the highest probability.
     """
     if samples is None:
         samples = [SegDataSample() for _ in maps]
     for one, sample in zip(maps, samples, strict=True):
+        one = _unpadded(one, sample.metainfo)
+        score = image_score(one[:1].sigmoid())
         original = _to_original(one, sample.metainfo, segmentor.align_corners)
         named = dict(zip(names, original.split(1), strict=True))
         prob = named['logits'].sigmoid()
         sample.seg_logits = PixelData(data=prob)
         sample.pred_sem_seg = PixelData(data=(prob > threshold).to(prob))
-        sample.set_field(float(prob.max()), 'pred_score')
+        sample.set_field(score, 'pred_score')
         if 'edge_logits' in named:
             sample.pred_edge = PixelData(data=named['edge_logits'].sigmoid())
         if 'confidence_logits' in named:
@@ -121,16 +128,19 @@ def named_samples(
     return samples
 
 
+def _unpadded(maps: Tensor, meta: dict) -> Tensor:
+    height, width = maps.shape[-2:]
+    padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
+    left, right, top, bottom = padding
+    return maps[:, top : height - bottom, left : width - right]
+
+
 def _to_original(maps: Tensor, meta: dict, align_corners: bool) -> Tensor:
-    """Bring (K, H, W) maps to the original image: unpad, flip back, resize.
+    """Bring unpadded (K, H, W) maps to the original image: flip back, resize.
 
     It does the same as mmseg's ``postprocess_result``, which would also compare the maps as if
     they were classes: at 512 x 512 that takes a fifth of a light model's time.
     """
-    height, width = maps.shape[-2:]
-    padding = meta.get('img_padding_size', meta.get('padding_size', (0, 0, 0, 0)))
-    left, right, top, bottom = padding
-    maps = maps[:, top : height - bottom, left : width - right]
     if meta.get('flip'):
         maps = maps.flip(2 if meta.get('flip_direction') == 'horizontal' else 1)
     size = meta.get('ori_shape', maps.shape[-2:])

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from ..errors import UserError
 from .calibration import read_calibration
+from .image_score import read_image_score
 from .labels import TAMPERED, refuse_gray_masks, stack_labels
 
 
@@ -17,14 +18,22 @@ class TamperingHead(BaseDecodeHead):
     Args:
         calibration (Mapping, optional): ``scale`` and ``bias`` of the logits in prediction, see
             :class:`Calibration`; training does not see them. Defaults to 1 and 0.
+        image_score (Mapping, optional): ``window``, ``scale`` and ``bias`` of the image's score,
+            see :class:`ImageScore`. Defaults to 1, 1 and 0: the highest probability of any pixel.
         **kwargs: Passed to ``BaseDecodeHead``.
 
     Raises:
-        UserError: If the calibration is not two numbers, the scale above 0; if ``num_classes`` is
-            not 2 or ``out_channels`` is not 1; in training, if a mask holds other labels.
+        UserError: If a calibration is not two numbers, the scale above 0, or the window not an odd
+            number; if ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a mask
+            holds other labels.
     """
 
-    def __init__(self, calibration: Mapping[str, float] | None = None, **kwargs) -> None:
+    def __init__(
+        self,
+        calibration: Mapping[str, float] | None = None,
+        image_score: Mapping[str, float] | None = None,
+        **kwargs,
+    ) -> None:
         kwargs.setdefault('threshold', 0.5)
         for key, wanted in dict(num_classes=2, out_channels=1).items():
             if kwargs.setdefault(key, wanted) != wanted:
@@ -33,7 +42,9 @@ class TamperingHead(BaseDecodeHead):
                     'tampered from authentic pixels by one map'
                 )
         super().__init__(**kwargs)
-        self.calibration = read_calibration(calibration or {}, type(self).__name__)
+        owner = type(self).__name__
+        self.calibration = read_calibration(calibration or {}, f'{owner} calibration')
+        self.image_score = read_image_score(image_score or {}, f'{owner} image_score')
         self._saw_tampered = False
 
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:

@@ -75,6 +75,8 @@ class IMLTTAModel(BaseTTAModel):
             pred = prob > (0.5 if threshold is None else threshold)
             sample.pred_sem_seg = PixelData(data=pred.to(prob))
             if 'pred_score' in sample:
-                sample.set_field(float(prob.max()), 'pred_score')
+                scores = [float(version.pred_score) for version in versions]
+                score = max(scores) if self.merge == 'max' else sum(scores) / len(scores)
+                sample.set_field(score, 'pred_score')
             merged.append(sample)
         return merged

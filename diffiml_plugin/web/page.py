@@ -112,7 +112,7 @@ class Page:
         shown = reduced(probability, _SHOWN)
         text = (
             f'**{100 * share:.1f} %** of the image is marked at threshold {threshold:g} · '
-            f'image score {record["score"]:.3f} (ranks images, is not a probability)'
+            f'{_score_text(record)}'
         )
         return (
             text,
@@ -186,6 +186,12 @@ def _read(folder: Path) -> tuple[dict, np.ndarray, np.ndarray]:
         return record, *arrays
     except FileNotFoundError:
         raise UserError(_GONE) from None
+
+
+def _score_text(record: dict) -> str:
+    if record['score_is_probability']:
+        return f'probability that it is manipulated {100 * record["score"]:.0f} %'
+    return f'image score {record["score"]:.3f} (ranks images, is not a probability)'
 
 
 def _path_of(payload: Any) -> str | None:

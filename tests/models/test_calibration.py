@@ -4,6 +4,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.image_score import ImageScore, read_image_score
 
 CALIBRATION = dict(scale=0.5, bias=2.0)
 
@@ -63,3 +64,79 @@ def test_the_trajectory_ends_in_the_calibrated_map(build):
 def test_wrong_calibrations_are_named(build, calibration, words):
     with pytest.raises(UserError, match=words):
         build('configs/twin/twin_demo.py', **{'model.decode_head.calibration': calibration})
+
+
+# Scores of images --------------------------------------------------------------------------------
+
+
+def test_the_score_is_the_highest_local_mean():
+    prob = torch.zeros(1, 20, 30)
+    prob[0, 4:7, 5:8] = 0.9
+    prob[0, 15, 20] = 1.0
+    assert ImageScore()(prob) == 1
+    # A single pixel counts less than a region.
+    assert ImageScore(3)(prob) == pytest.approx(0.9)
+    # At the border the mean is that of the pixels inside.
+    assert ImageScore(5)(torch.full((1, 9, 9), 0.25)) == pytest.approx(0.25)
+    assert not ImageScore(3).is_probability
+
+
+def test_a_calibrated_score_is_a_probability():
+    score = read_image_score(dict(window=3, scale=2, bias=-1), 'x')
+    assert score.is_probability
+    for prob in (0.1, 0.6, 0.99):
+        expected = torch.sigmoid(2 * torch.tensor(prob).logit() - 1)
+        assert score(torch.full((1, 8, 8), prob)) == pytest.approx(float(expected), abs=1e-5)
+    assert 0 <= score(torch.zeros(1, 8, 8)) < score(torch.ones(1, 8, 8)) <= 1
+
+
+@torch.inference_mode()
+@pytest.mark.parametrize('config', ['diffiml/diffiml_demo.py', 'mvss_net/mvssnet_demo.py'])
+def test_only_heads_without_a_score_of_their_own_use_it(build, config):
+    images = torch.randn(1, 3, 64, 64)
+    scores = []
+    for bias in (0.0, -3.0):
+        torch.manual_seed(0)
+        settings = dict(window=7, bias=bias)
+        model = build(f'configs/{config}', **{'model.decode_head.image_score': settings}).eval()
+        found = model.predict(images, [sample()])[0]
+        scores.append(found.pred_score)
+    if 'mvss' in config:
+        assert scores[0] == scores[1]
+        return
+    assert scores[0] == pytest.approx(ImageScore(7)(found.seg_logits.data), abs=1e-6)
+    bare = torch.tensor(scores[0]).logit()
+    assert scores[1] == pytest.approx(float((bare - 3).sigmoid()), abs=1e-5)
+
+
+@torch.inference_mode()
+def test_padding_and_resizing_leave_the_score(build):
+    """The score is that of the network's map, without what was padded to its right and below."""
+    torch.manual_seed(0)
+    model = build('configs/diffiml/diffiml_demo.py').eval()
+    plain, padded = sample(), sample()
+    padded.set_metainfo(dict(padding_size=[0, 16, 0, 8], ori_shape=(560, 480)))
+    maps = torch.randn(2, len(model.decode_head.maps), 64, 64)
+    maps[:, 0, :, 48:] = 9
+    maps[:, 0, 56:] = 9
+    plain, padded = model.postprocess_result(maps, [plain, padded])
+    assert plain.pred_score == pytest.approx(float(torch.tensor(9.0).sigmoid()))
+    expected = maps[1, 0, :56, :48].max().sigmoid()
+    assert padded.pred_score == pytest.approx(float(expected), abs=1e-6)
+    assert padded.seg_logits.data.shape == (1, 560, 480)
+
+
+@pytest.mark.parametrize(
+    'settings, words',
+    [
+        (dict(window=4), 'image_score: window must be an odd number of pixels, got 4'),
+        (dict(window=True), 'window must be'),
+        (dict(window=-1), 'window must be'),
+        (dict(scale=0), 'image_score: scale must be a number above 0'),
+        (dict(size=3), "image_score: 'size' is not a setting"),
+    ],
+    ids=str,
+)
+def test_wrong_image_scores_are_named(build, settings, words):
+    with pytest.raises(UserError, match=words):
+        build('configs/twin/twin_demo.py', **{'model.decode_head.image_score': settings})
