@@ -3,6 +3,7 @@
 import html
 import json
 import os
+import shutil
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,7 +23,6 @@ from ..apis.photos import reduced
 from ..apis.prediction import Failure, Prediction
 from ..errors import UserError
 from ..models.diffiml.sampler import SolverSettings
-from ..synthesis.demo_data import PHOTOGRAPHS, SEEN, read_photographs, write_folder
 from ..visualization import blend, color
 from .store import Store
 
@@ -226,10 +226,10 @@ def _answered(function: Callable, failed: Sequence) -> Callable:
 
 
 def _examples(folder: Path) -> list[str]:
-    """Make a few example images with known manipulations."""
-    photographs = read_photographs(PHOTOGRAPHS['test'])
-    write_folder(folder, photographs, SEEN, 4, (0, 9), authentic_share=0, png_share=1)
-    return [str(path) for path in sorted((folder / 'Tp').iterdir())]
+    """Copy the forgeries that come with the package to where the page may read them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    own = sorted(Path(__file__).with_name('examples').glob('*.jpg'))
+    return [str(shutil.copyfile(path, folder / path.name)) for path in own]
 
 
 def build(inferencer: DiffIMLInferencer, store: Store) -> gr.Blocks:

@@ -88,7 +88,7 @@ def wait_until(tab, expression: str) -> None:
 def upload(tab, path: Path) -> None:
     tab.set_input_files('#photo input[type=file]', path)
     tab.wait_for_selector('#overlay img')
-    wait_until(tab, "document.querySelector('#score').innerText.includes('score')")
+    wait_until(tab, "document.querySelector('#score').innerText.includes('probability')")
 
 
 def set_slider(tab, label: str, value: str) -> None:
@@ -115,7 +115,7 @@ def download(tab, button: str) -> Path:
 def test_an_upload_is_analyzed_as_from_python(tab, inferencer, image, page_url):
     (expected,) = inferencer(image)['predictions']
     upload(tab, image)
-    assert f'score {expected.score:.3f}' in tab.inner_text('#score')
+    assert f'manipulated {100 * expected.score:.0f} %' in tab.inner_text('#score')
     for name in ('overlay', 'probability', 'mask', 'edge', 'uncertainty'):
         wait_until(tab, f"document.querySelector('#{name} img').naturalWidth > 0")
     mask = np.asarray(Image.open(download(tab, '#mask-file')))
@@ -168,7 +168,7 @@ def test_the_page_has_examples(tab):
     tab.wait_for_selector('#photo img')
     tab.click('#analyze')
     tab.wait_for_selector('#overlay img')
-    assert re.search(r'score 0\.\d{3}', tab.inner_text('#score'))
+    assert re.search(r'manipulated \d+ %', tab.inner_text('#score'))
 
 
 @pytest.mark.parametrize(

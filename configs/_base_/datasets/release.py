@@ -1,4 +1,4 @@
-# The shipped model's photographs, 3,228 of them, one in ten of each source kept out for tests; the
+# The shipped model's photographs, 2,446 of them, one in ten of each source kept out for tests; the
 # card (diffiml_plugin/release/README.md) names the sources. Sources listed twice count twice.
 _base_ = './synthetic.py'
 masked = ['bsds500', 'bsds500', 'coco', 'coco', 'coco', 'human', 'ccp']
