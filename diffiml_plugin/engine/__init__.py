@@ -2,6 +2,7 @@
 
 from . import checkpoint_schemes  # noqa: F401  MMEngine reads through our reader
 from .acceleration_hook import AccelerationHook
+from .bfloat16_optim_wrapper import BFloat16OptimWrapper
 from .check_weights_hook import CheckWeightsHook
 from .localization_visualization_hook import LocalizationVisualizationHook
 from .multi_test_loop import MultiTestLoop
@@ -13,6 +14,7 @@ from .size_grouped_loops import SizeGroupedTestLoop, SizeGroupedValLoop
 
 __all__ = [
     'AccelerationHook',
+    'BFloat16OptimWrapper',
     'CheckWeightsHook',
     'LocalizationVisualizationHook',
     'MultiTestLoop',

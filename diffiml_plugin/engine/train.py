@@ -26,7 +26,7 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         nargs='?',
         const='fp16',
         choices=list(AMP_TYPES),
-        help='automatic mixed precision on a GPU; without a value: fp16',
+        help='automatic mixed precision: bf16, or fp16 on a GPU; without a value: fp16',
     )
     return parser.parse_args(argv)
 
@@ -44,12 +44,7 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     cfg = load_config(args)
     if args.amp:
-        if not torch.cuda.is_available():
-            raise UserError('--amp needs a GPU, and PyTorch sees none: leave it out')
-        # bf16 has the range of fp32, and so needs no scaling of the loss.
-        scale = 'dynamic' if args.amp == 'fp16' else dict(enabled=False)
-        dtype = str(AMP_TYPES[args.amp]).removeprefix('torch.')
-        cfg.optim_wrapper.update(type='AmpOptimWrapper', loss_scale=scale, dtype=dtype)
+        cfg.optim_wrapper.update(_mixed_precision(args.amp))
     if args.resume:
         if args.resume.endswith('.safetensors'):
             raise UserError(
@@ -64,3 +59,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
             cfg.resume, cfg.load_from = True, None
         # Otherwise training starts, possibly from the weights in `load_from`.
     run(cfg, 'train', args.trust_checkpoint)
+
+
+def _mixed_precision(amp: str) -> dict:
+    """Return the settings of the optimizer's wrapper."""
+    if amp == 'bf16':
+        # It has the range of fp32, and so needs no scaling of the loss.
+        return dict(type='BFloat16OptimWrapper')
+    if not torch.cuda.is_available():
+        raise UserError('--amp fp16 needs a GPU, and PyTorch sees none: use --amp bf16')
+    return dict(type='AmpOptimWrapper', loss_scale='dynamic', dtype='float16')

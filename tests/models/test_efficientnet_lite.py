@@ -130,6 +130,27 @@ def test_checkpointing_gives_the_same_gradients():
         assert torch.allclose(one.grad, other.grad, atol=1e-5)
 
 
+def test_mixed_precision_keeps_depthwise_convolutions_single_in_training():
+    types = {}
+    block = EfficientNetLite()._blocks[3]
+    for name in ('_expand_conv', '_depthwise_conv'):
+        # Of what follows: in training, MMEngine calls the convolution as a function.
+        norm = getattr(block, dict(_expand_conv='_bn0', _depthwise_conv='_bn1')[name])
+        norm.register_forward_pre_hook(
+            lambda _, args, name=name: types.update({name: args[0].dtype})
+        )
+    image, weights = torch.randn(2, 24, 16, 16), torch.randn(2, 40, 8, 8)
+    with torch.autocast('cpu', torch.bfloat16):
+        (block.train()(image) * weights).sum().backward()
+    assert types['_expand_conv'] == torch.bfloat16
+    assert types['_depthwise_conv'] == torch.float32
+    mixed = block._depthwise_conv.weight.grad
+    block.zero_grad()
+    (block(image) * weights).sum().backward()
+    exact = block._depthwise_conv.weight.grad
+    assert torch.cosine_similarity(mixed.ravel(), exact.ravel(), dim=0) > 0.99
+
+
 @pytest.mark.parametrize(
     'settings, said',
     [
