@@ -63,4 +63,4 @@ def read_image_score(settings: Mapping[str, float], label: str) -> ImageScore:
     window = rest.pop('window', 1)
     if not isinstance(window, int) or isinstance(window, bool) or window < 1 or window % 2 == 0:
         raise UserError(f'{label}: window must be an odd number of pixels, got {window!r}')
-    return ImageScore(window, read_calibration(rest, label))
+    return ImageScore(window, read_calibration(rest, label, ('scale', 'bias')))

@@ -16,16 +16,17 @@ class TamperingHead(BaseDecodeHead):
     """A one-channel head that learns from labels 0 (authentic), 1 (tampered), 255 (ignored).
 
     Args:
-        calibration (Mapping, optional): ``scale`` and ``bias`` of the logits in prediction, see
-            :class:`Calibration`; training does not see them. Defaults to 1 and 0.
+        calibration (Mapping, optional): ``scale``, ``bias`` and ``peak`` of the logits in
+            prediction, see :class:`Calibration`; training does not see them. Defaults to 1, 0 and
+            None.
         image_score (Mapping, optional): ``window``, ``scale`` and ``bias`` of the image's score,
             see :class:`ImageScore`. Defaults to 1, 1 and 0: the highest probability of any pixel.
         **kwargs: Passed to ``BaseDecodeHead``.
 
     Raises:
-        UserError: If a calibration is not two numbers, the scale above 0, or the window not an odd
-            number; if ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a mask
-            holds other labels.
+        UserError: If a setting of a calibration is out of range, or the window not an odd number;
+            if ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a mask holds
+            other labels.
     """
 
     def __init__(

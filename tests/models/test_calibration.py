@@ -4,6 +4,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.calibration import read_calibration
 from diffiml_plugin.models.image_score import ImageScore, read_image_score
 
 CALIBRATION = dict(scale=0.5, bias=2.0)
@@ -57,13 +58,34 @@ def test_the_trajectory_ends_in_the_calibrated_map(build):
         (dict(scale=float('nan')), 'scale must be'),
         (dict(bias='2'), "bias must be a number, got '2'"),
         (dict(bias=True), 'bias must be a number'),
-        (dict(temperature=2), "'temperature' is not a setting"),
+        (dict(temperature=2), "'temperature' is not a setting: give scale, bias and peak"),
+        (dict(peak=1), 'peak must be a number between 0 and 1, got 1'),
+        (dict(peak=float('nan')), 'peak must be'),
+        (dict(bias=-1, peak=0.6), 'peak=0.6 must exceed the bare .* 0.5 by scale and bias, 0.731'),
     ],
     ids=str,
 )
 def test_wrong_calibrations_are_named(build, calibration, words):
     with pytest.raises(UserError, match=words):
         build('configs/twin/twin_demo.py', **{'model.decode_head.calibration': calibration})
+
+
+def test_images_below_the_peak_stay_below_the_threshold():
+    calibration = read_calibration(dict(scale=2, bias=3, peak=0.7), 'x')
+    # Images of 2 x 2 pixels: one exceeds the peak, one does not, one nearly does.
+    bare = torch.tensor([[0.1, 0.3, 0.75, 0.2], [0.1, 0.3, 0.6, 0.2], [0.1, 0.3, 0.699, 0.2]])
+    logits = bare.double().logit().view(3, 1, 2, 2)
+    found = calibration(logits)
+    assert torch.equal(found[0], logits[0] * 2 + 3)
+    assert (found[0] > 0).sum() == 3
+    assert (found[1:] < 0).all()
+    assert found[2].max() == pytest.approx(0, abs=0.02)
+    # The order of an image's pixels stays.
+    assert all(
+        torch.equal(f.ravel().argsort(), b.argsort()) for f, b in zip(found, bare, strict=True)
+    )
+    # Other images of the batch change nothing.
+    assert torch.equal(calibration(logits[1:2]), found[1:2])
 
 
 # Scores of images --------------------------------------------------------------------------------
