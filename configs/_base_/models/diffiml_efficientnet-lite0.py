@@ -12,7 +12,9 @@ model = dict(
             type='DenoisingUNet',
             in_channels=2 * 16,
             condition_channels=64 + 4 * 16,
-            block_out_channels=(64, ),
+            # 64 channels take 1.5 times as long.
+            block_out_channels=(48, ),
+            norm_num_groups=16,
             layers_per_block=1,
             # Trained on crops and tested on whole images: attention over the whole would not fit.
             add_attention=False),
