@@ -144,13 +144,13 @@ def _decode(
     try:
         if size := _webp_size(data):
             # Pillow allocates memory for all pixels when it opens a WebP file.
-            _check_size(size, max_pixels, len(data) * _MOST_PIXELS_PER_BYTE)
+            check_size(size, max_pixels, len(data) * _MOST_PIXELS_PER_BYTE)
             announce(math.prod(size))
         with _opened(data) as image:
-            _check_size(image.size, max_pixels, len(data) * _pixels_per_byte(image))
+            check_size(image.size, max_pixels, len(data) * pixels_per_byte(image))
             announce(math.prod(image.size))
             image.load()
-            _check_png(data)
+            check_png(data)
             pixels = _by_opencv(data, image)
             if pixels is None:
                 pixels = from_pillow(image)
@@ -206,7 +206,7 @@ def _unreadable(kind: str) -> str:
     return f'is a {kind} file, which cannot be read: convert it to JPEG or PNG'
 
 
-def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None:
+def check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None:
     """Reject too many pixels, or more than ``possible``, before memory is allocated for them."""
     pixels = math.prod(size)
     if pixels > max_pixels:
@@ -218,7 +218,7 @@ def _check_size(size: tuple[int, int], max_pixels: int, possible: float) -> None
         )
 
 
-def _pixels_per_byte(image: Any) -> float:
+def pixels_per_byte(image: Any) -> float:
     """Return the largest number of pixels that one byte of the file can hold."""
     decoder = image.tile[0][0] if image.tile and image.format not in _OWN_DECODING else ''
     if decoder in _EXPANSION:
@@ -388,7 +388,7 @@ def _without_metadata(data: bytes) -> bytes:
     return b''.join([*needed, data[place:]])
 
 
-def _check_png(data: bytes) -> None:
+def check_png(data: bytes) -> None:
     """Reject wrong checksums; Pillow does not check those of pixel data."""
     for kind, chunk in _png_chunks(data):
         if _is_of_pixels(kind) and not _is_intact(chunk):
