@@ -160,12 +160,13 @@ def _decode(
         raise
     # On damaged files, Pillow's decoders raise exceptions of any kind.
     except Exception as error:
-        raise DecodingError(f'is damaged: {_first_line(error)}') from None
+        raise DecodingError(f'is damaged: {first_line(error)}') from None
     finally:
         Image.MAX_IMAGE_PIXELS = guard
 
 
-def _first_line(error: Exception) -> str:
+def first_line(error: Exception) -> str:
+    """Return the first line of an error's message, or the name of its type."""
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

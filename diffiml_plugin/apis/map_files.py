@@ -6,14 +6,14 @@ import os
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import IO, BinaryIO, NamedTuple
 
 import cv2
 import numpy as np
 from PIL import Image
 
 from ..errors import UserError
-from .decoding import DecodingError, check_png, check_size, pixels_per_byte, too_large
+from .decoding import DecodingError, check_png, check_size, first_line, pixels_per_byte, too_large
 from .photos import MAX_PIXELS, open_photo
 
 MAP_SUFFIXES = ('.png', '.tif', '.tiff', '.npy', '.npz')
@@ -113,16 +113,19 @@ def _read_npz(file: BinaryIO, key: str | None, score_key: str | None, max_pixels
         raise
     # Besides its own errors, zipfile raises those of the decompressors, and for encrypted files.
     except Exception as error:
-        raise DecodingError(f'is not an intact NPZ file: {error}') from None
+        raise DecodingError(f'is not an intact NPZ file: {first_line(error)}') from None
 
 
-def _read_npy(file: BinaryIO, max_pixels: int) -> np.ndarray:
+def _read_npy(file: IO[bytes], max_pixels: int) -> np.ndarray:
     """Read an array whose type and size are allowed; nothing in it can be run."""
     try:
         version, _ = np.lib.format.read_magic(file)
         shape, columns_first, dtype = _READERS[version](file)
-    except (ValueError, KeyError) as error:
-        raise DecodingError(f'is not an intact NPY file: {error}') from None
+    except MemoryError:
+        raise
+    # On damaged headers, NumPy passes on what Python's tokenizer and parser raise.
+    except Exception as error:
+        raise DecodingError(f'is not an intact NPY file: {first_line(error)}') from None
     if dtype.kind not in 'buif':
         kind = 'Python objects, which could run as a program' if dtype.hasobject else str(dtype)
         raise DecodingError(f'holds {kind}: save an array of float32')
@@ -171,7 +174,7 @@ def _decode(data: bytes, max_pixels: int) -> np.ndarray:
         ) from None
     # On damaged files, Pillow's decoders raise exceptions of any kind.
     except Exception as error:
-        raise DecodingError(f'is damaged: {error}') from None
+        raise DecodingError(f'is damaged: {first_line(error)}') from None
     finally:
         Image.MAX_IMAGE_PIXELS = guard
 

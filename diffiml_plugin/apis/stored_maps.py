@@ -72,13 +72,13 @@ class StoredMaps:
         self.folder = Path(folder)
         self.files = _pair_maps(self.folder, finder, ending)
         self._scores = {} if scores is None else _pair_scores(Path(scores), finder)
-        self._keys = dict(key=key, score_key=score_key)
+        self._keys = key, score_key
         self._stretch = stretch
 
     @property
     def has_scores(self) -> bool:
         """Whether the images have scores of their own."""
-        return bool(self._scores) or self._keys['score_key'] is not None
+        return bool(self._scores) or self._keys[1] is not None
 
     def eval(self) -> 'StoredMaps':
         """Do nothing; a model has this method."""
@@ -97,7 +97,7 @@ class StoredMaps:
 
     def _predict(self, sample: SegDataSample) -> SegDataSample:
         path = self.files[sample.img_path]
-        stored = read_map(path, **self._keys)
+        stored = read_map(path, *self._keys)
         prob = self._resized(stored, sample.gt_sem_seg.data.shape[-2:], path)
         sample.seg_logits = PixelData(data=prob)
         score = self._scores.get(sample.img_path, stored.score)
@@ -162,8 +162,8 @@ def _pair_maps(folder: Path, finder: _ImageFinder, ending: str) -> dict[str, Pat
     pairs, doubled = _assign(files.items(), finder, f'in {str(folder)!r}', 'map')
     if doubled:
         raise UserError(
-            f'{_some(doubled, "image")} in {str(folder)!r} with more than one map: remove one of '
-            "them, or choose by --ending, the end of the maps' names"
+            f'{_some(doubled, "map")} in {str(folder)!r} for an image that has another: remove '
+            "one, or choose by --ending, the end of the maps' names"
         )
     _refuse_missing(pairs, finder, f'map in {str(folder)!r}')
     return {image: folder / name for image, name in pairs.items()}
@@ -255,7 +255,7 @@ def _pair_scores(path: Path, finder: _ImageFinder) -> dict[str, float]:
     named = ((name, _known_name(name, finder.find)) for name in scores)
     pairs, doubled = _assign(named, finder, f'in {str(path)!r}', 'row')
     if doubled:
-        raise UserError(f'{_some(doubled, "row")} in {str(path)!r} for an image that has one')
+        raise UserError(f'{_some(doubled, "row")} in {str(path)!r} for an image that has another')
     _refuse_missing(pairs, finder, f'score in {str(path)!r}')
     return {image: scores[name] for image, name in pairs.items()}
 

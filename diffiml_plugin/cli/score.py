@@ -1,10 +1,10 @@
 """Score the probability maps of any program as models are tested.
 
-MAPS holds one map for each image of the ground truth, with the image's path below the root: Tp/a.png
-or Tp/a.jpg.npz for Tp/a.jpg. PNG and TIFF of 8 bits (divided by 255) and of 16 bits (by 65535), and
-TIFF, NPY and NPZ of floating-point probabilities in 0..1 are read. A map of another size is resized
-to its image (bilinear) if both have the same ratio of sides. The files written are those of
-`diffiml test --results`.
+MAPS holds one map for each image of the ground truth, with the image's path below the root:
+Tp/a.png or Tp/a.jpg.npz for Tp/a.jpg. PNG and TIFF of 8 bits (divided by 255) and of 16 bits (by
+65535), and TIFF, NPY and NPZ of floating-point probabilities in 0..1 are read. A map of another
+size is resized to its image (bilinear) if both have the same ratio of sides. The files written are
+those of `diffiml test --results`.
 """
 
 import argparse
@@ -101,8 +101,10 @@ def run(args: argparse.Namespace) -> int:
     results = args.results or Path('work_dirs/scores') / name
     names = ('pixel', 'image', 'average', 'mode', 'threshold', 'best_threshold')
     settings = {key: getattr(args, key) for key in names if getattr(args, key) is not None}
+    root, index = _files(args)
     dataset = IMLDataset(
-        **_files(args),
+        root,
+        index,
         inverted_masks=args.inverted,
         resize_masks=args.resize_masks,
         allow_uniform_masks=args.allow_uniform_masks,
@@ -124,14 +126,14 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _files(args: argparse.Namespace) -> dict[str, str]:
-    """Return the data set's files as arguments of :class:`IMLDataset`."""
+def _files(args: argparse.Namespace) -> tuple[str, str]:
+    """Return ``data_root`` and ``ann_file`` of the ground truth."""
     if args.ground_truth.is_dir() or not args.ground_truth.exists():
         if args.data_root is not None:
             raise UserError('--data-root needs a list for --ground-truth')
-        return dict(data_root=str(args.ground_truth))
+        return str(args.ground_truth), ''
     root = args.ground_truth.parent if args.data_root is None else args.data_root
-    return dict(data_root=str(root), ann_file=osp.abspath(args.ground_truth))
+    return str(root), osp.abspath(args.ground_truth)
 
 
 def _track(indices: Sequence[int]) -> Iterable[int]:
@@ -139,4 +141,7 @@ def _track(indices: Sequence[int]) -> Iterable[int]:
     from rich.progress import track
 
     # The progress bar goes to stderr, since stdout may be redirected to a file.
-    return track(indices, 'Scoring', console=Console(stderr=True), transient=True)
+    console = Console(stderr=True)
+    return track(
+        indices, 'Scoring', console=console, transient=True, disable=not console.is_terminal
+    )
