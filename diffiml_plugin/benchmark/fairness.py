@@ -106,6 +106,18 @@ def record(cfg: Config, seeds: Sequence[int], given: bool) -> dict[str, str]:
     }
 
 
+def record_of_maps(source: str) -> dict[str, str]:
+    """Describe a row of maps field by field, as :func:`record` does; little is known about it.
+
+    Args:
+        source (str): Folder of the maps. It is part of every field that is not known, since two
+            unknown settings do not agree.
+    """
+    unknown = (*TRAINING, 'test input', 'test-time augmentation')
+    said = f'not known (maps in {source})'
+    return dict.fromkeys(unknown, said) | {'threshold': '0.5', 'seeds': said}
+
+
 def differences(rows: Mapping[str, Mapping[str, str]], reference: str) -> list[tuple[str, str]]:
     """List (field, sentence) where rows differ from the reference in fields that should agree."""
     differing = []

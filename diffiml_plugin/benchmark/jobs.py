@@ -13,9 +13,11 @@ from queue import Queue
 import torch
 from mmengine.config import Config
 
+from ..engine.conditions import Condition
 from ..engine.multi_test_loop import find_tested
 from ..engine.resuming import newest_checkpoint
 from ..errors import UserError
+from .maps import find_scored, score_row
 from .spec import Benchmark, ModelEntry
 
 
@@ -65,8 +67,24 @@ def weights_of(bench: Benchmark, entry: ModelEntry, seed: int, out: Path) -> str
     return checkpoint
 
 
+def find_finished(
+    bench: Benchmark, entry: ModelEntry, seed: int, out: Path
+) -> dict[Condition, dict[str, float]]:
+    """Read the metrics of a row with one seed that belong to its model or maps as they are now.
+
+    Raises:
+        UserError: If the model has not been trained, or a file does not exist.
+    """
+    tests = out / entry.name / f'seed{seed}' / 'test'
+    if entry.maps is not None:
+        return find_scored(bench, entry, tests)
+    return find_tested(bench.config_of(entry, seed), weights_of(bench, entry, seed, out), tests)
+
+
 def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device: str) -> list[str]:
     """Train one model with one seed, unless it is trained, and test it under all conditions.
+
+    The maps of a row that has them are scored in this process.
 
     Returns:
         list[str]: Descriptions of what was done.
@@ -76,6 +94,8 @@ def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device:
     """
     folder = out / entry.name / f'seed{seed}'
     folder.mkdir(parents=True, exist_ok=True)
+    if entry.maps is not None:
+        return score_row(bench, entry, folder / 'test') or ['already done']
     cfg, done = bench.config_of(entry, seed), []
     # Training writes its final config into its own folder; this file stays unchanged.
     dumped = folder / 'config.py'
@@ -93,7 +113,7 @@ def run_model(bench: Benchmark, entry: ModelEntry, seed: int, out: Path, device:
         (folder / 'done').touch()
         done.append(f'trained in {_spell(time.time() - start)}')
     checkpoint, tests = weights_of(bench, entry, seed, out), folder / 'test'
-    left = len(bench.conditions) - len(find_tested(cfg, checkpoint, tests))
+    left = len(bench.conditions) - len(find_finished(bench, entry, seed, out))
     if left:
         start = time.time()
         words = ['test', dumped, checkpoint, '--work-dir', folder / 'log', '--results', tests]
@@ -139,8 +159,10 @@ def run_all(
         (seed, [owner, *(e for e in bench.models if e.weights_of == owner.name)])
         for seed in bench.seeds
         for owner in owners
+        if seed in bench.seeds_of(owner)
     ]
-    total, count, lock = len(bench.seeds) * len(bench.models), 0, threading.Lock()
+    total = sum(len(entries) for _, entries in groups)
+    count, lock = 0, threading.Lock()
     failed: dict[tuple[str, int], str] = {}
 
     def work(group: tuple[int, list[ModelEntry]]) -> None:

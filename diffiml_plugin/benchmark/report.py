@@ -18,7 +18,7 @@ from .. import __version__
 from ..apis import load_model
 from ..engine.conditions import Condition, get_test_sets
 from ..escaping import latex_cell, markdown_cell, printable
-from ..tables import print_table, write_csv
+from ..tables import cell, print_table, write_csv
 from ..visualization import (
     draw_calibration,
     draw_cost,
@@ -27,8 +27,9 @@ from ..visualization import (
     draw_levels,
     predict_panels,
 )
-from .fairness import cost, differences, record
+from .fairness import cost, differences, record, record_of_maps
 from .jobs import weights_of
+from .maps import open_maps
 from .results import BenchmarkResults
 
 # Name of a metric, title, whether more is better.
@@ -116,6 +117,12 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
         seeds = results.seeds.get(entry.name)
         if not seeds:
             continue
+        if entry.maps is not None:
+            costs[entry.name] = (np.nan, np.nan)
+            unknown = dict.fromkeys(('parameters', 'GFLOPs', 'images/s'), 'not known')
+            source = _spelled(entry.maps)
+            rows[entry.name] = {'model': f'maps in {source}'} | unknown | record_of_maps(source)
+            continue
         cfg = bench.config_of(entry, seeds[0])
         parameters, gflops = cost(cfg, shape)
         given = any(seed in entry.checkpoints for seed in seeds)
@@ -133,6 +140,10 @@ def _fairness(results: BenchmarkResults, shape: tuple[int, int]) -> dict:
         fields.append(dict(name=name, cells=cells, same=len(set(cells)) == 1))
     flags = differences(rows, reference)
     return dict(models=list(rows), fields=fields, flags=flags, costs=costs)
+
+
+def _spelled(maps: str | Mapping[str, str]) -> str:
+    return maps if isinstance(maps, str) else ', '.join(maps.values())
 
 
 def _environment(command: str) -> dict[str, str]:
@@ -163,7 +174,7 @@ def _screen_table(
             for name in sets
             for key, title, _ in shown
         }
-        | {'ms/image': f'{results.average(model, "ms").mean():.1f}'}
+        | {'ms/image': cell(float(results.average(model, 'ms').mean()), 1)}
         for model in results.models
     ]
 
@@ -210,13 +221,16 @@ def _draw_models(
     for entry in (entry for entry in bench.models if entry.name in results.seeds):
         seed = results.seeds[entry.name][0]
         cfg = bench.config_of(entry, seed)
-        model, _ = load_model(cfg, weights_of(bench, entry, seed, results.out))
-        data = {name: DATASETS.build(dataset) for name, dataset in get_test_sets(cfg).items()}
+        if entry.maps is None:
+            model, _ = load_model(cfg, weights_of(bench, entry, seed, results.out))
+            sources = {k: (model, DATASETS.build(d)) for k, d in get_test_sets(cfg).items()}
+        else:
+            sources = {name: open_maps(bench, entry, name) for name in bench.test_sets}
         for path, chosen in pictures.items():
             panels = [
                 one
                 for name, names in chosen.items()
-                for one in predict_panels(model, data[name], names)
+                for one in predict_panels(*sources[name], names)
             ]
             for title in panels[0]:
                 shared = title in ('image', 'ground truth')

@@ -10,11 +10,10 @@ from pathlib import Path
 import numpy as np
 
 from ..engine.conditions import Condition
-from ..engine.multi_test_loop import find_tested
 from ..errors import UserError
 from ..evaluation.bootstrap import Interval, seeded_difference
 from ..evaluation.results import read_results
-from .jobs import weights_of
+from .jobs import find_finished
 from .spec import Benchmark
 
 
@@ -63,12 +62,11 @@ class BenchmarkResults:
         """Read the folders of all models and seeds."""
         records: list[Record] = []
         for entry in bench.models:
-            for seed in bench.seeds:
+            for seed in bench.seeds_of(entry):
                 folder = out / entry.name / f'seed{seed}'
                 try:
-                    cfg = bench.config_of(entry, seed)
-                    tested = find_tested(cfg, weights_of(bench, entry, seed, out), folder / 'test')
-                except UserError:  # it has not been trained
+                    tested = find_finished(bench, entry, seed, out)
+                except UserError:  # it has not been trained, or its maps are missing
                     continue
                 wanted = {c: tested[c] for c in bench.conditions if c in tested}
                 # A seed counts if it was tested on every unperturbed set.

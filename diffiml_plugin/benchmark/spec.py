@@ -4,6 +4,7 @@ import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 from mmengine.config import Config
 
@@ -17,6 +18,7 @@ _KEYS = (
     'seeds', 'test_sets', 'title',
 )  # fmt: skip
 _ROW_KEYS = ('changes', 'checkpoint', 'config', 'weights_of')
+_MAP_KEYS = ('config', 'ending', 'key', 'maps', 'stretch')
 _EVALUATOR = dict(type='IMLMetric', pixel=['f1', 'iou', 'auc', 'ece'], image=['f1', 'auc', 'acc'])
 
 
@@ -24,12 +26,18 @@ _EVALUATOR = dict(type='IMLMetric', pixel=['f1', 'iou', 'auc', 'ece'], image=['f
 class ModelEntry:
     """A row: a config that is trained, or tested with given checkpoints or another row's weights.
 
+    A row with ``maps`` is not a model: another program's probability maps are scored.
+
     Args:
         name (str): Name of the row and of its folder.
         config (str): Config file.
         changes (Mapping[str, object]): Changes of the config, by dotted keys.
         checkpoints (Mapping[int, str]): Checkpoint by seed; a seed without one is trained.
         weights_of (str, optional): Name of another row whose weights this row is tested with.
+        maps (str | Mapping[str, str], optional): Folder with a folder of maps for each test set,
+            or folders of maps by test set.
+        reading (Mapping[str, Any]): ``ending``, ``key`` and ``stretch`` of
+            :class:`~diffiml_plugin.apis.stored_maps.StoredMaps`.
     """
 
     name: str
@@ -37,6 +45,14 @@ class ModelEntry:
     changes: Mapping[str, object] = field(default_factory=dict)
     checkpoints: Mapping[int, str] = field(default_factory=dict)
     weights_of: str | None = None
+    maps: str | Mapping[str, str] | None = None
+    reading: Mapping[str, Any] = field(default_factory=dict)
+
+    def maps_of(self, test_set: str) -> Path:
+        """Return the folder of the maps of a test set."""
+        if isinstance(self.maps, str):
+            return Path(self.maps) / test_set
+        return Path(self.maps[test_set])
 
 
 @dataclass(frozen=True)
@@ -48,7 +64,9 @@ class Benchmark:
     - ``models``: rows by name. A row has a ``config`` and optionally ``changes`` of it and a
       ``checkpoint``: a path, or paths by seed. A row with ``weights_of``, the name of another
       row, is tested with that row's weights and with its own ``changes`` in addition to that
-      row's.
+      row's. A row with ``maps`` has the probability maps of any program: a folder with a folder
+      for each test set, or folders by test set; ``key``, ``ending`` and ``stretch`` as in
+      ``diffiml score``.
     - ``config``: config of rows that have none.
     - ``seeds``: seeds of training.
     - ``reference``: row that the others are compared with. Defaults to the first.
@@ -116,6 +134,11 @@ class Benchmark:
         conditions = list_conditions(list(test_sets), perturbations, spec.get('perturbed'))
         for name in test_sets:
             check_name(str(name), 'test set')
+        for row in rows.values():
+            if isinstance(row.maps, Mapping) and (
+                missing := sorted(set(test_sets) - set(row.maps))
+            ):
+                raise UserError(f'model {row.name!r}: maps has no folder for {missing[0]!r}')
         return cls(
             title=spec.get('title', title),
             models=tuple(rows.values()),
@@ -130,8 +153,19 @@ class Benchmark:
             conditions=tuple(conditions),
         )
 
+    @property
+    def evaluator(self) -> dict:
+        """Config of the metric that all rows are measured with."""
+        return copy.deepcopy(_EVALUATOR)
+
+    def seeds_of(self, entry: ModelEntry) -> tuple[int, ...]:
+        """Return the seeds of a row; maps in files have only the first, as a place in the table."""
+        return self.seeds if entry.maps is None else self.seeds[:1]
+
     def config_of(self, entry: ModelEntry, seed: int) -> Config:
         """Return a model's own config with this benchmark's data, changes, tests and seed.
+
+        The config of a row with maps is that of its ground truth.
 
         Raises:
             UserError: If a file does not exist.
@@ -144,7 +178,7 @@ class Benchmark:
             perturbations=dict(self.perturbations),
             perturbed=list(self.perturbed) or None,
         )
-        cfg.test_evaluator = copy.deepcopy(_EVALUATOR)
+        cfg.test_evaluator = self.evaluator
         return cfg
 
 
@@ -172,11 +206,13 @@ def _check_keys(given: Mapping, known: Sequence[str], what: str) -> None:
 def _entry(name: str, spec: Mapping, seeds: Sequence[int]) -> ModelEntry:
     row = spec['models'][name]
     check_name(str(name), 'model')
+    if 'maps' in row:
+        return _maps_entry(name, spec)
     _check_keys(row, _ROW_KEYS, f'model {name!r}')
     changes, config, owner = row.get('changes', {}), row.get('config'), row.get('weights_of')
     if owner is not None:
         other = spec['models'].get(owner, dict(weights_of=None))
-        if 'weights_of' in other:
+        if 'weights_of' in other or 'maps' in other:
             raise UserError(
                 f'model {name!r}: weights_of {owner!r} is not a row with its own weights'
             )
@@ -189,3 +225,23 @@ def _entry(name: str, spec: Mapping, seeds: Sequence[int]) -> ModelEntry:
     given = row.get('checkpoint') or {}
     checkpoints = dict(given) if isinstance(given, Mapping) else dict.fromkeys(seeds, given)
     return ModelEntry(name, config, changes, checkpoints, owner)
+
+
+def _maps_entry(name: str, spec: Mapping) -> ModelEntry:
+    row, models = spec['models'][name], spec['models']
+    _check_keys(row, _MAP_KEYS, f'model {name!r} with maps')
+    maps = row['maps']
+    folders = list(maps.values()) if isinstance(maps, Mapping) else [maps]
+    if not folders or not all(isinstance(folder, str) and folder for folder in folders):
+        raise UserError(
+            f'model {name!r}: maps must be a folder, or folders by test set, got {maps!r}'
+        )
+    reference = models.get(spec.get('reference'), {})
+    config = row.get('config') or spec.get('config') or reference.get('config')
+    config = config or next((m['config'] for m in models.values() if 'config' in m), None)
+    if not config:
+        raise UserError(
+            f'model {name!r} needs `config`, or another row that has one, for the ground truth'
+        )
+    reading = {key: row[key] for key in ('ending', 'key', 'stretch') if key in row}
+    return ModelEntry(name, config, maps=maps, reading=reading)

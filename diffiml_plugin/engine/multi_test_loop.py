@@ -83,7 +83,7 @@ class MultiTestLoop(BaseLoop):
         self.metrics: dict[Condition, dict[str, float]] = {}
         if resume and self._out_dir:
             # The main process decides for all ranks.
-            answer = [_read_all(self._out_dir, self._fingerprints)]
+            answer = [read_tested(self._out_dir, self._fingerprints)]
             broadcast_object_list(answer)
             self.metrics = answer[0]
         missing: set[str] = set()
@@ -149,10 +149,7 @@ class MultiTestLoop(BaseLoop):
         row = {key.removeprefix(f'{condition.name}/'): v for key, v in metrics.items()}
         if self._out_dir and is_main_process():
             # Written last: it states that all other files are complete.
-            content = dict(fingerprint=self._fingerprints[condition], metrics=_without_nan(row))
-            path = self._out_dir / condition.name / METRICS_FILE
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(json.dumps(content, indent=2) + '\n')
+            write_tested(self._out_dir, condition, self._fingerprints[condition], row)
         return row
 
     def _report(self, rows: dict[str, dict[str, float]]) -> None:
@@ -195,10 +192,21 @@ def find_tested(cfg: Config, checkpoint: str | Path, out_dir: Path) -> dict[Cond
     keys = ('test_sets', 'perturbations', 'perturbed')
     settings = {key: cfg.test_cfg.get(key) for key in keys}
     datasets = condition_datasets(cfg.test_dataloader['dataset'], **settings)
-    return _read_all(out_dir, fingerprints(cfg, checkpoint, datasets, cfg.test_evaluator))
+    return read_tested(out_dir, fingerprints(cfg, checkpoint, datasets, cfg.test_evaluator))
 
 
-def _read_all(out_dir: Path, wanted: Mapping[Condition, str]) -> dict[Condition, dict]:
+def write_tested(
+    out_dir: Path, condition: Condition, fingerprint: str, metrics: Mapping[str, float]
+) -> None:
+    """Write a condition's metrics, to be read by :func:`read_tested`."""
+    content = dict(fingerprint=fingerprint, metrics=_without_nan(metrics))
+    path = out_dir / condition.name / METRICS_FILE
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(content, indent=2) + '\n')
+
+
+def read_tested(out_dir: Path, wanted: Mapping[Condition, str]) -> dict[Condition, dict]:
+    """Read the metrics of the conditions whose fingerprint is the wanted one."""
     stored = {}
     for condition, identity in wanted.items():
         try:

@@ -1,5 +1,6 @@
 """Plots of a comparison of models."""
 
+import math
 from collections.abc import Mapping, Sequence
 from itertools import cycle
 from pathlib import Path
@@ -58,13 +59,15 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
 
     Args:
         points (Mapping[str, tuple[float, float, float]]): Points, as model -> (GFLOPs, mean F1,
-            deviation).
+            deviation). A model whose cost is nan is left out.
         path (Path): SVG file to write.
     """
     with matplotlib.rc_context(_STYLE):
         figure, (axis,) = _panels(1, 6.4, 4.0)
         for name, color, mark in _styles(list(points)):
             cost, mean, deviation = points[name]
+            if math.isnan(cost):
+                continue
             axis.errorbar(cost, mean, deviation, marker=mark, color=color, capsize=3, ls='')
             axis.annotate(name, (cost, mean), (7, 5), textcoords='offset points', color=color)
         axis.set_xscale('log')
