@@ -8,6 +8,7 @@ from .baselines.iml_vit import IMLViTHead
 from .baselines.mesorch import MesorchHead
 from .baselines.mvss import MVSSHead
 from .baselines.pscc import PSCCHead
+from .baselines.regression import LatentRegressionHead, PixelRegressionHead
 from .baselines.scale_gate import ScaleGate
 from .baselines.simple_feature_pyramid import SimpleFeaturePyramid
 from .baselines.trufor import TruForHead
@@ -51,6 +52,7 @@ __all__ = [
     'IMLTTAModel',
     'IMLViTHead',
     'LatentMSELoss',
+    'LatentRegressionHead',
     'Localizer',
     'MVSSHead',
     'MaskAutoencoder',
@@ -59,6 +61,7 @@ __all__ = [
     'MesorchHead',
     'PSCCHead',
     'ParallelBackbone',
+    'PixelRegressionHead',
     'SRMConv2d',
     'ScaleGate',
     'SimpleFeaturePyramid',

@@ -17,6 +17,7 @@ CONFIGS = sorted(
     if not {'_base_', 'experiments', 'imdlbenco_mesorch_casia.py'} & set(p.parts)
 )
 ABLATION = Benchmark.fromfile('configs/experiments/ablation.py')
+CONTROLS = Benchmark.fromfile('configs/experiments/controls.py')
 
 
 def count(module: torch.nn.Module) -> int:
@@ -76,6 +77,19 @@ def test_no_config_needs_torchvision():
 @pytest.mark.parametrize('row', ABLATION.models, ids=lambda row: row.name)
 def test_every_ablation_builds(row):
     assert count(MODELS.build(ABLATION.config_of(row, seed=0).model)) > 0
+
+
+def test_controls_differ_in_the_head_alone():
+    configs = {row.name: CONTROLS.config_of(row, seed=0) for row in CONTROLS.models}
+    models = {name: MODELS.build(cfg.model) for name, cfg in configs.items()}
+    size = count(models['DiffIML'])
+    assert count(models.pop('twin')) < size
+    assert {count(model) for model in models.values()} == {size}
+    reference = configs['DiffIML']
+    for cfg in configs.values():
+        assert cfg.model.backbone == reference.model.backbone
+        assert cfg.train_dataloader == reference.train_dataloader
+        assert cfg.train_cfg == reference.train_cfg and cfg.optim_wrapper == reference.optim_wrapper
 
 
 def test_published_config_has_the_paper_s_numbers(build):

@@ -72,12 +72,24 @@ class EdgeFCNHead(TamperingHead):
         """Compute mask and edge losses."""
         features = self._features(inputs)
         losses = self.loss_by_feat(self.cls_seg(features), batch_data_samples)
-        edges = label_edges(self._stack_batch_gt(batch_data_samples), self.edge_width)
-        logits = resize(
-            self.conv_edge(features), size=edges.shape[-2:], mode='bilinear', align_corners=False
+        labels = self._stack_batch_gt(batch_data_samples)
+        losses['loss_edge'] = self.edge_weight * edge_cross_entropy(
+            self.conv_edge(features), labels, self.edge_width
         )
-        each = F.binary_cross_entropy_with_logits(
-            logits, (edges == TAMPERED).to(logits), reduction='none'
-        )
-        losses['loss_edge'] = self.edge_weight * mean_where(each, edges != IGNORED)
         return losses
+
+
+def edge_cross_entropy(logits: Tensor, labels: Tensor, width: int) -> Tensor:
+    """Compute the mean binary cross entropy of edges.
+
+    Args:
+        logits (Tensor): (B, 1, h, w) logits of edges, of any size.
+        labels (Tensor): (B, 1, H, W) labels of the mask: 0, 1 and 255.
+        width (int): Width of the edge band in pixels.
+    """
+    edges = label_edges(labels, width)
+    logits = resize(logits, size=edges.shape[-2:], mode='bilinear', align_corners=False)
+    each = F.binary_cross_entropy_with_logits(
+        logits, (edges == TAMPERED).to(logits), reduction='none'
+    )
+    return mean_where(each, edges != IGNORED)

@@ -177,11 +177,7 @@ class DiffusionHead(TamperingHead):
         condition = self.condition(inputs)
         labels = self._stack_batch_gt(batch_data_samples)
         original = self.codec.encode((labels == TAMPERED).to(condition))
-        timesteps = self.noise_schedule.draw_timesteps(len(original))
-        noise = torch.randn_like(original)
-        # The error prior is not part of the target (Ning et al. 2023).
-        perturbed = original + self.error_prior * torch.randn_like(original)
-        noisy = self.noise_schedule.add_noise(perturbed, noise, timesteps)
+        noisy, noise, timesteps = self._noised(original)
         output = self.denoiser(noisy, timesteps, condition)
         target = self.noise_schedule.target(original, noise, timesteps)
         # Other loss classes may not support ignored pixels.
@@ -193,6 +189,14 @@ class DiffusionHead(TamperingHead):
         # The mask's half alone: decoding is the slowest step of training on a CPU.
         logits = self.codec.decode_mask(estimate, tuple(labels.shape[-2:]))
         return losses | self.loss_by_feat(logits, batch_data_samples)
+
+    def _noised(self, original: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Return noisy latents, their noise and their (B,) timesteps for (B, C, h, w) latents."""
+        timesteps = self.noise_schedule.draw_timesteps(len(original))
+        noise = torch.randn_like(original)
+        # The error prior is not part of the target (Ning et al. 2023).
+        perturbed = original + self.error_prior * torch.randn_like(original)
+        return self.noise_schedule.add_noise(perturbed, noise, timesteps), noise, timesteps
 
     def localize(self, inputs: Sequence[Tensor], batch_img_metas: Sequence[dict]) -> Localization:
         """Solve for the mask, its edge and the ensemble's disagreement.
