@@ -18,6 +18,11 @@ class UserError(ValueError):
         return '\n'.join(map(printable, said.split('\n')))
 
 
+def first_line(error: BaseException) -> str:
+    """Return the first line of an error's message, or the name of its class."""
+    return str(error).splitlines()[0] if str(error) else type(error).__name__
+
+
 def program(main: Callable) -> Callable:
     """Let a script end with ``name: sentence`` and status 1 for a :class:`UserError`.
 

@@ -9,11 +9,12 @@ import pytest
 @pytest.mark.parametrize(
     'name',
     [
-        'apis.tiling',
         'escaping',
         'evaluation.functional',
         'models.diffiml.noise_schedule',
         'models.edges',
+        'orientation',
+        'tiling',
     ],
 )
 def test_examples_are_right(name):

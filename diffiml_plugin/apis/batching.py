@@ -1,7 +1,6 @@
 """Batching: photographs are cut into views, batched by size, and their predictions merged."""
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NamedTuple
 
@@ -11,50 +10,14 @@ from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from torch import nn
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..escaping import valid_text
 from ..evaluation.functional import non_finite_fault, tampering_probability
+from ..tiling import Cutting, Tile
 from .photos import Photo, PhotoSource, reduced
 from .prediction import Failure
-from .tiling import Tile, make_tiles
 
-# Largest network input in pixels that `tile='auto'` does not cut into tiles.
-MAX_WHOLE = 2 * 1024 * 1024
-AUTO_TILE = 1024
 _FIELDS = dict(edge='pred_edge', uncertainty='uncertainty', confidence='confidence')
-
-
-@dataclass(frozen=True)
-class Cutting:
-    """How photographs are cut into the views that go through the model.
-
-    Attributes:
-        tile (int | str, optional): Side of the tiles in pixels; None for the whole image; 'auto'
-            for tiles of 1024 pixels if the network's input would have more than 2 megapixels.
-        overlap (int, optional): Overlap of tiles in pixels; a quarter of their side by default.
-        max_size (int, optional): Longest side in pixels; larger images are reduced to it first.
-
-    Raises:
-        UserError: If a number is out of range.
-    """
-
-    tile: int | str | None = 'auto'
-    overlap: int | None = None
-    max_size: int | None = None
-
-    def __post_init__(self) -> None:
-        if not (self.tile in ('auto', None) or isinstance(self.tile, int)):
-            raise UserError(f"tile must be a number of pixels, 'auto' or None, got {self.tile!r}")
-        if self.max_size is not None and self.max_size < 1:
-            raise UserError(f'max_size must be at least 1, got {self.max_size}')
-        if isinstance(self.tile, int):
-            if self.overlap is None:
-                object.__setattr__(self, 'overlap', self.tile // 4)
-            next(
-                make_tiles((1, 1), self.tile, self.overlap)
-            )  # raises errors before the first image
-        elif self.overlap is not None:
-            raise UserError('overlap needs a size of tiles: set tile as well')
 
 
 class Job:
@@ -89,13 +52,11 @@ class Job:
         """Make the photograph's views with the test pipeline ``prepare``."""
         if not isinstance(self.cutting.tile, int):
             data = prepare(self.canvas)
-            if self.cutting.tile is None or np.prod(data['inputs'].shape[-2:]) <= MAX_WHOLE:
-                self.cutting = replace(self.cutting, tile=None)
+            self.cutting = self.cutting.for_input(data['inputs'].shape[-2:])
+            if self.cutting.tile is None:
                 yield View(self, None, data)
                 return
-            self.cutting = replace(self.cutting, tile=AUTO_TILE)
-        size, overlap = int(self.cutting.tile), self.cutting.overlap
-        for tile in make_tiles(self.canvas.shape[:2], size, overlap):
+        for tile in self.cutting.tiles(self.canvas.shape[:2]):
             pixels = np.ascontiguousarray(self.canvas[tile.rows, tile.columns])
             yield View(self, tile, prepare(pixels))
 
@@ -197,7 +158,7 @@ def _predict(model: nn.Module, views: list[View]) -> None:
             return
         (job,) = (view.job for view in views)
         height, width = job.photo.pixels.shape[:2]
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        reason = first_line(error)
         job.fault = f'{job.photo.name!r} ({width} x {height}): the model fails on it: {reason}'
         return
     for view, sample in zip(views, samples, strict=True):

@@ -24,7 +24,8 @@ from ..engine.conditions import get_test_set
 from ..errors import UserError
 from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import SolverSettings
-from .batching import Cutting, Job, View, make_batches, predict_views
+from ..tiling import Cutting
+from .batching import Job, View, make_batches, predict_views
 from .model import config_sha256, find_model, load_model, weights_sha256
 from .photo_search import find_photos
 from .photos import MAX_PIXELS, PhotoSource, read_photo, reduced

@@ -13,6 +13,7 @@ from PIL import Image
 
 from ..errors import UserError
 from ..escaping import valid_text
+from ..orientation import turned_upright
 from . import decoding
 from .decoder_process import Decoder
 from .decoding import DecodingError
@@ -47,13 +48,7 @@ class Photo:
 
     def upright(self, array: np.ndarray) -> np.ndarray:
         """Turn an (H, W, ...) array as a viewer turns the photograph."""
-        # EXIF orientations as counterclockwise quarter turns after mirroring.
-        mirrored, turns = {
-            1: (False, 0), 2: (True, 0), 3: (False, 2), 4: (True, 2),
-            5: (True, 1), 6: (False, 3), 7: (True, 3), 8: (False, 1),
-        }[self.orientation]  # fmt: skip
-        turned = np.rot90(array[:, ::-1] if mirrored else array, turns)
-        return np.ascontiguousarray(turned)
+        return turned_upright(array, self.orientation)
 
 
 def _sha256_of_pixels(pixels: np.ndarray) -> str:

@@ -21,7 +21,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import MODELS, TRANSFORMS
 from PIL import Image
 
-from diffiml_plugin.apis import batching
+from diffiml_plugin import tiling
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.apis.model import RELEASE, find_model, load_model
 from diffiml_plugin.apis.photos import read_photo
@@ -185,8 +185,8 @@ def test_tiles_of_a_pointwise_model_are_the_whole(bright, size):
 
 
 def test_large_images_are_tiled_unless_told_otherwise(bright, monkeypatch):
-    monkeypatch.setattr(batching, 'MAX_WHOLE', 64 * 64)
-    monkeypatch.setattr(batching, 'AUTO_TILE', 32)
+    monkeypatch.setattr(tiling, 'MAX_WHOLE', 64 * 64)
+    monkeypatch.setattr(tiling, 'AUTO_TILE', 32)
     small, large = (np.zeros((64, side, 3), np.uint8) for side in (64, 65))
     assert one(bright, small).provenance['settings']['tile'] is None
     assert one(bright, large).provenance['settings'] == dict(tile=32, overlap=8, max_size=None)

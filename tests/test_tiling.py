@@ -5,8 +5,8 @@ import itertools
 import numpy as np
 import pytest
 
-from diffiml_plugin.apis.tiling import make_tiles
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.tiling import make_tiles
 
 
 @pytest.mark.parametrize('shape', [(1, 1), (8, 8), (64, 64), (65, 64), (200, 131), (9000, 100)])

@@ -1,11 +1,17 @@
 """Cutting of large photographs into tiles, and blending of the tiles' predictions."""
 
-from collections.abc import Iterator
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
 
-from ..errors import UserError
+from .errors import UserError
+
+# Largest network input in pixels that `tile='auto'` does not cut into tiles.
+MAX_WHOLE = 2 * 1024 * 1024
+AUTO_TILE = 1024
 
 
 class Tile(NamedTuple):
@@ -67,3 +73,51 @@ def _windows(side: int, size: int, overlap: int) -> list[tuple[slice, np.ndarray
         (slice(start, start + size), (profile / total[start : start + size]).astype(np.float32))
         for start in starts.tolist()
     ]
+
+
+@dataclass(frozen=True)
+class Cutting:
+    """How photographs are cut into the views that go through the model.
+
+    Attributes:
+        tile (int | str, optional): Side of the tiles in pixels; None for the whole image; 'auto'
+            for tiles of 1024 pixels if the network's input would have more than 2 megapixels.
+        overlap (int, optional): Overlap of tiles in pixels; a quarter of their side by default.
+        max_size (int, optional): Longest side in pixels; larger images are reduced to it first.
+
+    Raises:
+        UserError: If a number is out of range.
+    """
+
+    tile: int | str | None = 'auto'
+    overlap: int | None = None
+    max_size: int | None = None
+
+    def __post_init__(self) -> None:
+        if not (self.tile in ('auto', None) or isinstance(self.tile, int)):
+            raise UserError(f"tile must be a number of pixels, 'auto' or None, got {self.tile!r}")
+        if self.max_size is not None and self.max_size < 1:
+            raise UserError(f'max_size must be at least 1, got {self.max_size}')
+        if isinstance(self.tile, int):
+            if self.overlap is None:
+                object.__setattr__(self, 'overlap', self.tile // 4)
+            next(
+                make_tiles((1, 1), self.tile, self.overlap)
+            )  # raises errors before the first image
+        elif self.overlap is not None:
+            raise UserError('overlap needs a size of tiles: set tile as well')
+
+    def for_input(self, size: Sequence[int]) -> 'Cutting':
+        """Decide how to cut an image whose whole would be a network's input of (H, W) ``size``.
+
+        Returns:
+            Cutting: Cutting whose ``tile`` is a number or None.
+        """
+        if self.tile != 'auto':
+            return self
+        return replace(self, tile=None if math.prod(size) <= MAX_WHOLE else AUTO_TILE)
+
+    def tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
+        """Cover an image of (H, W) ``shape``; see :func:`make_tiles`."""
+        overlap = self.tile // 4 if self.overlap is None else self.overlap
+        return make_tiles(shape, self.tile, overlap)
