@@ -34,13 +34,17 @@ class ImageScore(NamedTuple):
         Returns:
             float: Score, 0..1.
         """
+        return float(self.tensor(prob))
+
+    def tensor(self, prob: Tensor) -> Tensor:
+        """Return the score of (1, H, W) probabilities as a scalar tensor, for exported graphs."""
         if self.window > 1:
             pad = self.window // 2
             prob = F.avg_pool2d(prob, self.window, 1, pad, count_include_pad=False)
         peak = prob.max()
         if self.is_probability:
             peak = self.calibration(peak.double().logit(eps=1e-6)).sigmoid()
-        return float(peak)
+        return peak
 
 
 # The highest probability of any pixel.

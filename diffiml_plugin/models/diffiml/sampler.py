@@ -154,7 +154,7 @@ class DiffusionSampler:
 
         try:
             noise = identity_noise([''], clean.shape[1:], seed=0, member=0)
-            distance = (self._solve(denoise, noise, clean, [(0, '')]) - clean).abs().max()
+            distance = (self.solve(denoise, noise, clean, [(0, '')]) - clean).abs().max()
         # diffusers raises many kinds of errors for what a class does not support.
         except Exception as error:
             return (str(error) or type(error).__name__).splitlines()[0]
@@ -211,7 +211,7 @@ class DiffusionSampler:
             # The full batch shares the condition; a part of it gets that of its own images.
             images = torch.arange(start, start + len(part)) % len(condition)
             features = condition if len(part) == len(noise) else condition[images]
-            latents.append(self._solve(denoise, part, features, owners[start : start + size]))
+            latents.append(self.solve(denoise, part, features, owners[start : start + size]))
         return torch.cat(latents).unflatten(0, (len(members), len(condition)))
 
     def trajectory(
@@ -232,13 +232,25 @@ class DiffusionSampler:
         solution = first.sample(recorded, condition, channels, identities)[0]
         return [*visited, solution]
 
-    def _solve(
+    def solve(
         self,
         denoise: Denoise,
         noise: Tensor,
         condition: Tensor,
         owners: Sequence[tuple[int, str]],
     ) -> Tensor:
+        """Solve from given noise.
+
+        Args:
+            denoise (Callable): Denoiser, as for :meth:`sample`.
+            noise (Tensor): (M, channels, h, w) standard normal noise.
+            condition (Tensor): Condition that ``denoise`` gets.
+            owners (Sequence[tuple[int, str]]): Member and image's identity of each noise, by which
+                stochastic solvers draw.
+
+        Returns:
+            Tensor: (M, channels, h, w) clean latents.
+        """
         # Multistep solvers keep a history, so each solution has its own scheduler.
         scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
         scheduler.set_timesteps(self.settings.num_inference_steps, device=noise.device)

@@ -168,7 +168,7 @@ def test_batched_members_equal_the_loop_on_plain_conditions(build, max_batch):
     for member in range(3):
         for image, name in enumerate('ab'):
             noise = identity_noise([name], (32, *shape), head.solver.settings.seed, member)
-            alone = head.solver._solve(
+            alone = head.solver.solve(
                 head.denoise, noise, condition[image : image + 1], [(member, name)]
             )
             assert torch.allclose(found[member, image], alone[0], atol=1e-4)
