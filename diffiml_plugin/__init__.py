@@ -1,31 +1,15 @@
-"""DiffIML for MMSegmentation; importing the package registers all of its components."""
+"""DiffIML for MMSegmentation; importing the package registers all of its components.
 
-import contextlib
-import io
-import sys
-import warnings
-
-try:
-    import cv2  # noqa: F401
-except ModuleNotFoundError:
-    raise
-except ImportError as error:
-    missing = ImportError(
-        f'OpenCV cannot be loaded ({error}): install the libraries that it needs, on Debian and '
-        'Ubuntu by `apt-get install libgl1 libglib2.0-0`, or replace opencv-python by '
-        'opencv-python-headless'
-    )
-    # A command prints only this message; programs that import the package may catch the error.
-    sys.excepthook = lambda kind, fault, trace: (
-        print(fault, file=sys.stderr)
-        if fault is missing
-        else sys.__excepthook__(kind, fault, trace)
-    )
-    raise missing from None
-
-# mmseg prints messages, and mmcv warns, about parts that are not used here.
-with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
-    warnings.filterwarnings('ignore', 'Fail to import')
-    from . import datasets, engine, evaluation, models  # noqa: F401
+Without torch, nothing is registered: :mod:`diffiml_plugin.onnx` does not need it, and importing the
+other modules raises an error that names a missing package.
+"""
 
 __version__ = '0.1.0'
+
+try:
+    import torch  # noqa: F401
+except ModuleNotFoundError as error:
+    if error.name != 'torch':
+        raise
+else:
+    from . import registration  # noqa: F401

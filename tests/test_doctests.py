@@ -13,6 +13,8 @@ import pytest
         'evaluation.functional',
         'models.diffiml.noise_schedule',
         'models.edges',
+        'onnx.noise',
+        'onnx.resizing',
         'orientation',
         'tiling',
     ],
