@@ -9,7 +9,7 @@ from importlib import import_module
 from .. import __version__
 from ..engine.checkpoint import loading
 from ..errors import UserError
-from . import demo_data, predict, score, serve, synthesize
+from . import demo_data, export, predict, score, serve, synthesize
 
 # Programs with their own arguments; they are imported only when they are run.
 PROGRAMS = dict(
@@ -36,7 +36,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
-    for module in (predict, score, synthesize, demo_data, serve):
+    for module in (predict, export, score, synthesize, demo_data, serve):
         name = module.__name__.rsplit('.', 1)[-1].replace('_', '-')
         summary = module.__doc__.splitlines()[0]
         command = commands.add_parser(name, help=summary, description=module.__doc__)

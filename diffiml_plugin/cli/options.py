@@ -7,14 +7,23 @@ from ..engine.checkpoint import add_trust_argument
 from ..models.diffiml.sampler import SolverSettings
 
 
-def add_model_arguments(parser: argparse.ArgumentParser) -> None:
-    """Add the arguments for the choice of model and device."""
+def add_model_arguments(
+    parser: argparse.ArgumentParser, device: bool = True, onnx: bool = False
+) -> None:
+    """Add the arguments for the choice of model, and of the device unless that is fixed.
+
+    Args:
+        parser (ArgumentParser): Parser of the command.
+        device (bool): Whether there is a choice of the device. Defaults to True.
+        onnx (bool): Whether the model may be an ONNX file. Defaults to False.
+    """
     parser.add_argument(
         '--model',
         metavar='PATH',
-        help='folder of DiffIMLPipeline.save_pretrained, or JSON or YAML config: data, nothing in '
-        'them is run; or work dir of a training, or Python config: programs, so use only those '
-        'that you trust (default: the small model that comes with the package)',
+        help='folder of DiffIMLPipeline.save_pretrained, '
+        f'{"ONNX file of `diffiml export`, " * onnx}JSON or YAML config: data, nothing in them is '
+        'run; or work dir of a training, or Python config: programs, so use only those that you '
+        'trust (default: the small model that comes with the package)',
     )
     parser.add_argument(
         '--weights',
@@ -22,7 +31,10 @@ def add_model_arguments(parser: argparse.ArgumentParser) -> None:
         help='checkpoint, required for a config file; an https:// address is downloaded',
     )
     add_trust_argument(parser)
-    parser.add_argument('--device', help="device such as 'cuda:0' (default: a GPU if there is one)")
+    if device:
+        parser.add_argument(
+            '--device', help="device such as 'cuda:0' (default: a GPU if there is one)"
+        )
 
 
 def add_solver_arguments(parser: argparse.ArgumentParser) -> None:
