@@ -4,6 +4,8 @@ from .export import FolderExport
 from .inferencer import DiffIMLInferencer
 from .map_files import MapFile, read_map
 from .model import latest_checkpoint, load_model
+from .onnx_export import export_onnx
+from .onnx_inferencer import OnnxInferencer
 from .photo_search import find_photos
 from .photos import Photo, read_photo
 from .prediction import Failure, Prediction
@@ -14,9 +16,11 @@ __all__ = [
     'Failure',
     'FolderExport',
     'MapFile',
+    'OnnxInferencer',
     'Photo',
     'Prediction',
     'StoredMaps',
+    'export_onnx',
     'find_photos',
     'latest_checkpoint',
     'load_model',

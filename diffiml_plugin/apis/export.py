@@ -17,6 +17,7 @@ from ..escaping import valid_text
 from ..models.diffiml.sampler import SolverSettings
 from . import files
 from .inferencer import DiffIMLInferencer
+from .onnx_inferencer import OnnxInferencer
 from .photo_search import find_photos, real_place
 from .prediction import Failure, Prediction
 
@@ -49,7 +50,7 @@ class FolderExport:
     write are never replaced.
 
     Args:
-        inferencer (DiffIMLInferencer): Inferencer with the model.
+        inferencer (DiffIMLInferencer | OnnxInferencer): Inferencer with the model.
         inputs (str | Path | Sequence[str | Path]): Files, folders or glob patterns.
         out (str | Path): Folder of the outputs.
         batch_size (int): Largest number of images, or tiles, that go through the model at once.
@@ -82,7 +83,7 @@ class FolderExport:
 
     def __init__(
         self,
-        inferencer: DiffIMLInferencer,
+        inferencer: DiffIMLInferencer | OnnxInferencer,
         inputs: str | Path | Sequence[str | Path],
         out: str | Path,
         *,

@@ -16,9 +16,20 @@ from rich.progress import Progress
 
 from ..apis.export import FolderExport
 from ..apis.inferencer import DiffIMLInferencer
+from ..apis.onnx_inferencer import OnnxInferencer
 from ..apis.prediction import Failure, Prediction
+from ..errors import UserError
 from ..escaping import printable
 from .options import add_model_arguments, add_solver_arguments, solver_settings, whole_number
+
+# Options that ONNX files do not have: names of their values, and reasons.
+_NOT_WITH_ONNX = {
+    '--weights': ('weights', 'it holds its weights'),
+    '--trust-checkpoint': ('trust_checkpoint', 'there is no checkpoint'),
+    '--trajectory': ('trajectory', 'it returns the solution alone'),
+    '--steps': ('num_inference_steps', 'it holds the solver, give it to `diffiml export`'),
+    '--ensemble-size': ('ensemble_size', 'it holds the solver, give it to `diffiml export`'),
+}
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -26,7 +37,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     add = parser.add_argument
     add('images', nargs='+', help='image files, folders or glob patterns')
-    add_model_arguments(parser)
+    add_model_arguments(parser, onnx=True)
+    add(
+        '--backend',
+        choices=('torch', 'onnx'),
+        help='PyTorch, or ONNX Runtime with a --model that `diffiml export` wrote (default: as the '
+        "model's name says)",
+    )
     add(
         '--out',
         type=Path,
@@ -97,7 +114,7 @@ def _tile(text: str) -> int | str | None:
 def run(args: argparse.Namespace) -> int:
     """Predict and write the outputs; see :func:`main` for the exit status."""
     export = FolderExport(
-        DiffIMLInferencer(args.model, args.weights, args.device),
+        _inferencer(args),
         args.images,
         args.out,
         batch_size=args.batch_size,
@@ -138,6 +155,25 @@ def run(args: argparse.Namespace) -> int:
     for failure in export.failures:
         print(f'  {printable(failure.name)}: {printable(failure.reason)}', file=sys.stderr)
     return 1 if export.failures else 0
+
+
+def _inferencer(args: argparse.Namespace) -> DiffIMLInferencer | OnnxInferencer:
+    """Load the model with the backend that its name or ``--backend`` says."""
+    is_onnx = Path(args.model or '').suffix == '.onnx'
+    if args.backend == 'onnx' and not is_onnx:
+        raise UserError(
+            '--backend onnx needs --model FILE.onnx: write one with `diffiml export FILE.onnx`'
+        )
+    if not is_onnx:
+        return DiffIMLInferencer(args.model, args.weights, args.device)
+    if args.backend == 'torch':
+        raise UserError('--backend torch cannot run an ONNX file: leave it out, or give its source')
+    for option, (name, reason) in _NOT_WITH_ONNX.items():
+        if getattr(args, name):
+            raise UserError(f'{option} does not go with an ONNX file: {reason}')
+    if args.device not in (None, 'cpu'):
+        raise UserError(f'an ONNX file runs on the CPU: leave out --device {args.device}')
+    return OnnxInferencer(args.model)
 
 
 def _run(export: FolderExport) -> None:
