@@ -47,7 +47,10 @@ def test_the_tensorboard_line_works_in_a_child_of_every_config():
     assert children > 25
 
 
-@pytest.mark.parametrize('backend, package', [('Tensorboard', 'tensorboard'), ('Wandb', 'wandb')])
+@pytest.mark.parametrize(
+    'backend, package',
+    [('Tensorboard', 'tensorboard'), ('Wandb', 'wandb'), ('MLflow', 'mlflow')],
+)
 def test_a_missing_package_is_reported_in_one_sentence(
     backend, package, demo_data, tmp_path, run_tool, monkeypatch
 ):
