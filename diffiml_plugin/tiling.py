@@ -119,5 +119,7 @@ class Cutting:
 
     def tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
         """Cover an image of (H, W) ``shape``; see :func:`make_tiles`."""
+        # `for_input` has decided what 'auto' means.
+        assert isinstance(self.tile, int)
         overlap = self.tile // 4 if self.overlap is None else self.overlap
         return make_tiles(shape, self.tile, overlap)

@@ -227,8 +227,9 @@ class FolderExport:
             'overlay.png': lambda: files.png(prediction.overlay(), provenance),
             'strip.png': lambda: files.strip(prediction),
         }
-        if 'trajectory.gif' in self.suffixes:
-            photo, frames = self.inferencer.trajectory(image.source, **self.solver)
+        inferencer = self.inferencer
+        if 'trajectory.gif' in self.suffixes and isinstance(inferencer, DiffIMLInferencer):
+            photo, frames = inferencer.trajectory(image.source, **self.solver)
             contents |= {
                 'trajectory.gif': lambda: files.trajectory_gif(photo, frames, provenance),
                 'trajectory.png': lambda: files.trajectory_strip(

@@ -200,11 +200,11 @@ class Localizer:
             maps = {name: outputs[output][0, 0] for name, output in names.items()}
         else:
             # As in PyTorch, logits are resized and not probabilities.
-            shape = (height, width)
+            original = (height, width)
             maps = dict(
-                probability=_sigmoid(resize_map(outputs['mask_logits'][0, 0], shape)),
-                edge=_sigmoid(resize_map(outputs['edge_logits'][0, 0], shape)),
-                uncertainty=resize_map(outputs['uncertainty'][0, 0], shape),
+                probability=_sigmoid(resize_map(outputs['mask_logits'][0, 0], original)),
+                edge=_sigmoid(resize_map(outputs['edge_logits'][0, 0], original)),
+                uncertainty=resize_map(outputs['uncertainty'][0, 0], original),
             )
         return maps, float(outputs['score'])
 
