@@ -103,9 +103,8 @@ class OnnxModel(nn.Module):
         maps = merge_members(members, head.codec, size, head.ensemble_space, head.calibration)
         height, width = image.shape[-2:]
         mask, edge, uncertainty = (one[..., :height, :width] for one in maps)
-        probability = mask.sigmoid()
-        score = head.image_score.tensor(probability[0])
-        return probability, edge.sigmoid(), uncertainty, score.float(), mask, edge
+        score = head.image_score.tensor(mask[0])
+        return mask.sigmoid(), edge.sigmoid(), uncertainty, score.float(), mask, edge
 
 
 @torch.no_grad()

@@ -9,6 +9,9 @@ from torch import Tensor
 from ..errors import UserError
 from .calibration import UNCALIBRATED, Calibration, read_calibration
 
+# Logit of a probability of 1e-6 below 1.
+_SURE = 13.8155
+
 
 class ImageScore(NamedTuple):
     """Score that an image is tampered at all: the highest local mean of its probabilities.
@@ -28,23 +31,27 @@ class ImageScore(NamedTuple):
         """Whether the score is calibrated."""
         return self.calibration != UNCALIBRATED
 
-    def __call__(self, prob: Tensor) -> float:
-        """Score an image by its (1, H, W) probabilities, 0..1.
+    def __call__(self, logits: Tensor) -> float:
+        """Score an image by the (1, H, W) logits of its pixels.
 
         Returns:
             float: Score, 0..1.
         """
-        return float(self.tensor(prob))
+        return float(self.tensor(logits))
 
-    def tensor(self, prob: Tensor) -> Tensor:
-        """Return the score of (1, H, W) probabilities as a scalar tensor, for exported graphs."""
+    def tensor(self, logits: Tensor) -> Tensor:
+        """Return the score of (1, H, W) logits as a scalar tensor, for exported graphs."""
         if self.window > 1:
             pad = self.window // 2
-            prob = F.avg_pool2d(prob, self.window, 1, pad, count_include_pad=False)
-        peak = prob.max()
+            prob = F.avg_pool2d(logits.sigmoid(), self.window, 1, pad, count_include_pad=False)
+            peak = prob.max().double().logit()
+        else:
+            # Not by way of probabilities: single precision knows few near 1.
+            peak = logits.max().double()
         if self.is_probability:
-            peak = self.calibration(peak.double().logit(eps=1e-6)).sigmoid()
-        return peak
+            # Linear decoders' logits go far beyond what they can be sure of.
+            peak = self.calibration(peak.clamp(-_SURE, _SURE))
+        return peak.sigmoid()
 
 
 # The highest probability of any pixel.

@@ -112,7 +112,7 @@ def named_samples(
         samples = [SegDataSample() for _ in maps]
     for one, sample in zip(maps, samples, strict=True):
         one = _unpadded(one, sample.metainfo)
-        score = image_score(one[:1].sigmoid())
+        score = image_score(one[:1])
         original = _to_original(one, sample.metainfo, segmentor.align_corners)
         named = dict(zip(names, original.split(1), strict=True))
         prob = named['logits'].sigmoid()

@@ -95,11 +95,12 @@ def test_the_score_is_the_highest_local_mean():
     prob = torch.zeros(1, 20, 30)
     prob[0, 4:7, 5:8] = 0.9
     prob[0, 15, 20] = 1.0
-    assert ImageScore()(prob) == 1
+    logits = prob.logit()
+    assert ImageScore()(logits) == 1
     # A single pixel counts less than a region.
-    assert ImageScore(3)(prob) == pytest.approx(0.9)
+    assert ImageScore(3)(logits) == pytest.approx(0.9)
     # At the border the mean is that of the pixels inside.
-    assert ImageScore(5)(torch.full((1, 9, 9), 0.25)) == pytest.approx(0.25)
+    assert ImageScore(5)(torch.full((1, 9, 9), 0.25).logit()) == pytest.approx(0.25)
     assert not ImageScore(3).is_probability
 
 
@@ -108,8 +109,10 @@ def test_a_calibrated_score_is_a_probability():
     assert score.is_probability
     for prob in (0.1, 0.6, 0.99):
         expected = torch.sigmoid(2 * torch.tensor(prob).logit() - 1)
-        assert score(torch.full((1, 8, 8), prob)) == pytest.approx(float(expected), abs=1e-5)
-    assert 0 <= score(torch.zeros(1, 8, 8)) < score(torch.ones(1, 8, 8)) <= 1
+        assert score(torch.full((1, 8, 8), prob).logit()) == pytest.approx(
+            float(expected), abs=1e-5
+        )
+    assert 0 <= score(torch.full((1, 8, 8), -30.0)) < score(torch.full((1, 8, 8), 30.0)) <= 1
 
 
 @torch.inference_mode()
@@ -126,7 +129,7 @@ def test_only_heads_without_a_score_of_their_own_use_it(build, config):
     if 'mvss' in config:
         assert scores[0] == scores[1]
         return
-    assert scores[0] == pytest.approx(ImageScore(7)(found.seg_logits.data), abs=1e-6)
+    assert scores[0] == pytest.approx(ImageScore(7)(found.seg_logits.data.logit()), abs=1e-6)
     bare = torch.tensor(scores[0]).logit()
     assert scores[1] == pytest.approx(float((bare - 3).sigmoid()), abs=1e-5)
 

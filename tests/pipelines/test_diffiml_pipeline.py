@@ -102,7 +102,6 @@ def test_the_tool_reports_mistakes_in_a_sentence(weights, tmp_path, run_tool, ra
         'UniPCMultistepScheduler',
         'DPMSolverMultistepScheduler',
         'EulerDiscreteScheduler',
-        'EulerAncestralDiscreteScheduler',
         'HeunDiscreteScheduler',
     ],
 )
