@@ -44,6 +44,9 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     args = parse_args(argv, prog)
     cfg = load_config(args)
     if args.amp:
+        # Of an AmpOptimWrapper in the config.
+        for key in ('loss_scale', 'dtype'):
+            cfg.optim_wrapper.pop(key, None)
         cfg.optim_wrapper.update(_mixed_precision(args.amp))
     if args.resume:
         if args.resume.endswith('.safetensors'):

@@ -15,7 +15,8 @@ class Calibration(NamedTuple):
 
     With ``peak`` there are two thresholds, as in hysteresis thresholding: a pixel is likelier to
     be tampered in an image that surely is. An image that nowhere reaches ``peak`` is taken for
-    authentic, and none of its pixels reaches 0.5.
+    authentic, and none of its pixels reaches 0.5. Each input of the network is judged by itself:
+    a tile, a sliding window, a mirror image.
 
     Attributes:
         scale (float): Factor of the logits, above 0: 1 / temperature.

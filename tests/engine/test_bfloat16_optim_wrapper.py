@@ -41,8 +41,10 @@ def test_option_on_a_cpu(monkeypatch):
     runs = []
     monkeypatch.setattr(program, 'run', lambda cfg, *_: runs.append(cfg))
     config = 'configs/diffiml/diffiml_demo.py'
-    program.main([config, '--amp', 'bf16'], 'train')
+    other = ['optim_wrapper.type=AmpOptimWrapper', 'optim_wrapper.loss_scale=dynamic']
+    program.main([config, '--amp', 'bf16', '--cfg-options', *other], 'train')
     assert runs[0].optim_wrapper.type == 'BFloat16OptimWrapper'
+    assert 'loss_scale' not in runs[0].optim_wrapper
     assert runs[0].optim_wrapper.clip_grad.max_norm > 0
     with pytest.raises(UserError, match='--amp fp16 needs a GPU.*use --amp bf16'):
         program.main([config, '--amp'], 'train')

@@ -123,6 +123,17 @@ def test_schedulers_are_swapped_as_in_diffusers(pipe, image, name):
     assert differs == (name != 'DDIMScheduler')
 
 
+def test_a_scheduler_that_does_not_solve_is_refused(pipe, image):
+    """The noise of the shipped model grows beyond the level at which diffusers caps the last."""
+    usual = pipe.scheduler
+    pipe.scheduler = diffusers.EulerAncestralDiscreteScheduler.from_config(usual.config)
+    try:
+        with pytest.raises(UserError, match='EulerAncestralDiscreteScheduler does not solve'):
+            pipe(image, num_inference_steps=4, noise_scale=1.0)
+    finally:
+        pipe.scheduler = usual
+
+
 def test_a_swapped_scheduler_is_saved(pipe, image, tmp_path):
     swapped = DiffIMLPipeline(
         pipe.model, diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
