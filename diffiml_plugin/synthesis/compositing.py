@@ -11,7 +11,7 @@ from .filters import to_uint8
 from .regions import grow
 from .settings import check_range, check_share, check_weights, choose
 
-EDGES = ('hard', 'feathered', 'eroded', 'translucent', 'poisson')
+EDGES = ('hard', 'feathered', 'eroded', 'translucent', 'smoothed', 'poisson')
 # Poisson blending solves a linear system: larger windows would take too long.
 _POISSON_SIDE = 160
 
@@ -22,8 +22,9 @@ class Compositing:
     Args:
         edges (Mapping[str, float], optional): Weights of the kinds of edges: 'hard', 'feathered',
             'eroded' (narrowed by 1 or 2 pixels and softened a little), 'translucent' (opacity of
-            0.75 to 0.95) and 'poisson' (:func:`cv2.seamlessClone`). Defaults to all of them,
-            feathered most often.
+            0.75 to 0.95), 'smoothed' (the outline blurred after pasting, host and piece alike) and
+            'poisson' (:func:`cv2.seamlessClone`). Defaults to all but 'smoothed', feathered most
+            often.
         feather (tuple[float, float]): Narrowest and widest feather, as the standard deviation of
             a Gaussian in pixels. Defaults to (0.5, 3.0).
         match_share (float): Share of the pieces whose color is matched to the surroundings, 0..1.
@@ -84,11 +85,12 @@ class Compositing:
             edge = 'feathered'
         if rng.random() < self.match_share:
             content = match_color(content, mask, window, rng.uniform(0.3, 0.9))
-        return mix(window, content, self._alpha(mask, edge, rng))
+        mixed = mix(window, content, self._alpha(mask, edge, rng))
+        return smooth_outline(mixed, mask, rng) if edge == 'smoothed' else mixed
 
     def _alpha(self, mask: np.ndarray, edge: str, rng: Generator) -> np.ndarray:
         """Compute the opacity of the piece, (h, w) float32 in 0..1."""
-        if edge == 'hard':
+        if edge in ('hard', 'smoothed'):
             return mask.astype(np.float32)
         if edge == 'translucent':
             return soften(mask, rng.uniform(0.5, 1.5)) * np.float32(rng.uniform(0.75, 0.95))
@@ -107,6 +109,14 @@ def mix(image: np.ndarray, content: np.ndarray, alpha: np.ndarray) -> np.ndarray
     """Blend (h, w, 3) uint8 content over an (h, w, 3) uint8 image, with an opacity of 0..1."""
     alpha = alpha[..., None]
     return to_uint8(image + (content.astype(np.float32) - image) * alpha)
+
+
+def smooth_outline(image: np.ndarray, mask: np.ndarray, rng: Generator) -> np.ndarray:
+    """Blur an (h, w, 3) uint8 image in a band of 3 to 9 pixels along the outline of a 0/1 mask."""
+    reach = int(rng.integers(1, 5))
+    band = grow(mask, reach) & ~grow(mask, -reach) & 1
+    smooth = cv2.GaussianBlur(image, (0, 0), rng.uniform(0.7, 2.5))
+    return mix(image, smooth, soften(band, 1.0))
 
 
 def match_color(

@@ -4,6 +4,8 @@ import cv2
 import numpy as np
 from numpy.random import Generator
 
+# OpenCV's conversions of an image whose upper left pixels are red, green and green, blue.
+_DEMOSAICINGS = (cv2.COLOR_BayerRGGB2BGR, cv2.COLOR_BayerRGGB2BGR_VNG, cv2.COLOR_BayerRGGB2BGR_EA)
 INTERPOLATIONS = (cv2.INTER_AREA, cv2.INTER_LINEAR, cv2.INTER_CUBIC, cv2.INTER_LANCZOS4)
 
 
@@ -37,6 +39,29 @@ def sharpen(image: np.ndarray, amount: float, sigma: float) -> np.ndarray:
     """Apply unsharp masking; ``amount`` is in 0..2, ``sigma`` in pixels."""
     smooth = cv2.GaussianBlur(image, (0, 0), sigma)
     return cv2.addWeighted(image, 1 + amount, smooth, -amount, 0)
+
+
+def demosaic(image: np.ndarray, rng: Generator) -> np.ndarray:
+    """Keep one color per pixel, as a sensor's filter array does, and interpolate the others.
+
+    Args:
+        image (np.ndarray): (H, W, 3) uint8 BGR, at least 16 pixels high and wide.
+        rng (Generator): Draws the position of the array and one of three interpolations.
+
+    Returns:
+        np.ndarray: (H, W, 3) uint8 BGR.
+    """
+    kind = _DEMOSAICINGS[int(rng.integers(len(_DEMOSAICINGS)))]
+    rows, columns = rng.integers(2, size=2).tolist()
+    # Artifacts at the border, which some interpolations leave out, are cut off with it.
+    padded = cv2.copyMakeBorder(image, 4 + rows, 5, 4 + columns, 5, cv2.BORDER_REFLECT_101)
+    padded = padded[: padded.shape[0] // 2 * 2, : padded.shape[1] // 2 * 2]
+    mosaic = padded[..., 1].copy()
+    mosaic[::2, ::2] = padded[::2, ::2, 2]
+    mosaic[1::2, 1::2] = padded[1::2, 1::2, 0]
+    height, width = image.shape[:2]
+    colors = cv2.cvtColor(mosaic, kind)
+    return colors[4 + rows : 4 + rows + height, 4 + columns : 4 + columns + width]
 
 
 def resize(image: np.ndarray, size: tuple[int, int], rng: Generator) -> np.ndarray:

@@ -7,6 +7,7 @@ from diffiml_plugin.errors import UserError
 from diffiml_plugin.synthesis.compositing import Compositing, match_color
 from diffiml_plugin.synthesis.cutout import Cutout, Sides
 from diffiml_plugin.synthesis.placing import choose_place
+from diffiml_plugin.synthesis.regions import grow
 
 
 @pytest.fixture
@@ -50,6 +51,20 @@ def test_a_feather_is_half_way_at_the_edge(cutout):
 def test_eroded_is_inside_of_the_piece_but_for_its_soft_edge(texture, cutout):
     changed = (_paste('eroded', texture, cutout) != texture).any(2)
     assert changed.sum() < 1.3 * cutout.mask.sum()
+
+
+def test_a_smoothed_outline_leaves_the_inside_and_the_rest_alone(texture, cutout):
+    edited = _paste('smoothed', texture, cutout)
+    mask = _full(cutout, texture, (30, 40))
+    inside, around = grow(mask.astype(np.uint8), -9) > 0, grow(mask.astype(np.uint8), 9) > 0
+    hard = _paste('hard', texture, cutout)
+    assert inside.any() and (edited[inside] == hard[inside]).all()
+    assert (edited[~around] == texture[~around]).all()
+    outline = around & ~inside
+    steps = [
+        np.abs(np.diff(one.astype(int), axis=1))[outline[:, 1:]].mean() for one in (hard, edited)
+    ]
+    assert steps[1] < 0.9 * steps[0]
 
 
 def test_poisson_follows_the_host_at_the_edge_and_keeps_off_the_rest(texture, cutout):

@@ -30,6 +30,8 @@ class FinalHistory(BaseTransform):
         resize_share (float): Share of images that are resized, 0..1. Defaults to 0.4.
         scales (tuple[float, float]): Smallest and largest factor of the resizing, 0.1..4.
             Defaults to (0.5, 1.2).
+        enlargement (float): Largest factor, 1..4, by which a photograph is enlarged before the
+            edit so that the image can be shrunk after it. Defaults to 1, not at all.
         blur_share (float): Share of images that are blurred, 0..1. Defaults to 0.1.
         blur (tuple[float, float]): Smallest and largest standard deviation of the blur in pixels.
             Defaults to (0.3, 1.0).
@@ -58,6 +60,7 @@ class FinalHistory(BaseTransform):
         shift_share: float = 0.6,
         resize_share: float = 0.4,
         scales: tuple[float, float] = (0.5, 1.2),
+        enlargement: float = 1.0,
         blur_share: float = 0.1,
         blur: tuple[float, float] = (0.3, 1.0),
         sharpen_share: float = 0.1,
@@ -77,6 +80,7 @@ class FinalHistory(BaseTransform):
         check_share(owner, light_share=light_share, noise_share=noise_share)
         check_share(owner, own_tables=own_tables, jpeg_shares=sum(jpeg_shares))
         check_range(owner, 0.1, 4, scales=scales, gain=gain, gamma=gamma)
+        check_range(owner, 1, 4, enlargement=(1, enlargement))
         check_range(owner, 0.1, 50, blur=blur)
         check_range(owner, 0, 5, sharpening=sharpening)
         check_range(owner, 0, 50, noise=noise)
@@ -84,6 +88,7 @@ class FinalHistory(BaseTransform):
         self.shift_share = shift_share
         self.resize_share = resize_share
         self.scales = scales
+        self.enlargement = enlargement
         self.blur_share = blur_share
         self.blur = blur
         self.sharpen_share = sharpen_share
@@ -104,8 +109,8 @@ class FinalHistory(BaseTransform):
 
         Args:
             final_size (tuple[int, int]): Height and width in pixels after this history.
-            available (tuple[int, int]): Height and width of the photograph in pixels; a
-                photograph that would have to be enlarged first is not shrunk afterwards.
+            available (tuple[int, int]): Height and width of the photograph in pixels; one that
+                would have to be enlarged more than ``enlargement`` first is shrunk less.
             rng (Generator): Source of randomness.
 
         Returns:
@@ -117,7 +122,7 @@ class FinalHistory(BaseTransform):
             room = min(
                 (have - _SHIFTS) / want for have, want in zip(available, final_size, strict=True)
             )
-            factor = min(factor, max(room, 1.0))
+            factor = min(factor, max(room * self.enlargement, 1.0))
         height, width = (round(side * factor) + _SHIFTS for side in final_size)
         return height, width
 

@@ -48,6 +48,12 @@ def test_scales_span_their_range_but_nothing_is_enlarged_first():
     assert max(sizes) <= 127
 
 
+def test_photographs_are_enlarged_as_far_as_allowed_to_be_shrunk_later():
+    history = FinalHistory(resize_share=1, scales=(0.25, 0.25), enlargement=1.5)
+    size = history.working_size((100, 100), (207, 1000), np.random.default_rng(0))
+    assert size == (307, 307)  # 1.5 times the 200 pixels that there are, and the shifts
+
+
 def test_the_camera_brings_the_image_to_its_size(texture):
     history = CameraHistory(noise_share=0, early_jpeg_share=0, jpeg_share=0)
     rng = np.random.default_rng(0)
@@ -68,9 +74,28 @@ def test_compressed_images_have_the_grid(texture):
 
 
 @pytest.mark.parametrize(
+    'settings, differs',
+    [
+        (dict(demosaic_share=1), lambda image: image.std((0, 1)).mean()),
+        (dict(tone_share=1, gain=(1, 1), gamma=(2, 2)), lambda image: image.mean()),
+        (dict(blur_share=1), lambda image: np.abs(np.diff(image, axis=0)).mean()),
+        (dict(sharpen_share=1), lambda image: -np.abs(np.diff(image, axis=0)).mean()),
+    ],
+)
+def test_cameras_differ_in_what_they_do(texture, settings, differs):
+    plain = dict(noise_share=0, jpeg_share=0)
+    history = CameraHistory(**plain, **settings)
+    results = dict(img=texture, rng=np.random.default_rng(0), working_size=texture.shape[:2])
+    image = history.transform(results)['img']
+    assert image.shape == texture.shape and image.dtype == np.uint8
+    assert differs(image.astype(float)) < differs(texture.astype(float))
+
+
+@pytest.mark.parametrize(
     'settings, said',
     [
         (dict(scales=(0, 1)), 'scales must be two numbers in 0.1..4'),
+        (dict(enlargement=5), 'enlargement must be two numbers in 1..4'),
         (dict(jpeg_shares=(0.9, 0.3)), 'jpeg_shares must lie in 0..1'),
         (dict(qualities=(0, 101)), 'qualities must be two numbers in 1..100'),
     ],
