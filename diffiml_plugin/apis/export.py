@@ -19,7 +19,9 @@ from . import files
 from .inferencer import DiffIMLInferencer
 from .onnx_inferencer import OnnxInferencer
 from .photo_search import find_photos, real_place
+from .photos import MAX_PIXELS
 from .prediction import Failure, Prediction
+from .report import FILE_NAME, ReportPage, is_foreign_page, stored_prediction
 
 # Suffixes of the output files.
 _ALWAYS = ('mask.png', 'probability.png')
@@ -61,6 +63,8 @@ class FolderExport:
             Defaults to False.
         tables (Sequence[str]): Formats of the tables of all images, 'json' (results.json) and
             'csv' (results.csv). Defaults to none.
+        report_page (bool): Whether to write report.html, a page of all images with their metadata
+            and with a slider of the threshold, see :class:`ReportPage`. Defaults to False.
         skip_existing (bool): Whether to skip images whose outputs already exist, unchanged, from
             the same image, weights, config and settings. Defaults to False.
         **settings: Passed to :meth:`DiffIMLInferencer.stream`.
@@ -73,7 +77,8 @@ class FolderExport:
         left_out (list[Path]): Files among the inputs that an earlier run wrote.
 
     Raises:
-        UserError: If a setting is out of range, or two images would write the same files.
+        UserError: If a setting is out of range, two images would write the same files, or
+            report.html exists and is not a report.
 
     Examples:
         >>> export = FolderExport(DiffIMLInferencer(), 'photographs/', 'out', skip_existing=True)
@@ -91,6 +96,7 @@ class FolderExport:
         overlay: bool = False,
         trajectory: bool = False,
         tables: Sequence[str] = (),
+        report_page: bool = False,
         skip_existing: bool = False,
         **settings: Any,
     ) -> None:
@@ -98,6 +104,7 @@ class FolderExport:
         self.out = Path(out)
         self.batch_size = batch_size
         self.tables = tables
+        self.report_page = report_page
         self.settings = settings
         self.solver = {k: v for k, v in settings.items() if k in vars(SolverSettings())}
         self.suffixes = [
@@ -113,6 +120,8 @@ class FolderExport:
             raise UserError('there is no trajectory: the model has no diffusion solver')
         if self.out.exists() and not self.out.is_dir():
             raise UserError(f'{str(out)!r} is a file: give a folder')
+        if report_page and is_foreign_page(self.out / FILE_NAME):
+            raise UserError(_foreign(FILE_NAME, self.out))
         self.images: list[_Image] = []
         self.failures: list[Failure] = []
         self._find([inputs] if isinstance(inputs, str | Path) else inputs)
@@ -148,7 +157,7 @@ class FolderExport:
         self.left_out = list({real_place(path): path for path in left_out}.values())
 
     def run(self, report: Callable[[str, Prediction | Failure], None] | None = None) -> None:
-        """Predict and write all images that are not skipped, and then the tables.
+        """Predict and write all images that are not skipped, and then the tables and the report.
 
         Args:
             report (Callable, optional): Function that is called with each image's name and its
@@ -161,17 +170,47 @@ class FolderExport:
         outcomes = self.inferencer.stream(
             (image.source for image in images), self.batch_size, **self.settings
         )
+        pending = len(images)
+        page = ReportPage(len(self.images)) if self.report_page else None
         try:
+            if page is not None:
+                self._show_existing(page)
             for image, outcome in zip(images, outcomes, strict=True):
                 if isinstance(outcome, Prediction):
                     outcome = self._written(image, outcome)
                 if isinstance(outcome, Failure):
                     name, reason = valid_text(image.name), valid_text(outcome.reason)
                     self.failures.append(Failure(name, reason))
+                elif page is not None:
+                    self._show(page, image, outcome)
+                pending -= 1
                 if report is not None:
                     report(image.name, outcome)
         finally:
             self._write_tables()
+            if page is not None:
+                content = page.html(self.failures, pending)
+                write_atomically(self.out / FILE_NAME, content)
+
+    def _show_existing(self, page: ReportPage) -> None:
+        """Show the results of an earlier run in the report."""
+        max_pixels = self.settings.get('max_pixels', MAX_PIXELS)
+        for image in self.images:
+            if image.name not in self.records:
+                continue
+            record, map_file = self.records[image.name], self._output(image, 'probability.png')
+            try:
+                prediction = stored_prediction(record, image.source, map_file, max_pixels)
+            except UserError as error:
+                reason = f'its earlier result is not in the report: {error}'
+                self.failures.append(Failure(valid_text(image.name), valid_text(reason)))
+            else:
+                self._show(page, image, prediction)
+
+    def _show(self, page: ReportPage, image: _Image, prediction: Prediction) -> None:
+        """Show a result in the report."""
+        outputs = {suffix: f'{image.stem}.{suffix}' for suffix in (*self.suffixes, 'json')}
+        page.add(self.records[image.name], prediction, image.source, outputs)
 
     def _written(self, image: _Image, prediction: Prediction) -> Prediction | Failure:
         """Write an image's outputs; return a failure if they cannot be written."""
@@ -196,10 +235,7 @@ class FolderExport:
     def _write(self, image: _Image, prediction: Prediction) -> dict:
         for path in self._outputs(image):
             if files.is_foreign(path):
-                raise UserError(
-                    f'{path.name!r} exists in {str(self.out)!r} and was not written by '
-                    '`diffiml predict`: give another folder, or move it away'
-                )
+                raise UserError(_foreign(path.name, self.out))
         contents = self._contents(image, prediction)
         # The record is removed first and written last: it states that all outputs exist.
         for path in self._outputs(image):
@@ -269,6 +305,13 @@ class FolderExport:
         if 'csv' in self.tables:
             table = files.as_csv(records, self.failures)
             write_atomically(self.out / 'results.csv', table)
+
+
+def _foreign(name: str, folder: Path) -> str:
+    return (
+        f'{name!r} exists in {str(folder)!r} and was not written by `diffiml predict`: give '
+        'another folder, or move it away'
+    )
 
 
 def _shortened(name: str) -> str:

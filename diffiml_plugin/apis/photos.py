@@ -102,10 +102,7 @@ def read_photo(
                 raise DecodingError(
                     f'has {size / 1e6:.0f} MB, more than {max_pixels / 1e6:g} million pixels need'
                 )
-            if _DECODER.available:
-                decoded = _DECODER.decode(file, max_pixels)
-            else:
-                decoded = decoding.decode_file(file, max_pixels)
+            decoded = decode_opened(file, max_pixels)
     except DecodingError as error:
         raise UserError(f'{name!r} {error}') from None
     except FileNotFoundError:
@@ -117,6 +114,21 @@ def read_photo(
         raise UserError(f'{name!r} needs more memory than is available') from None
     pixels, orientation, sha256 = decoded
     return Photo(pixels, valid_text(name), sha256, orientation)
+
+
+def decode_opened(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int, str]:
+    """Decode an open image file, in another process where the system supports it.
+
+    Returns:
+        tuple: (H, W, 3) uint8 BGR pixels as stored, EXIF orientation, 1..8, and SHA-256 of the
+        file.
+
+    Raises:
+        DecodingError: If the file cannot be decoded within the limits.
+    """
+    if _DECODER.available:
+        return _DECODER.decode(file, max_pixels)
+    return decoding.decode_file(file, max_pixels)
 
 
 def open_photo(path: str | Path) -> BinaryIO:

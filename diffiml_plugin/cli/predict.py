@@ -53,6 +53,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add('--json', action='store_true', help='also write all results to OUT/results.json')
     add('--csv', action='store_true', help='also write all results to OUT/results.csv')
     add(
+        '--report',
+        action='store_true',
+        help='also write OUT/report.html: all images by score with overlay, mask, metadata and a '
+        'slider of the threshold, in one file for any browser, offline',
+    )
+    add(
         '--overlay',
         action='store_true',
         help='also write NAME.overlay.png (probability over the image) and NAME.strip.png '
@@ -121,6 +127,7 @@ def run(args: argparse.Namespace) -> int:
         overlay=args.overlay,
         trajectory=args.trajectory,
         tables=[name for name in ('json', 'csv') if getattr(args, name)],
+        report_page=args.report,
         skip_existing=args.skip_existing,
         tile=args.tile,
         overlap=args.overlap,
@@ -150,6 +157,8 @@ def run(args: argparse.Namespace) -> int:
     finally:
         signal.signal(signal.SIGTERM, usual)
     print(f'{_images(len(export.records))} in {printable(str(args.out))}')
+    if args.report:
+        print(f'report: {printable(str(args.out / "report.html"))}')
     if export.failures:
         print(f'{len(export.failures)} failed:', file=sys.stderr)
     for failure in export.failures:
