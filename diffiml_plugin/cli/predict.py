@@ -2,8 +2,8 @@
 
 For each image, the command writes NAME.mask.png (0 and 255), NAME.probability.png (0 to 255) and,
 last, NAME.json: score, share of tampered area, and the SHA-256 of image, weights, config and
-outputs. The PNG files hold the same provenance as text. Nothing is downloaded, unless --weights is
-an address.
+outputs. The PNG files hold the same provenance as text. --report adds one page of all images for
+a browser. Nothing is downloaded, unless --weights is an address.
 """
 
 import argparse
