@@ -1,6 +1,7 @@
 import logging
 import os
 import runpy
+import shutil
 import sys
 from pathlib import Path
 
@@ -16,6 +17,8 @@ import diffiml_plugin  # noqa: F401  registers ours
 from diffiml_plugin.synthesis.demo_data import make_demo_data
 
 ROOT = Path(__file__).parents[1]
+CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
+FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
 
 
 @pytest.fixture(autouse=True)
@@ -96,3 +99,15 @@ def run_tool(monkeypatch, capsys):
         return printed
 
     return _run
+
+
+@pytest.fixture(scope='module')
+def browser():
+    """A real browser, without a window; tests of it are skipped where there is none."""
+    playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
+    if CHROMIUM is None:
+        pytest.skip('there is no chromium: apt-get install chromium')
+    with playwright.sync_playwright() as driver:
+        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield chromium
+        chromium.close()

@@ -1,7 +1,9 @@
 """Folders of predictions, written from Python; tests/cli covers the rest."""
 
 import csv
+import html
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -72,6 +74,52 @@ def test_an_interrupted_run_is_resumed(inferencer, folder, tmp_path):
     assert FolderExport(inferencer(0.5), folder, out, skip_existing=True).existing == 0
     assert FolderExport(inferencer(), folder, out, skip_existing=True, tile=16).existing == 0
     assert FolderExport(inferencer(), folder, out, skip_existing=True).existing == 3
+
+
+def test_the_report_shows_new_and_earlier_results_and_failures(inferencer, folder, tmp_path):
+    out, report = tmp_path / 'out', tmp_path / 'out/report.html'
+
+    def interrupted(name: str, _: Prediction) -> None:
+        if name == 'gray.png':
+            raise KeyboardInterrupt
+
+    def shown() -> tuple[list[str], list[str]]:
+        page = report.read_text()
+        names = re.findall(r'<h2><span class="rank">\d+</span> (.*)</h2>', page)
+        return names, re.findall(r'class="heat".* src="(.*?)"', page)
+
+    export = FolderExport(inferencer(), folder, out, report_page=True)
+    with pytest.raises(KeyboardInterrupt):
+        export.run(interrupted)
+    # By score, which is the brightness.
+    assert shown()[0] == ['gray.png', 'dark.png']
+    assert 'interrupted before 2 more' in report.read_text()
+    for skip in (True, True, False):
+        export = FolderExport(inferencer(), folder, out, report_page=True, skip_existing=skip)
+        export.run()
+        names, maps = shown()
+        assert names == ['light.png', 'gray.png', 'dark.png'] and len(set(maps)) == 3
+        assert 'interrupted' not in report.read_text()
+        assert "'text.png' is not an image" in html.unescape(report.read_text())
+    for name in names:
+        assert f'href="./{name}.mask.png"' in report.read_text()
+        assert (out / f'{name}.mask.png').exists()
+    # An earlier result whose photograph cannot be read again is listed.
+    export = FolderExport(inferencer(), folder, out, report_page=True, skip_existing=True)
+    (folder / 'gray.png').unlink()
+    export.run()
+    assert shown()[0] == ['light.png', 'dark.png']
+    assert "'gray.png' does not exist" in html.unescape(report.read_text())
+
+
+def test_a_report_of_others_is_never_replaced(inferencer, folder, tmp_path):
+    out = tmp_path / 'out'
+    out.mkdir()
+    (out / 'report.html').write_text('<!DOCTYPE html><p>mine')
+    with pytest.raises(UserError, match="'report.html' exists in"):
+        FolderExport(inferencer(), folder, out, report_page=True)
+    FolderExport(inferencer(), folder, out).run()
+    assert (out / 'report.html').read_text() == '<!DOCTYPE html><p>mine'
 
 
 def test_nothing_is_written_with_wrong_settings(inferencer, folder, tmp_path):

@@ -172,6 +172,15 @@ def test_names_that_would_collide_are_refused(run, images, tmp_path):
     assert status == 0 and '1 image in' in printed
 
 
+def test_a_report_is_written(run, images, tmp_path):
+    out = tmp_path / 'out'
+    status, printed = run('predict', images, '--out', out, '--report')
+    assert status == 1 and f'report: {out / "report.html"}' in printed
+    page = (out / 'report.html').read_text()
+    assert page.count('<article') == 2 and page.count('<li><b>') >= 3
+    assert 'text.jpg' in page and str(tmp_path) not in page
+
+
 def test_trajectories_are_written(run, images, tmp_path):
     (path,), out = images.glob('a.*'), tmp_path / 'out'
     assert run('predict', path, '--out', out, '--trajectory', '--steps', '3')[0] == 0

@@ -3,7 +3,6 @@
 import json
 import os
 import re
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -16,12 +15,9 @@ from diffiml_plugin.cli import main
 from diffiml_plugin.errors import UserError
 
 pytest.importorskip('gradio', reason='the extra `web` is not installed')
-playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
 
-from diffiml_plugin.web import serve  # noqa: E402
+from diffiml_plugin.web import serve
 
-CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
-FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
 # Keeps everything that the server sends, including streams.
 LISTEN = """
 window.said = [];
@@ -47,16 +43,6 @@ window.EventSource = class extends Source {
   }
 };
 """
-
-
-@pytest.fixture(scope='module')
-def browser():
-    if CHROMIUM is None:
-        pytest.skip('there is no chromium: apt-get install chromium')
-    with playwright.sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 @pytest.fixture
