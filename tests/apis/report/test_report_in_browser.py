@@ -68,7 +68,7 @@ def open_page(browser, report):
 
 def has_mask(page, number: int, expected: np.ndarray | None) -> bool:
     """Wait until an image's mask is drawn as expected, or not drawn at all."""
-    for _ in range(100):
+    for _ in range(400):
         mask = page.evaluate(MASK, number)
         if mask is None and expected is None:
             return True
