@@ -56,7 +56,7 @@ def mistake_in(error: Exception, config: str) -> str | None:
     if isinstance(error, TypeError) and 'unexpected keyword' in str(error) and (built or passed_on):
         return f'config {config!r}: {error}; rename or remove that key'
     if isinstance(error, KeyError) and built:
-        sentence = str(error).strip('"').split('. ')[0]
+        sentence = str(error.args[0]).split('. ')[0]
         return f'config {config!r}: {sentence}; correct its `type`'
     return None
 

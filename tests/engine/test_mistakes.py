@@ -26,7 +26,7 @@ def _takes_nothing() -> None:
 
 def test_wrong_settings_are_reported_with_their_place():
     head = read_config('configs/twin/twin_demo.py').model.decode_head
-    for wrong, words in {'type': 'NoHead is not in the', 'stepz': "argument 'stepz'"}.items():
+    for wrong, words in {'type': ': NoHead is not in the', 'stepz': "argument 'stepz'"}.items():
         error = raised(lambda wrong=wrong: MODELS.build(dict(head, **{wrong: 'NoHead'})))
         assert words in mistake_in(error, 'c.py') and mistake_in(error, 'c.py')[:13] == (
             "config 'c.py'"
