@@ -1,11 +1,12 @@
 """Batching: photographs are cut into views, batched by size, and their predictions merged."""
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from mmcv.transforms import Compose
 from mmengine.dataset import pseudo_collate
 from mmseg.structures import SegDataSample
 from torch import nn
@@ -87,6 +88,31 @@ class Job:
         return maps
 
 
+def preparation(steps: Iterable[dict]) -> Callable[[np.ndarray], dict]:
+    """Return the function that turns (H, W, 3) uint8 BGR pixels into the model's input.
+
+    Args:
+        steps (Iterable[dict]): Configs of the test transforms. Those that load files are left out.
+
+    Returns:
+        Callable: Function that raises a UserError if the transforms fail.
+    """
+    # The image is already loaded, there are no masks, and results have its original size.
+    kept = [step for step in steps if not step['type'].startswith(('Load', 'ScoreAtInput'))]
+    transform = Compose([dict(type='LoadImageFromNDArray'), *kept])
+
+    def prepare(pixels: np.ndarray) -> dict:
+        try:
+            return transform(dict(img=pixels))
+        except (ValueError, RuntimeError, AssertionError, cv2.error) as error:
+            height, width = pixels.shape[:2]
+            raise UserError(
+                f'the test pipeline fails on {width} x {height} pixels: {error}'
+            ) from error
+
+    return prepare
+
+
 class View(NamedTuple):
     """One input of the model: an image, or a tile of an image."""
 
@@ -136,25 +162,38 @@ def make_batches(
         yield batch
 
 
-def predict_views(model: nn.Module, views: list[View]) -> None:
-    """Predict a batch and add the predictions, or the model's error, to the photographs."""
+Predict = Callable[[list[View]], Sequence[SegDataSample]]
+
+
+def predict_with(model: nn.Module) -> Predict:
+    """Return the function with which :func:`predict_views` runs a segmentor."""
+    return lambda views: model.test_step(pseudo_collate([view.data for view in views]))
+
+
+def predict_views(predict: Predict, views: list[View]) -> None:
+    """Predict a batch and add the predictions, or the model's error, to the photographs.
+
+    Args:
+        predict (Callable): Function that returns the predicted data sample of each view.
+        views (list[View]): Views of one size.
+    """
     for view in views:
         view.job.waiting -= 1
-    _predict(model, views)
+    _predict(predict, views)
 
 
-def _predict(model: nn.Module, views: list[View]) -> None:
+def _predict(predict: Predict, views: list[View]) -> None:
     views = [view for view in views if not view.job.fault]
     if not views:
         return
     try:
-        samples = model.test_step(pseudo_collate([view.data for view in views]))
+        samples = predict(views)
     # Networks raise different errors for an image that is too small for them.
     except (RuntimeError, ValueError, AssertionError, IndexError) as error:
         if len(views) > 1:
             # Predicting each image alone shows which one fails.
             for view in views:
-                _predict(model, [view])
+                _predict(predict, [view])
             return
         (job,) = (view.job for view in views)
         height, width = job.photo.pixels.shape[:2]

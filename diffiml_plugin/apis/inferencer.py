@@ -6,11 +6,9 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import cv2
 import diffusers
 import numpy as np
 import torch
-from mmcv.transforms import Compose
 from mmengine.config import Config
 from mmengine.dataset import pseudo_collate
 from mmengine.device import get_device
@@ -25,7 +23,7 @@ from ..errors import UserError
 from ..evaluation.functional import non_finite_fault, tampering_probability
 from ..models.diffiml.sampler import SolverSettings
 from ..tiling import Cutting
-from .batching import Job, View, make_batches, predict_views
+from .batching import Job, View, make_batches, predict_views, predict_with, preparation
 from .model import config_sha256, find_model, load_model, weights_sha256
 from .photo_search import find_photos
 from .photos import MAX_PIXELS, PhotoSource, read_photo, reduced
@@ -88,10 +86,7 @@ class DiffIMLInferencer:
         self.hashes = dict(
             model_sha256=weights_sha256(weights), config_sha256=config_sha256(self.cfg)
         )
-        # The image is already loaded, there are no masks, and results have its original size.
-        steps = get_test_set(self.cfg)['pipeline']
-        kept = [s for s in steps if not s['type'].startswith(('Load', 'ScoreAtInput'))]
-        self.pipeline = Compose([dict(type='LoadImageFromNDArray'), *kept])
+        self._prepare = preparation(get_test_set(self.cfg)['pipeline'])
         self.show_progress = show_progress
 
     @property
@@ -260,15 +255,6 @@ class DiffIMLInferencer:
         probs = [tampering_probability(frame.seg_logits.data) for (frame,) in frames]
         return photo.upright(canvas[..., ::-1]), [photo.upright(prob) for prob in probs]
 
-    def _prepare(self, pixels: np.ndarray) -> dict:
-        try:
-            return self.pipeline(dict(img=pixels))
-        except (ValueError, RuntimeError, AssertionError, cv2.error) as error:
-            height, width = pixels.shape[:2]
-            raise UserError(
-                f'the test pipeline fails on {width} x {height} pixels: {error}'
-            ) from error
-
     def _solving(self, settings: SolverSettings) -> AbstractContextManager:
         if self.solver_settings is None:
             return nullcontext()
@@ -280,7 +266,7 @@ class DiffIMLInferencer:
     ) -> list[Prediction | Failure]:
         """Predict a batch; return the results of the photographs that it completes."""
         with self._solving(settings):
-            predict_views(self.model, views)
+            predict_views(predict_with(self.model), views)
             jobs = dict.fromkeys(view.job for view in views)
             return [self._finish(job, threshold) for job in jobs if job.done]
 

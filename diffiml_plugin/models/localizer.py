@@ -11,6 +11,7 @@ from mmseg.structures import SegDataSample
 from torch import Tensor
 
 from ..errors import UserError
+from ..structures import Localization
 from .image_score import HIGHEST, ImageScore
 
 # Key in an image's metas of its list of scores, one per sliding window.
@@ -63,12 +64,15 @@ class Localizer(EncoderDecoder):
         if localization.score is not None:
             for meta, score in zip(batch_img_metas, localization.score, strict=True):
                 meta.setdefault(_SCORES, []).append(score.float())
-        size = inputs.shape[-2:]
+        return self.stack_maps(localization, tuple(inputs.shape[-2:]))
+
+    def stack_maps(self, localization: Localization, size: tuple[int, int]) -> Tensor:
+        """Stack the head's K maps at (H, W) ``size`` to (B, K, H, W), in single precision."""
         maps = [getattr(localization, name) for name in self.decode_head.maps]
         # In single precision: bf16 has few values near 1.
         maps = [
             one.float()
-            if one.shape[-2:] == size
+            if tuple(one.shape[-2:]) == size
             else resize(one.float(), size=size, mode='bilinear', align_corners=False)
             for one in maps
         ]

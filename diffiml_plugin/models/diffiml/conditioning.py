@@ -9,6 +9,25 @@ from torch import Tensor, nn
 from ..feature_fusion import FeatureFusion
 
 
+def condition_modules(
+    in_channels: Sequence[int],
+    channels: int = 128,
+    fine_channels: int = 0,
+    norm_cfg: dict | None = None,
+) -> tuple[FeatureFusion, nn.Conv2d | None]:
+    """Make the modules of :func:`condition_on`.
+
+    Args:
+        in_channels (Sequence[int]): Channels of the backbone's stages, shallowest first.
+        channels (int): Channels of the fused condition. Defaults to 128.
+        fine_channels (int): Channels that the first stage is projected to; 0 leaves it out.
+            Defaults to 0.
+        norm_cfg (dict, optional): Config of the fusion's normalization.
+    """
+    fusion = FeatureFusion(in_channels, channels, norm_cfg)
+    return fusion, nn.Conv2d(in_channels[0], fine_channels, 1) if fine_channels else None
+
+
 def condition_on(
     features: Sequence[Tensor], fusion: FeatureFusion, fine: nn.Module | None = None
 ) -> Tensor:

@@ -9,18 +9,17 @@ import torch
 from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import UserError
 from ...structures import Localization
-from ..feature_fusion import FeatureFusion
 from ..labels import IGNORED, TAMPERED
 from ..tampering_head import TamperingHead
-from .conditioning import condition_on
+from .conditioning import condition_modules, condition_on
 from .ensemble import SPACES, merge_members
 from .mask_codec import MaskCodec
 from .noise_schedule import NoiseSchedule
-from .sampler import SolverSettings
+from .sampler import DiffusionSampler, SolverSettings
 
 
 @MODELS.register_module()
@@ -101,8 +100,9 @@ class DiffusionHead(TamperingHead):
         self.conv_seg = None
         self.error_prior = error_prior
         self.ensemble_space = ensemble_space
-        self.fusion = FeatureFusion(in_channels, channels, self.norm_cfg)
-        self.fine = nn.Conv2d(in_channels[0], fine_channels, 1) if fine_channels else None
+        self.fusion, self.fine = condition_modules(
+            in_channels, channels, fine_channels, self.norm_cfg
+        )
         self.vae = MODELS.build(vae)
         self.vae.requires_grad_(False)
         self.codec = MaskCodec(self.vae, edge_supervision, edge_width)
@@ -212,6 +212,10 @@ class DiffusionHead(TamperingHead):
             standard deviation of the members' probability, 0 for one member.
         """
         members = self.solver.sample(*self._problem(inputs, batch_img_metas))
+        return self.decode_members(members, batch_img_metas)
+
+    def decode_members(self, members: Tensor, batch_img_metas: Sequence[dict]) -> Localization:
+        """Decode the members' (N, B, C, h, w) clean latents to maps, see :meth:`localize`."""
         size = _input_size(batch_img_metas[0])
         crop = self.codec.cropped_size(members, size)
         maps = merge_members(members, self.codec, crop, self.ensemble_space, self.calibration)
@@ -260,14 +264,18 @@ class DiffusionHead(TamperingHead):
         Raises:
             UserError: If the sampler refuses the settings.
         """
-        if settings.scheduler is not None:
-            scheduler = self.noise_schedule.inherit(settings.scheduler)
-            settings = replace(settings, scheduler=scheduler)
-        usual, self.solver = self.solver, self.solver.with_settings(settings)
+        usual, self.solver = self.solver, self.solver_with(settings)
         try:
             yield
         finally:
             self.solver = usual
+
+    def solver_with(self, settings: SolverSettings) -> DiffusionSampler:
+        """Return the solver with other settings, see :meth:`with_settings`."""
+        if settings.scheduler is not None:
+            scheduler = self.noise_schedule.inherit(settings.scheduler)
+            settings = replace(settings, scheduler=scheduler)
+        return self.solver.with_settings(settings)
 
     def predict(self, inputs: Sequence[Tensor], batch_img_metas: list[dict], test_cfg) -> Tensor:
         """Return (B, 1, H, W) logits of tampering."""

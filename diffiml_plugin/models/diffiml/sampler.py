@@ -2,12 +2,13 @@
 
 import hashlib
 import inspect
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import product
 from typing import Any
 
 import torch
+from diffusers import SchedulerMixin
 from mmseg.registry import MODELS
 from torch import Tensor
 
@@ -199,20 +200,38 @@ class DiffusionSampler:
         Returns:
             Tensor: (N, B, channels, h, w) clean latents of the N members.
         """
+        noise = self.draw_noise(identities, (channels, *condition.shape[-2:])).to(condition)
+        owners = list(product(range(self.settings.ensemble_size), identities))
+        latents = [
+            self.solve(denoise, noise[part], features, owners[part])
+            for part, features in self.parts(len(noise), condition)
+        ]
+        return torch.cat(latents).unflatten(0, (-1, len(condition)))
+
+    def draw_noise(self, identities: Sequence[str], shape: Sequence[int]) -> Tensor:
+        """Draw the (N B, *shape) noise of all members, member by member, on the CPU.
+
+        Args:
+            identities (Sequence[str]): Identity of each of the B images.
+            shape (Sequence[int]): Shape of the noise of one image.
+        """
         members = range(self.settings.ensemble_size)
-        shape = (channels, *condition.shape[-2:])
         noise = [identity_noise(identities, shape, self.settings.seed, m) for m in members]
-        noise = torch.cat(noise).to(condition)
-        owners = list(product(members, identities))
-        size = self.max_batch or len(noise)
-        latents = []
-        for start in range(0, len(noise), size):
-            part = noise[start : start + size]
+        return torch.cat(noise)
+
+    def parts(self, count: int, condition: Tensor) -> Iterator[tuple[slice, Tensor]]:
+        """Divide ``count`` latents into parts of ``max_batch``, each with its condition.
+
+        Args:
+            count (int): Number of latents of all members, member by member.
+            condition (Tensor): (B, C, h, w) image features.
+        """
+        size = self.max_batch or count
+        for start in range(0, count, size):
+            part = slice(start, min(start + size, count))
             # The full batch shares the condition; a part of it gets that of its own images.
-            images = torch.arange(start, start + len(part)) % len(condition)
-            features = condition if len(part) == len(noise) else condition[images]
-            latents.append(self.solve(denoise, part, features, owners[start : start + size]))
-        return torch.cat(latents).unflatten(0, (len(members), len(condition)))
+            images = torch.arange(part.start, part.stop) % len(condition)
+            yield part, condition if size >= count else condition[images]
 
     def trajectory(
         self, denoise: Denoise, condition: Tensor, channels: int, identities: Sequence[str]
@@ -251,19 +270,38 @@ class DiffusionSampler:
         Returns:
             Tensor: (M, channels, h, w) clean latents.
         """
-        # Multistep solvers keep a history, so each solution has its own scheduler.
-        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
-        scheduler.set_timesteps(self.settings.num_inference_steps, device=noise.device)
+        scheduler = self.start(noise.device)
         latents = noise * self.settings.noise_scale * scheduler.init_noise_sigma
-        kwargs = {}
-        if 'generator' in inspect.signature(scheduler.step).parameters:
-            # Stochastic solvers draw for each image from its own generator.
-            kwargs['generator'] = [
-                identity_generator(identity, self.settings.seed, member, '/solver')
-                for member, identity in owners
-            ]
+        kwargs = step_kwargs(scheduler, self.generators(owners))
         for timestep in scheduler.timesteps:
             model_input = scheduler.scale_model_input(latents, timestep)
             output = denoise(model_input, timestep, condition)
             latents = scheduler.step(output, timestep, latents, **kwargs).prev_sample
         return latents
+
+    def start(self, device: torch.device | str = 'cpu') -> SchedulerMixin:
+        """Return a new scheduler at its first step.
+
+        Multistep solvers keep a history, so each solution has its own scheduler.
+        """
+        scheduler = NOISE_SCHEDULERS.build(self.settings.scheduler)
+        scheduler.set_timesteps(self.settings.num_inference_steps, device=device)
+        return scheduler
+
+    def generators(self, owners: Sequence[tuple[int, str]]) -> list[torch.Generator]:
+        """Return the generators from which a stochastic solver draws for each latent.
+
+        Args:
+            owners (Sequence[tuple[int, str]]): Member and image's identity of each latent.
+        """
+        return [
+            identity_generator(identity, self.settings.seed, member, '/solver')
+            for member, identity in owners
+        ]
+
+
+def step_kwargs(scheduler: SchedulerMixin, generators: Sequence[torch.Generator]) -> dict:
+    """Return the arguments of a scheduler's ``step`` that only stochastic solvers have."""
+    # Stochastic solvers draw for each image from its own generator.
+    has_noise = 'generator' in inspect.signature(scheduler.step).parameters
+    return dict(generator=list(generators)) if has_noise else {}
