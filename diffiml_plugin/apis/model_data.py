@@ -8,7 +8,7 @@ and does not access the network.
 import inspect
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,17 +19,19 @@ from mmengine.model import BaseModel
 from mmengine.registry import Registry
 from mmseg.registry import MODELS, TASK_UTILS, TRANSFORMS
 
-from ..engine.checkpoint import weight_files
+from ..engine.checkpoint import PIPELINE_INDEX, component_weights, weight_files
 from ..engine.config import named_config
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config, scheduler_class
+from .components import COMPONENT_CLASSES, COMPONENTS, component_settings, join_model
 
-INDEX = 'model_index.json'
-WEIGHTS = 'diffusion_pytorch_model.safetensors'
-_COMPONENTS = dict(
-    model=('diffiml_plugin.pipelines.diffiml_pipeline', 'DiffIMLModel'), scheduler=('diffusers',)
-)
-_MODEL_KEYS = ('_class_name', '_diffusers_version', '_name_or_path', 'segmentor', 'test_pipeline')
+INDEX = PIPELINE_INDEX
+# Classes that an index may name: a module and a class in it, or a package.
+_SCHEDULER = dict(scheduler=('diffusers',))
+_SPLIT = _SCHEDULER | COMPONENT_CLASSES
+# Folders of earlier versions have the whole segmentor in `model`.
+_WHOLE = _SCHEDULER | dict(model=('diffiml_plugin.pipelines.diffiml_pipeline', 'DiffIMLModel'))
+_WHOLE_KEYS = ('segmentor', 'test_pipeline')
 # Text in a config is a name or a mode. Paths, URLs, dotted names and templates have other
 # characters.
 _WORD = re.compile(r'[A-Za-z0-9_ -]{0,100}')
@@ -41,6 +43,8 @@ _LOADING = (
     # TIMMBackbone imports the named class.
     'norm_layer',
 )  # fmt: skip
+# Notes of diffusers in a config.
+_NOTES = ('_class_name', '_diffusers_version', '_name_or_path')
 _SHIPPED = (None, 'shipped', 'shipped-published')
 # Model types that download files.
 _DOWNLOADING = ('IMDLBenCoModel',)
@@ -111,33 +115,53 @@ def read_pretrained(folder: Path) -> tuple[Config, Path]:
         UserError: If it is not such a folder, holds anything that is not allowed in data, or has
             a link to a file outside of it.
     """
-    check_index(folder)
-    model, scheduler = folder / 'model', folder / 'scheduler/scheduler_config.json'
-    content = read_model(model, folder)
-    solver = read_json(inside(scheduler, folder))
+    index = check_index(folder)
+    scheduler = read_json(inside(folder / 'scheduler/scheduler_config.json', folder))
     try:
-        config = registry_config(solver['_class_name'], solver)
-        content['segmentor']['decode_head']['sampler']['scheduler'] = config
+        read = _read_whole if 'model' in index else _read_split
+        segmentor, pipeline = read(folder, index)
+        solver = registry_config(scheduler['_class_name'], scheduler)
+        segmentor['decode_head']['sampler']['scheduler'] = solver
         # The sampler also needs the noise schedule of training.
-        cfg = model_config(content['segmentor'], content['test_pipeline'], str(folder))
+        cfg = model_config(segmentor, pipeline, str(folder))
     except (KeyError, TypeError, AttributeError) as error:
         raise UserError(
             f'the folder {str(folder)!r} has an {INDEX}, but is not what '
             f'DiffIMLPipeline.save_pretrained writes ({error!r})'
         ) from None
     # Raises errors before diffusers builds the scheduler.
-    NOISE_SCHEDULERS.build(config)
-    return cfg, find_weights(model, folder)
+    NOISE_SCHEDULERS.build(solver)
+    if 'model' in index:
+        return cfg, find_weights(folder / 'model', folder)
+    for name in COMPONENTS:
+        find_weights(folder / name, folder)
+    return cfg, folder / INDEX
 
 
-def check_index(folder: Path) -> None:
-    """Make sure that diffusers will build nothing but a ``DiffIMLModel`` and a scheduler.
+def _read_whole(folder: Path, _: dict) -> tuple[dict, list]:
+    content = read_component(folder / 'model', folder, 'model')
+    check_model(**content, source=str(folder / 'model/config.json'))
+    return content['segmentor'], content['test_pipeline']
+
+
+def _read_split(folder: Path, index: dict) -> tuple[dict, list]:
+    rest = dict(segmentor=index['segmentor'])
+    check_component(rest, str(folder / INDEX))
+    parts = {name: read_component(folder / name, folder, name) for name in COMPONENTS}
+    return join_model(parts, rest['segmentor'])
+
+
+def check_index(folder: Path) -> dict[str, Any]:
+    """Make sure that diffusers will build nothing but components of a DiffIML and a scheduler.
+
+    Returns:
+        dict: The index. It has ``model`` if an earlier version wrote the folder.
 
     Raises:
         UserError: If the folder's index names anything else, or the folder holds programs.
     """
     index = read_json(inside(folder / INDEX, folder))
-    for place in (folder, folder / 'model', folder / 'scheduler'):
+    for place in (folder, *(folder / name for name in _SPLIT | _WHOLE)):
         # diffusers searches these folders for classes.
         if programs := sorted(place.glob('*.py')):
             raise UserError(
@@ -149,8 +173,12 @@ def check_index(folder: Path) -> None:
             'no _class_name'
         )
     components = {k: v for k, v in index.items() if not k.startswith('_')}
-    for name in components.keys() | _COMPONENTS.keys():
-        expected, given = _COMPONENTS.get(name), components.get(name)
+    known = _WHOLE
+    if 'model' not in index:
+        known = _SPLIT
+        components.pop('segmentor', None)
+    for name in sorted(components.keys() | known.keys()):
+        expected, given = known.get(name), components.get(name)
         listed = isinstance(given, list) and len(given) == 2
         if expected is None or not listed or tuple(given[: len(expected)]) != expected:
             raise UserError(
@@ -161,22 +189,40 @@ def check_index(folder: Path) -> None:
         raise UserError(
             f'{str(folder / INDEX)!r}: {components["scheduler"][1]!r} is not a diffusers scheduler'
         )
+    return index
 
 
-def read_model(folder: Path, root: Path) -> dict[str, Any]:
-    """Read the checked ``config.json`` of a saved ``DiffIMLModel`` in or below ``root``.
+def is_whole(folder: Path) -> bool:
+    """Whether an earlier version wrote the folder, with the whole segmentor in ``model``."""
+    return (folder / INDEX).is_file() and (folder / 'model/config.json').is_file()
+
+
+def read_component(folder: Path, root: Path, name: str) -> dict[str, Any]:
+    """Read the checked ``config.json`` of a saved component in or below ``root``.
+
+    Args:
+        folder (Path): Folder of the component.
+        root (Path): Folder that no link may lead out of.
+        name (str): Name of the component, or 'model' for the segmentor of an earlier version.
+
+    Returns:
+        dict: Settings, without diffusers' own notes.
 
     Raises:
-        UserError: If it is not the config of a ``DiffIMLModel``, or holds anything that is not
+        UserError: If it is not the config of such a component, or holds anything that is not
             allowed in data.
     """
     path = folder / 'config.json'
     content = read_json(inside(path, root))
-    if not isinstance(content, dict) or not {'segmentor', 'test_pipeline'} <= content.keys():
+    if not isinstance(content, dict):
+        raise UserError(f'{str(path)!r} is not a config of diffusers')
+    content = {key: value for key, value in content.items() if key not in _NOTES}
+    settings = _WHOLE_KEYS if name == 'model' else component_settings(name)
+    if unknown := sorted(content.keys() - set(settings)):
+        raise UserError(f'{str(path)!r}: the component {name} has no setting {unknown[0]!r}')
+    if name == 'model' and len(content) < len(_WHOLE_KEYS):
         raise UserError(f'{str(path)!r} has no `segmentor` and `test_pipeline`')
-    if unknown := sorted(content.keys() - set(_MODEL_KEYS)):
-        raise UserError(f'{str(path)!r}: DiffIMLModel has no setting {unknown[0]!r}')
-    check_model(content['segmentor'], content['test_pipeline'], str(path))
+    check_component(content, str(path))
     return content
 
 
@@ -186,10 +232,7 @@ def find_weights(folder: Path, root: Path) -> Path:
     Raises:
         UserError: If a link leads out of ``root``.
     """
-    path = folder / WEIGHTS
-    index = folder / f'{WEIGHTS}.index.json'
-    if not path.is_file() and index.is_file():
-        path = index
+    path = component_weights(folder)
     for file in [path, *weight_files(path)]:
         inside(file, root)
     return path
@@ -202,9 +245,11 @@ def inside(path: Path, folder: Path) -> Path:
         UserError: If a link leads out of ``folder``.
     """
     root = folder.resolve()
-    # The cache of huggingface_hub: snapshots/REVISION has links to blobs/ beside it.
-    if root.parent.name == 'snapshots':
-        root = root.parents[1]
+    # The cache of huggingface_hub: snapshots/REVISION/COMPONENT has links to blobs/ beside it.
+    for revision in (root, root.parent):
+        if revision.parent.name == 'snapshots':
+            root = revision.parents[1]
+            break
     if not path.resolve().is_relative_to(root):
         raise UserError(f'{str(path)!r} leads out of its folder, to {str(path.resolve())!r}')
     return path
@@ -222,7 +267,7 @@ def model_config(segmentor: dict, pipeline: list, source: str) -> Config:
     return named_config(content, source)
 
 
-def check_model(segmentor: Any, pipeline: Any, source: str) -> None:
+def check_model(segmentor: Any, test_pipeline: Any, source: str) -> None:
     """Make sure that building a model and its pipeline has no side effects.
 
     Every ``type`` must be the plain name of a registered model component, scheduler or transform.
@@ -230,20 +275,42 @@ def check_model(segmentor: Any, pipeline: Any, source: str) -> None:
 
     Args:
         segmentor (Any): Config of the model.
-        pipeline (Any): Configs of the test transforms.
+        test_pipeline (Any): Configs of the test transforms.
+        source (str): Origin of the configs, for messages.
+
+    Raises:
+        UserError: If a value is rejected; the message gives the position of the first one.
+    """
+    check_component(dict(segmentor=segmentor, test_pipeline=test_pipeline), source)
+    cls = _registered(MODELS, segmentor.get('type'))
+    if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
+        raise UserError(
+            f'{source!r}: segmentor.type must be the name of a registered segmentor, got '
+            f'{_shortened(segmentor.get("type"))}'
+        )
+
+
+def check_component(settings: Mapping[str, Any], source: str) -> None:
+    """Make sure that building a part of a model has no side effects, as in :func:`check_model`.
+
+    Args:
+        settings (Mapping[str, Any]): Configs by name, among them ``segmentor``, a dict, and
+            ``test_pipeline``, a list of transforms, if there are any.
         source (str): Origin of the configs, for messages.
 
     Raises:
         UserError: If a value is rejected; the message gives the position of the first one.
     """
     budget = iter(range(_MAX_VALUES))
+    pipeline = settings.get('test_pipeline', [])
     try:
-        if not isinstance(segmentor, dict) or not isinstance(pipeline, list | tuple):
+        if not isinstance(settings.get('segmentor', {}), dict) or not isinstance(
+            pipeline, list | tuple
+        ):
             raise _Refused('segmentor and test_pipeline: not a dict and a list')
-        _check(segmentor, 'segmentor', _is_component, budget)
-        cls = _registered(MODELS, segmentor.get('type'))
-        if not (isinstance(cls, type) and issubclass(cls, BaseModel)):
-            raise _Refused(f'segmentor.type: {segmentor.get("type")!r} is not a segmentor')
+        for name, value in settings.items():
+            if name != 'test_pipeline':
+                _check(value, name, _is_component, budget)
         for number, step in enumerate(pipeline):
             if not isinstance(step, dict) or 'type' not in step:
                 raise _Refused(f'test_pipeline[{number}]: not a transform')

@@ -25,6 +25,11 @@ from .unpickling import unpickle
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
 # Suffix of the index of weights in several safetensors files.
 _INDEX = '.safetensors.index.json'
+# Index of a folder of diffusers, its components with weights, and the name of their weights.
+# Folders of earlier versions have one component, the whole `model`.
+PIPELINE_INDEX = 'model_index.json'
+_COMPONENTS = ('encoder', 'unet', 'vae', 'model')
+WEIGHTS = 'diffusion_pytorch_model.safetensors'
 _MAX_INDEX = 10_000_000
 _trusted = False
 
@@ -72,12 +77,20 @@ def sha256_of(*paths: Path) -> str:
 
 
 def weight_files(path: str | Path) -> list[Path]:
-    """Return the files that hold weights: ``path``, or the shards if ``path`` is an index.
+    """Return the files that hold weights: ``path``, or all files if ``path`` is an index.
+
+    Args:
+        path (str | Path): Weights; index of their shards; or the index of a folder that
+            ``DiffIMLPipeline.save_pretrained`` wrote, for the weights of all components.
 
     Raises:
         UserError: If the index cannot be read, or names anything but safetensors files beside it.
     """
     path = Path(path)
+    if path.name == PIPELINE_INDEX:
+        folders = [path.with_name(name) for name in _COMPONENTS]
+        parts = [component_weights(folder) for folder in folders if folder.is_dir()]
+        return [file for part in parts for file in weight_files(part)]
     if not path.name.endswith(_INDEX):
         return [path]
     try:
@@ -92,6 +105,12 @@ def weight_files(path: str | Path) -> list[Path]:
         if not (isinstance(name, str) and re.fullmatch(r'[\w-][\w.-]*\.safetensors', name)):
             raise UserError(f'index {str(path)!r}: {name!r} is not a safetensors file beside it')
     return [path.with_name(name) for name in names]
+
+
+def component_weights(folder: Path) -> Path:
+    """Return the weights of a diffusers component, or the index of their shards."""
+    whole, index = folder / WEIGHTS, folder / f'{WEIGHTS}.index.json'
+    return index if index.is_file() and not whole.is_file() else whole
 
 
 def local_file(checkpoint: str | Path) -> Path:
@@ -127,7 +146,7 @@ def checkpoint_fault(path: str) -> str:
         if os.path.isdir(path):
             return f'checkpoint {path!r} is a folder: give a file in it'
         return f'checkpoint {path!r} does not exist'
-    if path.endswith(_INDEX):
+    if _is_index(path):
         try:
             return next(filter(None, map(checkpoint_fault, map(str, weight_files(path)))), '')
         except UserError as error:
@@ -303,7 +322,11 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
 
 
 def _is_safetensors(path: str | Path) -> bool:
-    return str(path).endswith(('.safetensors', _INDEX))
+    return _is_index(path) or str(path).endswith('.safetensors')
+
+
+def _is_index(path: str | Path) -> bool:
+    return str(path).endswith(_INDEX) or Path(path).name == PIPELINE_INDEX
 
 
 def _read_safetensors(path: Path) -> dict[str, Tensor]:
@@ -313,6 +336,8 @@ def _read_safetensors(path: Path) -> dict[str, Tensor]:
         if twice := sorted(state.keys() & part.keys()):
             raise UserError(f'weights {str(path)!r}: {twice[0]!r} is in two files')
         state |= part
+    if not state:
+        raise UserError(f'{str(path)!r} holds no weights')
     # The prefix of all names in files of DiffIMLPipeline.
     return without_prefix(state, 'network.')
 

@@ -1,123 +1,44 @@
 """DiffIML as a diffusers pipeline."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeAlias
+from types import SimpleNamespace
+from typing import Any
 
-import mmseg.models  # noqa: F401  registers the backbones
-import numpy as np
 import torch
-from diffusers import ConfigMixin, DiffusionPipeline, ModelMixin, SchedulerMixin
-from diffusers.configuration_utils import register_to_config
-from diffusers.utils import BaseOutput
+from diffusers import DiffusionPipeline, SchedulerMixin
+from huggingface_hub import create_repo, snapshot_download
 from mmengine.config import Config
-from mmengine.registry import init_default_scope
-from mmseg.registry import MODELS
-from PIL import Image
-from safetensors import SafetensorError
-from torch import Tensor
+from mmengine.dataset import pseudo_collate
+from mmseg.models.segmentors import EncoderDecoder
+from mmseg.structures import SegDataSample
+from torch import Tensor, nn
 
-from ..apis.inferencer import DiffIMLInferencer
+from ..apis.batching import Job, View, predict_views
+from ..apis.components import COMPONENT_CLASSES, join_model
 from ..apis.model import find_model, load_model
-from ..apis.model_data import as_pipeline, check_model, find_weights, read_model, read_pretrained
-from ..apis.prediction import Prediction
-from ..engine.checkpoint import check_tensors
-from ..engine.conditions import get_test_set
-from ..engine.config import named_config
+from ..apis.model_data import as_pipeline, check_model, inside, is_whole, read_pretrained
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
-from ..models.diffiml.sampler import SolverSettings
+from ..models.diffiml.sampler import DiffusionSampler, SolverSettings, step_kwargs
+from .component import DiffIMLComponent, build, self_contained
+from .encoder import DiffIMLEncoder
+from .image_processor import OUTPUT_TYPES, DiffIMLImageProcessor, PipelineImage
 from .model_card import make_card
+from .noise import NoiseSource
+from .output import DiffIMLPipelineOutput
+from .unet import DiffIMLUNet
+from .vae import DiffIMLVAE
 
-PipelineImage: TypeAlias = Image.Image | np.ndarray | Tensor | str | Path
-
-
-class DiffIMLModel(ModelMixin, ConfigMixin):
-    """A DiffIML segmentor whose config and weights diffusers can save and load.
-
-    Args:
-        segmentor (dict): MMSegmentation config of the model.
-        test_pipeline (Sequence[dict]): Configs of the transforms that turn an image into the
-            model's input.
-
-    Raises:
-        UserError: If the segmentor has no diffusion solver, or the configs hold anything that is
-            not allowed in data.
-    """
-
-    config_name = 'config.json'
-
-    @register_to_config
-    def __init__(self, segmentor: dict, test_pipeline: Sequence[dict]) -> None:
-        super().__init__()
-        init_default_scope('mmseg')
-        check_model(segmentor, test_pipeline, type(self).__name__)
-        self.network = MODELS.build(Config(dict(model=segmentor)).model)
-        if getattr(self.network.decode_head, 'solver', None) is None:
-            raise UserError(f'{segmentor["type"]} has no diffusion solver: it is not a DiffIML')
-        self.eval()
-
-    @classmethod
-    def from_pretrained(cls, pretrained_model_name_or_path: str | Path, **kwargs: Any) -> Any:
-        """Load a model that ``save_pretrained`` wrote; no code in it is run, all weights must fit.
-
-        Args:
-            pretrained_model_name_or_path (str | Path): Folder, or name on the Hugging Face Hub.
-            **kwargs: Passed to diffusers.
-
-        Raises:
-            UserError: If config or weights cannot be used.
-        """
-        source = str(pretrained_model_name_or_path)
-        folder = Path(source, kwargs.get('subfolder') or '')
-        if folder.is_dir():
-            read_model(folder, Path(source))
-            find_weights(folder, Path(source))
-        wants_info = kwargs.pop('output_loading_info', False)
-        options = dict(use_safetensors=True) | kwargs
-        try:
-            model, info = super().from_pretrained(source, output_loading_info=True, **options)
-        except UserError:
-            raise
-        # Files cause these errors; diffusers has no error classes of its own.
-        except (OSError, ValueError, TypeError, RuntimeError, SafetensorError) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise UserError(f'the model {source!r} cannot be loaded: {reason}') from error
-        for fault in ('missing_keys', 'unexpected_keys', 'mismatched_keys'):
-            if names := [str(name) for name in info[fault]]:
-                raise UserError(
-                    f'the weights of {source!r} do not fit its config: {len(names)} '
-                    f'{fault.replace("_", " ")} ({", ".join(sorted(names)[:3])})'
-                )
-        check_tensors(model.state_dict(), source)
-        return (model, info) if wants_info else model
-
-    def forward(self, inputs: Tensor, data_samples: list) -> list:
-        """Predict (B, 3, H, W) normalized images with ``network.predict``."""
-        return self.network.predict(inputs, data_samples)
-
-
-@dataclass
-class DiffIMLPipelineOutput(BaseOutput):
-    """Predictions of the pipeline, with one entry per image in each list.
-
-    Attributes:
-        probabilities (list): Probabilities of tampering: (H, W) float32 arrays in 0..1; gray
-            Pillow images or (H, W) tensors with ``output_type`` 'pil' or 'pt'.
-        masks (list): Masks of the same types, with 0 and 1 (uint8), or black and white.
-        edges (list): Probabilities of the region's boundary, of the same types as
-            ``probabilities``.
-        uncertainties (list): Standard deviations of the probability, 0..0.5, of the same types as
-            ``probabilities``.
-        scores (list[float]): Scores that the image is tampered at all, 0..1.
-    """
-
-    probabilities: list
-    masks: list
-    edges: list
-    uncertainties: list
-    scores: list
+_PARTS: tuple[type[DiffIMLComponent], ...] = (DiffIMLEncoder, DiffIMLUNet, DiffIMLVAE)
+# A segmentor without any setting of its own.
+_PLAIN = dict(
+    type='DiffIML', decode_head=dict(type='DiffusionHead', sampler=dict(type='DiffusionSampler'))
+)
+_UPLOAD = ('repo_id', 'commit_message', 'private', 'token', 'create_pr')
+_MAX_CARD = 1_000_000
 
 
 class DiffIMLPipeline(DiffusionPipeline):
@@ -126,21 +47,36 @@ class DiffIMLPipeline(DiffusionPipeline):
     ``pipe = DiffIMLPipeline.from_pretrained(FOLDER); pipe(image).masks[0]``
 
     Args:
-        model (DiffIMLModel): Model with encoder, denoiser and mask VAE.
+        encoder (DiffIMLEncoder): Encoder of images.
+        unet (DiffIMLUNet): Denoiser.
+        vae (DiffIMLVAE): Codec of masks.
         scheduler (SchedulerMixin): Solver; to build another one, call its
             ``from_config(pipe.scheduler.config)``.
+        segmentor (dict, optional): What belongs to none of them of the segmentor's config:
+            calibration, image score, and the usual settings of the solver. Defaults to that of the
+            segmentor that the encoder was taken from, or else to no such settings.
+
+    Raises:
+        UserError: If the components do not fit each other.
     """
 
-    def __init__(self, model: DiffIMLModel, scheduler: SchedulerMixin) -> None:
+    def __init__(
+        self,
+        encoder: DiffIMLEncoder,
+        unet: DiffIMLUNet,
+        vae: DiffIMLVAE,
+        scheduler: SchedulerMixin,
+        segmentor: dict | None = None,
+    ) -> None:
         super().__init__()
-        self.register_modules(model=model, scheduler=scheduler)
-        # Files may store half precision to save space; to compute in it, use the pipeline's `to`.
-        model.float()
-        dataset = dict(pipeline=as_pipeline(list(model.config.test_pipeline)))
-        model.network.cfg = Config(
-            dict(model=dict(model.config.segmentor), test_dataloader=dict(dataset=dataset))
-        )
-        self._inferencer = DiffIMLInferencer(model.network, show_progress=False)
+        self.register_modules(encoder=encoder, unet=unet, vae=vae, scheduler=scheduler)
+        self.register_to_config(segmentor=segmentor or encoder.segmentor or _PLAIN)
+        # So that a pipeline of `pipe.components` has the same settings.
+        encoder.segmentor = self.config.segmentor
+        self._assembled: tuple = ()
+        # Card of the folder that these components were loaded from.
+        self._card: tuple[str, dict] | None = None
+        self._assemble()
 
     @classmethod
     def from_pretrained(
@@ -150,7 +86,7 @@ class DiffIMLPipeline(DiffusionPipeline):
 
         Args:
             pretrained_model_name_or_path (str | Path): Folder, or name on the Hugging Face Hub.
-            **kwargs: Passed to diffusers.
+            **kwargs: Passed to diffusers; among them components that replace those of the folder.
 
         Raises:
             UserError: If :meth:`save_pretrained` did not write the folder, it names other classes
@@ -160,9 +96,16 @@ class DiffIMLPipeline(DiffusionPipeline):
         options = dict(use_safetensors=True) | kwargs
         if not folder.is_dir():
             folder = Path(cls.download(str(pretrained_model_name_or_path), **options))
-        # Without this check, diffusers would import any class that the index names.
-        read_pretrained(folder)
-        return super().from_pretrained(folder, **options)
+        # Without this check, diffusers would load any class that the index names.
+        config, weights = read_pretrained(folder)
+        if is_whole(folder):
+            dtype = options.get('dtype') or options.get('torch_dtype')
+            network, _ = load_model(config, weights)
+            options = _taken_out(network, config, dtype) | options
+        pipe = super().from_pretrained(str(folder), **options)
+        if not kwargs.keys() & pipe.components.keys():
+            pipe._card = _read_card(folder), dict(pipe.components)
+        return pipe
 
     @classmethod
     def from_mmseg(
@@ -179,19 +122,55 @@ class DiffIMLPipeline(DiffusionPipeline):
                 a DiffIML model.
         """
         source = find_model(model, weights)
-        config = _self_contained(source.config.model.to_dict())
-        pipeline = [dict(step) for step in get_test_set(source.config)['pipeline']]
-        own = DiffIMLModel(config, pipeline)
-        plain = named_config(dict(model=config), source.config.filename)
-        trained, _ = load_model(plain, source.weights)
-        own.network.load_state_dict(trained.state_dict())
-        scheduler = NOISE_SCHEDULERS.build(own.network.decode_head.solver.settings.scheduler)
-        return cls(own, scheduler)
+        config = source.config.copy()
+        config.model = self_contained(config.model.to_dict())
+        network, config = load_model(config, source.weights)
+        parts = _taken_out(network, config)
+        solver = network.decode_head.solver.settings.scheduler
+        return cls(**parts, scheduler=NOISE_SCHEDULERS.build(solver))
+
+    @classmethod
+    def download(cls, pretrained_model_name: str, **kwargs: Any) -> str:
+        """Download the data of a pipeline from the Hugging Face Hub; return its folder.
+
+        diffusers' own download refuses pipelines with components of other packages.
+
+        Args:
+            pretrained_model_name (str): Name of the repository.
+            **kwargs: ``cache_dir``, ``force_download``, ``local_files_only``, ``revision`` and
+                ``token``, as in diffusers; others have no effect.
+
+        Raises:
+            UserError: If it cannot be downloaded.
+        """
+        names = ('cache_dir', 'force_download', 'local_files_only', 'revision', 'token')
+        options = {k: kwargs[k] for k in names if kwargs.get(k) is not None}
+        patterns = ['*.json', '*.safetensors', 'README.md']
+        try:
+            return snapshot_download(pretrained_model_name, allow_patterns=patterns, **options)
+        except (OSError, ValueError) as error:
+            reason = str(error).strip().splitlines()[0]
+            raise UserError(
+                f'{pretrained_model_name!r} is neither a folder nor a repository that can be '
+                f'downloaded: {reason}'
+            ) from error
+
+    @classmethod
+    def extract_init_dict(cls, config_dict: dict, **kwargs: Any) -> tuple:
+        """Read an index, as diffusers does; one of an earlier version has all parts in one."""
+        if 'model' in config_dict:
+            parts = {name: list(place) for name, place in COMPONENT_CLASSES.items()}
+            config_dict = {k: v for k, v in config_dict.items() if k != 'model'} | parts
+        return super().extract_init_dict(config_dict, **kwargs)
 
     def save_pretrained(
         self,
         save_directory: str | Path,
-        *args: Any,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        max_shard_size: int | str | None = None,
+        push_to_hub: bool = False,
+        *,
         card: str | None = None,
         metrics: Mapping[str, Mapping[str, float]] | None = None,
         **kwargs: Any,
@@ -200,14 +179,124 @@ class DiffIMLPipeline(DiffusionPipeline):
 
         Args:
             save_directory (str | Path): Folder to write to.
-            *args: Passed to diffusers.
-            card (str, optional): Text of the model card in Markdown.
+            safe_serialization (bool): Passed to diffusers. Defaults to True.
+            variant (str, optional): Passed to diffusers.
+            max_shard_size (int | str, optional): Passed to diffusers.
+            push_to_hub (bool): Whether to upload the folder to the Hugging Face Hub. Defaults to
+                False.
+            card (str, optional): Text of the model card in Markdown. Without text and metrics, the
+                card of the folder is kept that the pipeline was loaded from.
             metrics (Mapping[str, Mapping[str, float]], optional): Metrics for the card, as
                 data set -> metric -> value.
-            **kwargs: Passed to diffusers.
+            **kwargs: ``repo_id``, ``commit_message``, ``private``, ``token`` and ``create_pr`` of
+                an upload; others are passed to diffusers.
         """
-        super().save_pretrained(save_directory, *args, **kwargs)
-        make_card(card, metrics or {}).save(Path(save_directory) / 'README.md')
+        folder = str(save_directory)
+        upload = {key: kwargs.pop(key) for key in _UPLOAD if key in kwargs}
+        super().save_pretrained(folder, safe_serialization, variant, max_shard_size, **kwargs)
+        text = self._kept_card() if card is None and metrics is None else None
+        path = Path(folder) / 'README.md'
+        path.write_text(text or str(make_card(card, metrics or {}, self)), encoding='utf-8')
+        if push_to_hub:
+            self._push(folder, upload.pop('repo_id', Path(folder).name), **upload)
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+        safe_serialization: bool = True,
+        variant: str | None = None,
+        subfolder: str | None = None,
+        *,
+        card: str | None = None,
+        metrics: Mapping[str, Mapping[str, float]] | None = None,
+    ) -> str:
+        """Upload what :meth:`save_pretrained` writes, with the model card.
+
+        diffusers' own method would replace the card by an empty one.
+
+        Args:
+            repo_id (str): Name of the repository.
+            commit_message (str, optional): Message of the commit.
+            private (bool, optional): Whether a new repository is private.
+            token (str, optional): Token of the Hub.
+            create_pr (bool): Whether to open a pull request. Defaults to False.
+            safe_serialization (bool): Passed to diffusers. Defaults to True.
+            variant (str, optional): Passed to diffusers.
+            subfolder (str, optional): Folder of the repository.
+            card (str, optional): Text of the model card, as for :meth:`save_pretrained`.
+            metrics (Mapping[str, Mapping[str, float]], optional): Metrics for the card, as for
+                :meth:`save_pretrained`.
+
+        Returns:
+            str: Address of the commit.
+        """
+        with tempfile.TemporaryDirectory() as folder:
+            self.save_pretrained(folder, safe_serialization, variant, card=card, metrics=metrics)
+            return self._push(folder, repo_id, commit_message, private, token, create_pr, subfolder)
+
+    def _push(
+        self,
+        folder: str,
+        repo_id: str,
+        commit_message: str | None = None,
+        private: bool | None = None,
+        token: str | None = None,
+        create_pr: bool = False,
+        subfolder: str | None = None,
+    ) -> str:
+        repo_id = create_repo(repo_id, private=private, token=token, exist_ok=True).repo_id
+        return self._upload_folder(
+            folder,
+            repo_id,
+            token=token,
+            commit_message=commit_message,
+            create_pr=create_pr,
+            subfolder=subfolder,
+        )
+
+    def _kept_card(self) -> str | None:
+        """Return the card that came with these components, if none was replaced since."""
+        if self._card is None:
+            return None
+        text, components = self._card
+        same = all(components[name] is one for name, one in self.components.items())
+        return text if same else None
+
+    @property
+    def network(self) -> nn.Module:
+        """The MMSegmentation segmentor that the components' own modules make up."""
+        return self._assemble()[1]
+
+    @property
+    def image_processor(self) -> DiffIMLImageProcessor:
+        """What turns images into the encoder's inputs, and maps into outputs."""
+        return self._assemble()[2]
+
+    def _assemble(self) -> tuple:
+        """Join the components' modules to a segmentor, again whenever one was replaced."""
+        parts = (self.encoder, self.unet, self.vae)
+        if not self._assembled or self._assembled[0] != parts:
+            configs = {cls.component: one.config for cls, one in zip(_PARTS, parts, strict=True)}
+            segmentor, pipeline = join_model(configs, self.config.segmentor)
+            segmentor['decode_head']['sampler']['scheduler'] = _solver_config(self.scheduler)
+            check_model(segmentor, pipeline, type(self).__name__)
+            network = build(segmentor).eval()
+            for part in parts:
+                for place in part.places:
+                    owner, _, name = place.rpartition('.')
+                    module = part.network.get_submodule(place)
+                    setattr(network.get_submodule(owner), name, module)
+            head = network.decode_head
+            head.codec.vae = head.vae
+            processor = DiffIMLImageProcessor(
+                network.data_preprocessor, as_pipeline(pipeline), head.vae.downsample_factor
+            )
+            self._assembled = parts, network, processor
+        return self._assembled
 
     @torch.inference_mode()
     def __call__(
@@ -217,6 +306,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         ensemble_size: int | None = None,
         noise_scale: float | None = None,
         generator: torch.Generator | Sequence[torch.Generator] | None = None,
+        latents: Tensor | Sequence[Tensor] | None = None,
         seed: int | None = None,
         tile: int | str | None = 'auto',
         batch_size: int = 1,
@@ -230,12 +320,15 @@ class DiffIMLPipeline(DiffusionPipeline):
             image: Pillow image, file, (H, W, 3) RGB array (uint8, or floats in 0..1), (3, H, W) or
                 (B, 3, H, W) tensor of floats in 0..1, or list of these.
             num_inference_steps (int, optional): Number of solver steps; as configured by default.
-            ensemble_size (int, optional): Number of noise seeds per image; as configured by
+            ensemble_size (int, optional): Number N of noise seeds per image; as configured by
                 default.
             noise_scale (float, optional): Factor of the initial noise; as configured by default.
             generator (torch.Generator | Sequence[torch.Generator], optional): Generator of the
-                seed, or one generator per image; each image then goes through the model by
-                itself. Without a generator, the same image always gives the same result.
+                noise, or one generator per image. Without a generator, the same image always gives
+                the same result.
+            latents (Tensor | Sequence[Tensor], optional): Standard normal noise to start from: one
+                (N, C, h, w) tensor per image, or (B N, C, h, w) image by image. Tiles of an image
+                all start from it.
             seed (int, optional): Seed of the noise, instead of a generator; as configured by
                 default.
             tile (int | str, optional): Side of the tiles in pixels, as in
@@ -250,116 +343,193 @@ class DiffIMLPipeline(DiffusionPipeline):
         Raises:
             UserError: If an image or a setting cannot be used.
         """
-        if output_type not in _OUTPUTS:
-            raise UserError(
-                f'output_type must be one of {", ".join(_OUTPUTS)}, got {output_type!r}'
-            )
-        images = _as_list(image)
-        if generator is not None and seed is not None:
-            raise UserError('give a generator or a seed, not both')
-        if isinstance(generator, torch.Generator):
-            seed = _drawn(generator)
-        batches = [(images, seed)]
-        if generator is not None and not isinstance(generator, torch.Generator):
-            seeds = _seeds(generator, len(images))
-            batches = [([one], s) for one, s in zip(images, seeds, strict=True)]
-        settings = SolverSettings(
-            num_inference_steps,
-            ensemble_size,
-            noise_scale,
-            scheduler=registry_config(type(self.scheduler).__name__, self.scheduler.config),
-        )
+        # 1. Check the arguments.
+        _check_inputs(generator, seed, threshold, output_type)
+        solver = self._solver(num_inference_steps, ensemble_size, noise_scale, seed)
+        sources = self.image_processor.load(image)
+        noise = NoiseSource(solver, latents, generator, len(sources))
+
+        # 2. Read the images, cut large ones into tiles, and localize batch by batch.
         # MMEngine's preprocessor only learns its device from this call.
-        self.model.network.to(self.device)
-        dtype = self.model.dtype
-        predictions = []
-        with torch.autocast(self.device.type, dtype, enabled=dtype != torch.float32):
-            for part, part_seed in batches:
-                predictions += self._inferencer(
-                    part,
-                    batch_size,
-                    channel_order='rgb',
-                    tile=tile,
-                    threshold=threshold,
-                    **vars(replace(settings, seed=part_seed)),
-                )['predictions']
-        output = _collect(predictions, output_type)
+        self.network.data_preprocessor.to(self.device)
+        jobs: dict[Job, int] = {}
+        predict = partial(self._predict, jobs=jobs, solver=solver, noise=noise)
+        with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
+            for views in self.image_processor.batches(sources, tile, batch_size):
+                predict_views(predict, views)
+
+        # 3. Bring the maps to the images' own size and to the type that was asked for.
+        output = self._collect(jobs, threshold, output_type)
         return output if return_dict else output.to_tuple()
 
+    def localize(
+        self,
+        inputs: Tensor,
+        metas: Sequence[dict],
+        images: Sequence[int],
+        solver: DiffusionSampler,
+        noise: NoiseSource,
+    ) -> Tensor:
+        """Localize tampering in one batch of the encoder's inputs.
 
-def _drawn(generator: torch.Generator) -> int:
-    return int(torch.randint(2**31, (1,), generator=generator, device=generator.device))
+        Args:
+            inputs (Tensor): (B, 3, H, W) normalized images.
+            metas (Sequence[dict]): Their metas, with the ``pixel_hash``.
+            images (Sequence[int]): Number of the image that each input is of.
+            solver (DiffusionSampler): Settings of the solver.
+            noise (NoiseSource): Source of the noise.
+
+        Returns:
+            Tensor: (B, K, H, W) maps of the segmentor's head.
+        """
+        network = self.network
+        head = network.decode_head
+
+        # 1. Encode the images once for all steps and members.
+        condition = self.unet.project(self.encoder(inputs))  # B x W x h x w
+        # Under autocast the latents keep the weights' precision.
+        condition = condition.to(head.noise_schedule.alphas_cumprod.dtype)
+
+        # 2. Draw the noise of all members.
+        identities = [meta.get('pixel_hash', '') for meta in metas]
+        shape = (head.codec.channels, *condition.shape[-2:])
+        latents = noise.draw(images, identities, shape).to(condition)  # (N B) x C x h x w
+        generators = noise.generators(images, identities)
+
+        # 3. Denoise, all at once or in parts.
+        denoised = [
+            self.denoise(latents[part], own_condition, solver, generators[part])
+            for part, own_condition in solver.parts(len(latents), condition)
+        ]
+        members = torch.cat(denoised).unflatten(0, (-1, len(condition)))  # N x B x C x h x w
+
+        # 4. Decode the members, and merge them.
+        localization = head.decode_members(members, metas)
+        return network.stack_maps(localization, tuple(inputs.shape[-2:]))
+
+    def denoise(
+        self,
+        latents: Tensor,
+        condition: Tensor,
+        solver: DiffusionSampler,
+        generators: Sequence[torch.Generator],
+    ) -> Tensor:
+        """Run the denoising loop.
+
+        Args:
+            latents (Tensor): (N B, C, h, w) standard normal noise, member by member.
+            condition (Tensor): (B, W, h, w) projected condition of the images.
+            solver (DiffusionSampler): Settings of the solver.
+            generators (Sequence[torch.Generator]): Generator of each latent for stochastic
+                solvers.
+
+        Returns:
+            Tensor: (N B, C, h, w) clean latents.
+        """
+        # The pipeline's scheduler with the noise levels of the UNet's training, at its first step.
+        scheduler = solver.start(latents.device)
+        extra = step_kwargs(scheduler, generators)
+        latents = latents * solver.settings.noise_scale * scheduler.init_noise_sigma
+        for timestep in self.progress_bar(scheduler.timesteps):
+            model_input = scheduler.scale_model_input(latents, timestep)
+            output = self.unet(
+                model_input,
+                timestep,
+                condition,
+                projected=True,
+                prediction_type=solver.prediction_type,
+            ).sample
+            latents = scheduler.step(output, timestep, latents, **extra).prev_sample
+        return latents
+
+    def _solver(
+        self,
+        num_inference_steps: int | None,
+        ensemble_size: int | None,
+        noise_scale: float | None,
+        seed: int | None,
+    ) -> DiffusionSampler:
+        """Return the configured solver with the pipeline's scheduler and a call's settings."""
+        scheduler = _solver_config(self.scheduler)
+        settings = SolverSettings(num_inference_steps, ensemble_size, noise_scale, seed, scheduler)
+        return self.network.decode_head.solver_with(settings)
+
+    def _predict(
+        self,
+        views: Sequence[View],
+        jobs: dict[Job, int],
+        solver: DiffusionSampler,
+        noise: NoiseSource,
+    ) -> list[SegDataSample]:
+        """Predict a batch of views as the segmentor does, but by :meth:`localize`."""
+        images = [jobs.setdefault(view.job, len(jobs)) for view in views]
+        network = self.network
+        batch = network.data_preprocessor(pseudo_collate([view.data for view in views]), False)
+        samples = batch['data_samples']
+        metas = [dict(sample.metainfo) for sample in samples]
+        localize = partial(self.localize, images=images, solver=solver, noise=noise)
+        maps = _in_windows(network, localize, batch['inputs'], metas)
+        return network.postprocess_result(maps, samples)
+
+    def _collect(
+        self, jobs: Sequence[Job] | Mapping[Job, int], threshold: float | None, output_type: str
+    ) -> DiffIMLPipelineOutput:
+        threshold = self.network.decode_head.threshold if threshold is None else threshold
+        output = DiffIMLPipelineOutput([], [], [], [], [])
+        for job in jobs:
+            if job.fault:
+                raise UserError(job.fault)
+            maps = {name: torch.from_numpy(one) for name, one in job.upright_maps().items()}
+            maps['mask'] = (maps['probability'] > threshold).to(torch.uint8)
+            for name, values in (
+                ('probability', output.probabilities),
+                ('mask', output.masks),
+                ('edge', output.edges),
+                ('uncertainty', output.uncertainties),
+            ):
+                values += self.image_processor.postprocess(maps[name][None, None], output_type)
+            output.scores.append(max(job.scores))
+        return output
 
 
-def _seeds(generators: Sequence[torch.Generator], images: int) -> list[int]:
-    generators = list(generators) if isinstance(generators, Sequence) else [generators]
-    wrong = [type(one).__name__ for one in generators if not isinstance(one, torch.Generator)]
-    if wrong:
-        raise UserError(f'generator must be torch.Generators, got {wrong[0]}')
-    if len(generators) != images:
-        raise UserError(f'{len(generators)} generators for {images} images: give one per image')
-    return [_drawn(one) for one in generators]
+def _check_inputs(generator: Any, seed: int | None, threshold: float | None, kind: str) -> None:
+    if kind not in OUTPUT_TYPES:
+        raise UserError(f'output_type must be one of {", ".join(OUTPUT_TYPES)}, got {kind!r}')
+    if generator is not None and seed is not None:
+        raise UserError('give a generator or a seed, not both')
+    if threshold is not None and not 0 <= threshold <= 1:
+        raise UserError(f'threshold must lie in 0..1, got {threshold}')
 
 
-_OUTPUTS = ('np', 'pil', 'pt')
-
-
-def _collect(predictions: list[Prediction], output_type: str) -> DiffIMLPipelineOutput:
-    def as_output(values: np.ndarray) -> Any:
-        if output_type == 'pt':
-            return torch.from_numpy(values)
-        if output_type == 'pil':
-            return Image.fromarray((255 * values).round().astype(np.uint8))
-        return values
-
-    return DiffIMLPipelineOutput(
-        probabilities=[as_output(one.probability) for one in predictions],
-        masks=[as_output(one.mask) for one in predictions],
-        edges=[as_output(one.edge) for one in predictions],
-        uncertainties=[as_output(one.uncertainty) for one in predictions],
-        scores=[one.score for one in predictions],
+def _in_windows(
+    network: nn.Module,
+    localize: Callable[[Tensor, list[dict]], Tensor],
+    inputs: Tensor,
+    metas: list[dict],
+) -> Tensor:
+    """Localize in the whole inputs, or in the sliding windows of the segmentor's ``test_cfg``."""
+    if network.test_cfg.get('mode', 'whole') == 'whole':
+        return localize(inputs, metas)
+    windows = SimpleNamespace(
+        test_cfg=network.test_cfg, out_channels=network.out_channels, encode_decode=localize
     )
+    return EncoderDecoder.slide_inference(windows, inputs, metas)
 
 
-def _as_list(image: Any) -> list:
-    """Convert the pipeline's input to a list of single images for the inferencer."""
-    if isinstance(image, Tensor):
-        image = image[None] if image.ndim == 3 else image
-        if image.ndim != 4 or image.shape[1] != 3:
-            raise UserError(f'a tensor must be (3, H, W) or (B, 3, H, W), got {tuple(image.shape)}')
-        return [_as_uint8(one.permute(1, 2, 0).float().cpu().numpy()) for one in image]
-    if isinstance(image, np.ndarray):
-        images = image if image.ndim == 4 else image[None]
-        return [_as_uint8(one) for one in images]
-    if isinstance(image, Sequence) and not isinstance(image, str):
-        return [one for part in image for one in _as_list(part)]
-    return [image]
+def _solver_config(scheduler: SchedulerMixin) -> dict:
+    return registry_config(type(scheduler).__name__, scheduler.config)
 
 
-def _as_uint8(array: np.ndarray) -> np.ndarray:
-    if not np.issubdtype(array.dtype, np.floating):
-        return array
-    if array.min() < 0 or array.max() > 1:
-        raise UserError(
-            f'floats must lie in 0..1, got {array.min():g} to {array.max():g}: 0..255 is for uint8'
-        )
-    return (255 * array).round().astype(np.uint8)
+def _taken_out(
+    network: nn.Module, config: Config, dtype: torch.dtype | None = None
+) -> dict[str, Any]:
+    """Take a segmentor apart into the pipeline's arguments, except for the scheduler."""
+    parts = {cls.component: cls.from_segmentor(network, config).to(dtype) for cls in _PARTS}
+    return parts | dict(segmentor=parts['encoder'].segmentor)
 
 
-def _self_contained(config: dict) -> dict:
-    """Remove all settings from a model's config that would load other weights."""
-
-    def cleaned(value: Any) -> Any:
-        if isinstance(value, dict):
-            return {
-                k: None if k in ('init_cfg', 'pretrained') else cleaned(v) for k, v in value.items()
-            }
-        if isinstance(value, list | tuple):
-            return [cleaned(v) for v in value]
-        return value
-
-    config = cleaned(config)
-    vae = config.get('decode_head', {}).get('vae')
-    if vae and 'weights' in vae:
-        vae['weights'] = None
-    return config
+def _read_card(folder: Path) -> str | None:
+    path = inside(folder / 'README.md', folder)
+    if not path.is_file() or path.stat().st_size > _MAX_CARD:
+        return None
+    return path.read_text(encoding='utf-8', errors='replace')

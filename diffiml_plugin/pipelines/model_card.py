@@ -1,19 +1,40 @@
 """Model cards of saved pipelines."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
+from diffusers import DiffusionPipeline
 from huggingface_hub import EvalResult, ModelCard, ModelCardData
 
 _TEXT = """# DiffIML
 
-Localizes manipulated regions of photographs. Load it with
-`diffiml_plugin.pipelines.DiffIMLPipeline.from_pretrained`, or give this folder to `diffiml predict
---model`. What it finds is a hint for people who look further, not evidence by itself.
+Localizes manipulated regions of photographs: a diffusion model solves for the mask of the region,
+given the image. What it finds is a hint for people who look further, not evidence by itself: it
+also marks parts of authentic photographs, and what it does not mark may be manipulated as well.
+"""
+_USE = """## Use
+
+```python
+from diffiml_plugin.pipelines import DiffIMLPipeline
+
+pipe = DiffIMLPipeline.from_pretrained('FOLDER')  # or the name of the repository
+output = pipe('photo.jpg')
+output.masks, output.probabilities, output.edges, output.uncertainties, output.scores
+```
+
+On the command line: `diffiml predict photo.jpg --model FOLDER`.
 """
 
 
-def make_card(text: str | None, metrics: Mapping[str, Mapping[str, float]]) -> ModelCard:
-    """Make a model card from a text, a short one by default, and data set -> metric -> value."""
+def make_card(
+    text: str | None, metrics: Mapping[str, Mapping[str, float]], pipe: DiffusionPipeline
+) -> ModelCard:
+    """Make a model card: text, use, components and settings, metrics.
+
+    Args:
+        text (str, optional): Text of the card in Markdown. Defaults to a short one.
+        metrics (Mapping[str, Mapping[str, float]]): Data set -> metric -> value.
+        pipe (DiffusionPipeline): Pipeline that the card describes.
+    """
     metrics = {
         data: {name: round(value, 4) for name, value in values.items()}
         for data, values in metrics.items()
@@ -37,7 +58,7 @@ def make_card(text: str | None, metrics: Mapping[str, Mapping[str, float]]) -> M
         model_name='DiffIML' if results else None,
         eval_results=results or None,
     )
-    lines = [(text or _TEXT).rstrip(), '']
+    lines = [(text or _TEXT).rstrip(), '', _USE, *_components(pipe), '', *_settings(pipe), '']
     if results:
         rows = {name: None for values in metrics.values() for name in values}
         lines += ['## Metrics', '', f'| metric | {" | ".join(metrics)} |']
@@ -46,3 +67,26 @@ def make_card(text: str | None, metrics: Mapping[str, Mapping[str, float]]) -> M
             cells = (str(values.get(row, '')) for values in metrics.values())
             lines.append(f'| {row} | {" | ".join(cells)} |')
     return ModelCard(f'---\n{meta.to_yaml()}\n---\n\n' + '\n'.join(lines).rstrip() + '\n')
+
+
+def _components(pipe: DiffusionPipeline) -> Iterator[str]:
+    """Describe the components in a table."""
+    types = dict(
+        encoder=pipe.encoder.config.backbone,
+        unet=pipe.unet.config.denoiser,
+        vae=pipe.vae.config.vae,
+    )
+    yield from ('## Components', '', '| component | type | parameters |', '| --- | --- | --- |')
+    for name, config in types.items():
+        yield f'| `{name}` | {config["type"]} | {getattr(pipe, name).num_parameters():,} |'
+    yield f'| `scheduler` | {type(pipe.scheduler).__name__} | |'
+
+
+def _settings(pipe: DiffusionPipeline) -> Iterator[str]:
+    """Describe the usual settings, and what probabilities mean."""
+    head = pipe.network.decode_head
+    solver = head.solver.settings
+    yield f'Steps: {solver.num_inference_steps}. Ensemble: {solver.ensemble_size}.'
+    yield f'Factor of the noise: {solver.noise_scale}. Threshold of the mask: {head.threshold}.'
+    calibrated = 'a calibrated probability' if head.image_score.is_probability else 'only a rank'
+    yield f"The image's score is {calibrated}."

@@ -18,22 +18,6 @@ from diffiml_plugin.pipelines import DiffIMLPipeline
 CONFIG = 'configs/diffiml/diffiml_demo.py'
 
 
-@pytest.fixture(scope='module')
-def weights(random_checkpoint):
-    return random_checkpoint(CONFIG)
-
-
-@pytest.fixture(scope='module')
-def pipe() -> DiffIMLPipeline:
-    return DiffIMLPipeline.from_mmseg()
-
-
-@pytest.fixture(scope='module')
-def image(demo_data) -> Image.Image:
-    # An image with a detection: for empty masks, all solvers agree.
-    return Image.open(sorted((demo_data / 'test_seen/Tp').glob('*splice*'))[0])
-
-
 def assert_equal(output, expected, tolerance=1e-5):
     for maps, name in (
         (output.probabilities, 'probability'),
@@ -55,7 +39,8 @@ def test_conversion_and_round_trip_keep_every_metric(weights, image, tmp_path, r
     tool = 'tools/model_converters/to_diffusers.py'
     printed = run_tool(tool, CONFIG, weights, out, '--results', 'seen', results)
     assert f'{out}: 15.' in printed
-    assert (out / 'model/diffusion_pytorch_model.safetensors').is_file()
+    for part in ('encoder', 'unet', 'vae'):
+        assert (out / part / 'diffusion_pytorch_model.safetensors').is_file()
     assert not list(out.rglob('*.bin'))
     loaded = DiffIMLPipeline.from_pretrained(out)
     assert_equal(loaded(image), expected)
@@ -79,7 +64,7 @@ def test_weights_are_stored_in_half_and_used_in_single_precision(
     printed = run_tool(tool, CONFIG, weights, tmp_path / 'half', '--half')
     assert 'half: 7.6 MB' in printed
     pipe = DiffIMLPipeline.from_pretrained(tmp_path / 'half')
-    assert {p.dtype for p in pipe.model.parameters()} == {torch.float32}
+    assert {p.dtype for p in pipe.network.parameters()} == {torch.float32}
     exact = DiffIMLPipeline.from_mmseg(CONFIG, weights)
     difference = pipe(image).probabilities[0] - exact(image).probabilities[0]
     assert np.abs(difference).max() < 0.01
@@ -135,9 +120,8 @@ def test_a_scheduler_that_does_not_solve_is_refused(pipe, image):
 
 
 def test_a_swapped_scheduler_is_saved(pipe, image, tmp_path):
-    swapped = DiffIMLPipeline(
-        pipe.model, diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
-    )
+    unipc = diffusers.UniPCMultistepScheduler.from_config(pipe.scheduler.config)
+    swapped = DiffIMLPipeline(**dict(pipe.components, scheduler=unipc))
     swapped.save_pretrained(tmp_path)
     loaded = DiffIMLPipeline.from_pretrained(tmp_path)
     assert type(loaded.scheduler).__name__ == 'UniPCMultistepScheduler'
@@ -205,9 +189,9 @@ def test_all_types_of_inputs_and_outputs(pipe, image):
 
 def test_text_instead_of_a_number_is_refused(pipe, tmp_path):
     pipe.save_pretrained(tmp_path)
-    path = tmp_path / 'model/config.json'
+    path = tmp_path / 'encoder/config.json'
     config = json.loads(path.read_text())
-    config['segmentor']['decode_head']['channels'] = '64'
+    config['channels'] = '64'
     path.write_text(json.dumps(config))
     with pytest.raises(UserError, match='cannot be loaded'):
         DiffIMLPipeline.from_pretrained(tmp_path)
@@ -218,7 +202,7 @@ def test_pipeline_moves_to_another_precision(image, dtype):
     pipe = DiffIMLPipeline.from_mmseg()
     single = pipe(image)
     half = pipe.to(dtype)(image)
-    assert {p.dtype for p in pipe.model.parameters()} == {dtype}
+    assert {p.dtype for p in pipe.network.parameters()} == {dtype}
     difference = np.abs(half.probabilities[0] - single.probabilities[0])
     assert 0 < difference.mean() < 0.02 and half.probabilities[0].dtype == np.float32
 

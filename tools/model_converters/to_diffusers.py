@@ -53,7 +53,8 @@ def main() -> None:
     with loading(args.trust_checkpoint):
         pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)
     if args.half:
-        pipeline.model.half()
+        for part in (pipeline.encoder, pipeline.unet, pipeline.vae):
+            part.half()
     pipeline.save_pretrained(args.out, card=card, metrics=metrics)
     size = sum(path.stat().st_size for path in args.out.rglob('*') if path.is_file())
     print(f'{args.out}: {size / 1e6:.1f} MB')
