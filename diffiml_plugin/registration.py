@@ -1,9 +1,11 @@
 """Registers all components; `diffiml_plugin` imports it where torch is installed."""
 
 import contextlib
+import importlib
 import io
 import sys
 import warnings
+from typing import Any
 
 try:
     import cv2  # noqa: F401
@@ -27,3 +29,23 @@ except ImportError as error:
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Fail to import')
     from . import datasets, engine, evaluation, models  # noqa: F401
+
+import diffusers
+
+_others = vars(diffusers).get('__getattr__')
+
+
+def _pipeline(name: str) -> Any:
+    """Find DiffIMLPipeline as an attribute of diffusers, where ``DiffusionPipeline`` searches.
+
+    It is imported when it is needed, since importing diffusers' pipelines takes seconds.
+    """
+    if name == 'DiffIMLPipeline':
+        return getattr(importlib.import_module(f'{__package__}.pipelines'), name)
+    if _others is not None:
+        return _others(name)
+    # Then diffusers looks among its own classes.
+    raise AttributeError(f'module {diffusers.__name__!r} has no attribute {name!r}')
+
+
+vars(diffusers)['__getattr__'] = _pipeline
