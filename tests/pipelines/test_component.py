@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -130,11 +131,17 @@ def test_the_components_compute_what_the_segmentor_does(pipe, small):
         assert torch.equal(pipe.vae.encode(masks, return_dict=False)[0], latents)
 
 
-def test_a_codec_with_weights(weights, small, tmp_path):
-    pipe = DiffIMLPipeline.from_mmseg('configs/diffiml/diffiml_demo.py', weights)
+def test_a_codec_with_weights(random_checkpoint, small, tmp_path):
+    config = tmp_path / 'codec.py'
+    config.write_text(
+        f'_base_ = {str(Path("configs/diffiml/diffiml_demo.py").resolve())!r}\n'
+        'model = dict(decode_head=dict(denoiser=dict(in_channels=8),\n'
+        "    vae=dict(_delete_=True, type='MaskVAE', weights='shipped')))\n"
+    )
+    pipe = DiffIMLPipeline.from_mmseg(config, random_checkpoint(str(config)))
     assert pipe.vae.config.vae['weights'] is None
-    pipe.vae.save_pretrained(tmp_path)
-    vae = DiffIMLVAE.from_pretrained(tmp_path)
+    pipe.vae.save_pretrained(tmp_path / 'vae')
+    vae = DiffIMLVAE.from_pretrained(tmp_path / 'vae')
     state = vae.state_dict()
     assert state and all(torch.equal(state[k], v) for k, v in pipe.vae.state_dict().items())
     before = probability(pipe, small)
