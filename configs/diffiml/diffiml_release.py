@@ -1,4 +1,4 @@
-# The first round of the shipped model's training; diffiml_release_second.py is the second.
+# The first round of the shipped model's training; _second and _third follow.
 _base_ = [
     '../_base_/models/diffiml_efficientnet-lite0.py', '../_base_/datasets/release.py',
     '../_base_/schedules/schedule_release.py', '../_base_/default_runtime.py'

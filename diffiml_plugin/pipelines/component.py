@@ -117,7 +117,8 @@ class DiffIMLComponent(ModelMixin, ConfigMixin):
         wants_info = kwargs.pop('output_loading_info', False)
         if is_whole(folder):
             config, weights = read_pretrained(folder)
-            model, info = cls.from_segmentor(load_model(config, weights)[0], config), {}
+            model = cls.from_segmentor(load_model(config, weights)[0], config)
+            info: dict = {}
         else:
             if folder.is_dir():
                 read_component(folder, Path(source), cls.component)

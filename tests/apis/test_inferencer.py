@@ -373,7 +373,7 @@ def served(folder: Path) -> Iterator[str]:
 def test_a_runner_loads_the_shipped_weights(address, tmp_path, monkeypatch):
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'
-    config = Config.fromfile('configs/diffiml/diffiml_release_second.py')
+    config = Config.fromfile('configs/diffiml/diffiml_release_third.py')
     config.model.backbone.init_cfg = None
     model = MODELS.build(config.model)
     with served(weights.parent) as server:

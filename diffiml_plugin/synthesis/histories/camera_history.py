@@ -120,7 +120,7 @@ class CameraHistory(BaseTransform):
         if self.demosaic_share and rng.random() < self.demosaic_share:
             image = demosaic(image, rng)
         if self.tone_share and rng.random() < self.tone_share:
-            gains = [log_uniform(*self.gain, rng) for _ in range(3)]
+            gains = np.array([log_uniform(*self.gain, rng) for _ in range(3)])
             image = change_light(image, gains, log_uniform(*self.gamma, rng))
         if self.blur_share and rng.random() < self.blur_share:
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*self.blur))

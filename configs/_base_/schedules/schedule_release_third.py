@@ -1,0 +1,8 @@
+# The third round of the shipped model's training: 75 minutes on a CPU core (--amp bf16).
+_base_ = './schedule_release_second.py'
+optim_wrapper = dict(optimizer=dict(lr=5e-4))
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.01, begin=0, end=100, by_epoch=False),
+    dict(type='CosineAnnealingLR', eta_min=0, begin=100, end=3600, by_epoch=False)
+]
+train_cfg = dict(max_iters=3600)

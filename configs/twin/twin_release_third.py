@@ -1,0 +1,8 @@
+# The discriminative twin of the shipped model: the same data and training, from its own mean.
+_base_ = [
+    '../_base_/models/twin_efficientnet-lite0.py', '../_base_/datasets/release_varied.py',
+    '../_base_/schedules/schedule_release_third.py', '../_base_/default_runtime.py'
+]
+load_from = 'work_dirs/twin_release_mean.pth'
+model = dict(
+    data_preprocessor=dict(size=(256, 256)), backbone=dict(backbone=dict(init_cfg=None)))
