@@ -98,11 +98,13 @@ def test_a_collision_is_reported_before_anything_is_written(tmp_path):
 
 
 def test_masks_never_replace_images(tmp_path):
-    data = make_set(tmp_path / 'data/SET', 'a.png', index=True)
-    for out in ('data', 'data/SET', 'data/SET/out'):
+    data = make_set(tmp_path / 'pictures/SET', 'a.png', index=True)
+    for out in ('pictures', 'pictures/SET', 'pictures/SET/out'):
         with pytest.raises(UserError, match='among the images'):
             predict(tmp_path / out, data)
-    inner = make_set(tmp_path / 'data/SET', 'a.png', index=True, metainfo=dict(dataset_name='data'))
+    # MMEngine takes a name that is a file or folder here, such as data, for the address of a list.
+    named = dict(dataset_name='pictures')
+    inner = make_set(tmp_path / 'pictures/SET', 'a.png', index=True, metainfo=named)
     with pytest.raises(UserError, match='among the images'):
         predict(tmp_path, inner)
 

@@ -246,16 +246,15 @@ def test_wrong_samples_are_named(one, settings, message):
 def test_number_of_processes_does_not_change_metrics(tmp_path, run_env):
     """Uneven shares, and fewer images than processes."""
     measured = []
-    for count in (1, 2, 3):
+    for count in (1, 3):
         out = tmp_path / f'{count}.json'
         command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
         command += [f'--nproc_per_node={count}', 'tests/evaluation/measure_distributed.py', out]
         done = subprocess.run(command, env=run_env, capture_output=True, text=True, timeout=200)
         assert done.returncode == 0, done.stderr[-3000:]
         measured.append(json.loads(out.read_text()))
-    for others in measured[1:]:
-        for one, other in zip(measured[0], others, strict=True):
-            assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)
+    for one, other in zip(*measured, strict=True):
+        assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)
 
 
 def labeled(*values: int) -> dict:

@@ -6,6 +6,9 @@ Photographs in which nothing stands out get none: drawn regions of them are edit
 import argparse
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
 import numpy as np
 from rich.progress import track

@@ -14,6 +14,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
 import numpy as np
 from PIL import Image
