@@ -15,6 +15,9 @@ from diffiml_plugin.cli import main
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.engine.launch import run
 
+# Seven trainings; those of the usual suite are elsewhere.
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[1]
 # The first line of an example is the name of its file.
 BLOCK = re.compile(r'^```python\n# ([\w/]+\.py)\n(.*?)^```$', re.MULTILINE | re.DOTALL)
