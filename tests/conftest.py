@@ -106,7 +106,7 @@ def browser():
     """A real browser, without a window; tests of it are skipped where there is none."""
     playwright = pytest.importorskip('playwright.sync_api', reason='playwright is not installed')
     if CHROMIUM is None:
-        pytest.skip('there is no chromium: apt-get install chromium')
+        pytest.skip('chromium is not installed: apt-get install chromium')
     with playwright.sync_playwright() as driver:
         chromium = driver.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
         yield chromium

@@ -97,7 +97,7 @@ def preparation(steps: Iterable[dict]) -> Callable[[np.ndarray], dict]:
     Returns:
         Callable: Function that raises a UserError if the transforms fail.
     """
-    # The image is already loaded, there are no masks, and results have its original size.
+    # The image is already loaded, masks are missing, and results have its original size.
     kept = [step for step in steps if not step['type'].startswith(('Load', 'ScoreAtInput'))]
     transform = Compose([dict(type='LoadImageFromNDArray'), *kept])
 

@@ -1,3 +1,6 @@
+from collections.abc import Callable
+from pathlib import Path
+
 import pytest
 import torch
 from mmengine.config import Config
@@ -31,3 +34,20 @@ class Brightness(nn.Module):
 def brightness() -> type[nn.Module]:
     """A module with known predictions and its config, as mmseg's ``init_model`` returns it."""
     return Brightness
+
+
+@pytest.fixture
+def in_hub_cache(tmp_path) -> Callable[[Path], Path]:
+    """Move a folder's files to blobs, as huggingface_hub does; return the folder of links."""
+
+    def _move(folder: Path) -> Path:
+        cache = tmp_path / 'models--a--b'
+        (cache / 'blobs').mkdir(parents=True)
+        for number, path in enumerate(sorted(p for p in folder.rglob('*') if p.is_file())):
+            link = cache / 'snapshots/c0ffee' / path.relative_to(folder)
+            link.parent.mkdir(parents=True, exist_ok=True)
+            path.rename(cache / f'blobs/{number}')
+            link.symlink_to(cache / f'blobs/{number}')
+        return cache / 'snapshots/c0ffee'
+
+    return _move

@@ -1,3 +1,7 @@
+import subprocess
+import sys
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 import torch
@@ -57,3 +61,16 @@ def noise(pipe):
         return torch.randn((members, channels, 6, 8), generator=generator)
 
     return _draw
+
+
+@pytest.fixture
+def run_offline(tmp_path, run_env) -> Callable[[str], str]:
+    """Run code in a new process, from another folder, without a network; return its output."""
+
+    def _run(code: str) -> str:
+        command, env = [sys.executable, '-c', code], run_env | dict(HF_HUB_OFFLINE='1')
+        done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr
+        return done.stdout
+
+    return _run

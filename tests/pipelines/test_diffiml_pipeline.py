@@ -222,7 +222,7 @@ def test_wrong_arguments(pipe, args, words):
         pipe(**args)
 
 
-def test_a_pipeline_runs_without_the_repository(tmp_path, run_env):
+def test_a_pipeline_runs_without_the_repository(run_offline):
     """From another folder, with only the installed package, without a network."""
     code = (
         'import numpy as np\n'
@@ -231,15 +231,7 @@ def test_a_pipeline_runs_without_the_repository(tmp_path, run_env):
         'pipe = DiffIMLPipeline.from_pretrained(RELEASE)\n'
         'print(pipe(np.zeros((40, 50, 3), np.uint8)).masks[0].shape)'
     )
-    done = subprocess.run(
-        [sys.executable, '-c', code],
-        cwd=tmp_path,
-        env=run_env | dict(HF_HUB_OFFLINE='1'),
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    assert '(40, 50)' in done.stdout
+    assert '(40, 50)' in run_offline(code)
 
 
 def test_the_package_does_not_import_diffusers_pipelines(run_env):

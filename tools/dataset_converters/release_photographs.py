@@ -33,7 +33,7 @@ class Item(NamedTuple):
 
     source: str
     image: Path
-    numbers: np.ndarray | None = None  # (H, W) uint8, 0 where there is no object
+    numbers: np.ndarray | None = None  # (H, W) uint8, 0 outside of objects
 
 
 def bsds500(clones: Path) -> Iterator[Item]:

@@ -1,7 +1,8 @@
-# The shipped model's photographs, 2,442 of them, one in ten of each source kept out for tests; the
-# card (diffiml_plugin/release/README.md) names the sources, and
+# The shipped model's photographs, one in ten of each source kept out for tests; the card
+# (diffiml_plugin/release/README.md) names the sources.
 #   python tools/dataset_converters/release_photographs.py CLONES data/release
-# collects them. Sources listed twice count twice.
+# collects 2,528 to train on, a few more than the 2,442 of the card. What is listed twice counts
+# twice.
 _base_ = './synthetic.py'
 masked = ['bsds500', 'bsds500', 'coco', 'coco', 'coco', 'human', 'ccp']
 plain = [

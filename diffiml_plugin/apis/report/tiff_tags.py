@@ -27,7 +27,7 @@ class TiffTags:
         start (int): Place of the metadata's first byte in the file.
 
     Raises:
-        ValueError: If there is no TIFF header at ``start``.
+        ValueError: If no TIFF header begins at ``start``.
     """
 
     def __init__(self, file: BinaryIO, start: int = 0) -> None:
@@ -37,7 +37,7 @@ class TiffTags:
         try:
             self._order = {b'II*\0': '<', b'MM\0*': '>'}[head[:4]]
         except KeyError:
-            raise ValueError('there is no TIFF header') from None
+            raise ValueError('the TIFF header is missing') from None
         self.first = self._number(head[4:])
 
     def directory(self, place: int) -> tuple[dict[int, _Entry], int]:

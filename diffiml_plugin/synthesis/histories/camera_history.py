@@ -116,14 +116,18 @@ class CameraHistory(BaseTransform):
         return results
 
     def _develop(self, image: np.ndarray, rng: Generator) -> np.ndarray:
-        # Nothing is drawn for a share of 0, so that images of older configs stay the same.
-        if self.demosaic_share and rng.random() < self.demosaic_share:
+        if _happens(self.demosaic_share, rng):
             image = demosaic(image, rng)
-        if self.tone_share and rng.random() < self.tone_share:
+        if _happens(self.tone_share, rng):
             gains = np.array([log_uniform(*self.gain, rng) for _ in range(3)])
             image = change_light(image, gains, log_uniform(*self.gamma, rng))
-        if self.blur_share and rng.random() < self.blur_share:
+        if _happens(self.blur_share, rng):
             image = cv2.GaussianBlur(image, (0, 0), rng.uniform(*self.blur))
-        if self.sharpen_share and rng.random() < self.sharpen_share:
+        if _happens(self.sharpen_share, rng):
             image = sharpen(image, rng.uniform(*self.sharpening), rng.uniform(0.6, 1.5))
         return image
+
+
+def _happens(share: float, rng: Generator) -> bool:
+    # Nothing is drawn for a share of 0, so that images of older configs stay the same.
+    return share > 0 and rng.random() < share
