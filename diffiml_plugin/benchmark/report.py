@@ -44,8 +44,22 @@ METRICS = (
 SHOWN = 10  # number of images in a picture, for all test sets together
 
 
+def _mean(values: np.ndarray) -> float:
+    """Average the known values; nan if none is known."""
+    return float(np.nanmean(values)) if not np.isnan(values).all() else np.nan
+
+
+def best_models(means: Mapping[str, float], more: bool = True) -> set[str]:
+    """Name the models with the best known mean; more than one in a tie, none if none is known."""
+    known = {model: mean for model, mean in means.items() if not np.isnan(mean)}
+    if not known:
+        return set()
+    top = (max if more else min)(known.values())
+    return {model for model, mean in known.items() if mean == top}
+
+
 def _spread(values: np.ndarray) -> str:
-    mean = np.nanmean(values) if not np.isnan(values).all() else np.nan
+    mean = _mean(values)
     if np.isnan(mean):
         return ''
     return f'{mean:.3f} ± {np.nanstd(values, ddof=1):.3f}' if len(values) > 1 else f'{mean:.3f}'
@@ -55,11 +69,12 @@ def _main_table(results: BenchmarkResults) -> dict:
     """Make the main table: F1 on every set, average, difference between reference and model."""
     bench, models = results.bench, results.models
     sets = list(bench.test_sets)
-    means = {m: [results.values(m, Condition(s), 'pixel_f1').mean() for s in sets] for m in models}
     averages = {m: results.average(m) for m in models}
-    scores = np.array([means[model] for model in models])
-    best = [models[at] for at in scores.argmax(axis=0)]
-    best_average = max(models, key=lambda m: averages[m].mean())
+    best = [
+        best_models({m: _mean(results.values(m, Condition(name), 'pixel_f1')) for m in models})
+        for name in sets
+    ]
+    best_average = best_models({m: _mean(averages[m]) for m in models})
     rows = []
     for model in models:
         cells: list[dict] = []
@@ -69,8 +84,8 @@ def _main_table(results: BenchmarkResults) -> dict:
             if model != results.reference:
                 versus = results.difference(model, condition)._asdict()
             text = _spread(results.values(model, condition, 'pixel_f1'))
-            cells.append(dict(text=text, best=best[i] == model, versus=versus))
-        average = dict(text=_spread(averages[model]), best=best_average == model, versus=None)
+            cells.append(dict(text=text, best=model in best[i], versus=versus))
+        average = dict(text=_spread(averages[model]), best=model in best_average, versus=None)
         rows.append(dict(model=model, cells=[*cells, average], published=False))
     for name, scores_of in bench.published.items():
         cells = [
@@ -100,11 +115,8 @@ def _metric_tables(results: BenchmarkResults) -> list[dict]:
         for model, columns_of in values.items():
             cells = []
             for i, (_, _, more) in enumerate(METRICS):
-                column = {
-                    m: np.nanmean(v[i]) for m, v in values.items() if not np.isnan(v[i]).all()
-                }
-                top = (max if more else min)(column.values()) if column else None
-                cells.append(dict(text=_spread(columns_of[i]), best=bool(column.get(model) == top)))
+                best = best_models({m: _mean(v[i]) for m, v in values.items()}, more)
+                cells.append(dict(text=_spread(columns_of[i]), best=model in best))
             rows.append(dict(model=model, cells=cells))
         tables.append(dict(name=name, titles=[title for _, title, _ in METRICS], rows=rows))
     return tables

@@ -125,7 +125,10 @@ class BenchmarkResults:
         return np.sum([record.calibration for record in self.select(model, condition)], axis=0)
 
     def average(self, model: str, metric: str = 'pixel_f1') -> np.ndarray:
-        """Return a metric averaged over the unperturbed test sets, for each seed."""
+        """Return a metric averaged over the unperturbed test sets, for each seed.
+
+        It is nan for a seed that lacks one of them: averages of other sets do not compare.
+        """
         sets = [Condition(name) for name in self.bench.test_sets]
         return np.mean([self.values(model, condition, metric) for condition in sets], axis=0)
 

@@ -21,13 +21,19 @@ class TamperingHead(BaseDecodeHead):
             None.
         image_score (Mapping, optional): ``window``, ``scale`` and ``bias`` of the image's score,
             see :class:`ImageScore`. Defaults to 1, 1 and 0: the highest probability of any pixel.
+            Heads that learn a score of their own take none.
         **kwargs: Passed to ``BaseDecodeHead``.
 
     Raises:
         UserError: If a setting of a calibration is out of range, or the window not an odd number;
             if ``num_classes`` is not 2 or ``out_channels`` is not 1; in training, if a mask holds
-            other labels.
+            other labels; if ``image_score`` is given to a head with a learned score.
+
+    Attributes:
+        learns_score (bool): Whether the head predicts a score of the image by itself.
     """
+
+    learns_score = False
 
     def __init__(
         self,
@@ -45,6 +51,8 @@ class TamperingHead(BaseDecodeHead):
         super().__init__(**kwargs)
         owner = type(self).__name__
         self.calibration = read_calibration(calibration or {}, f'{owner} calibration')
+        if image_score and self.learns_score:
+            raise UserError(f'{owner} learns a score of its own and takes no image_score')
         self.image_score = read_image_score(image_score or {}, f'{owner} image_score')
         self._saw_tampered = False
 

@@ -128,7 +128,8 @@ def match_color(
         content (np.ndarray): (h, w, 3) uint8.
         mask (np.ndarray): (h, w) uint8 0/1 mask of the piece.
         surroundings (np.ndarray): (h, w, 3) uint8 image under the content.
-        strength (float): Strength of the change, 0 (unchanged) to 1 (equal statistics).
+        strength (float): Strength of the change, 0 (unchanged) to 1 (half of the way to the
+            surroundings' statistics).
 
     Returns:
         np.ndarray: (h, w, 3) uint8.

@@ -16,6 +16,7 @@ from diffiml_plugin import cli
 from diffiml_plugin.benchmark import Benchmark, BenchmarkResults, compare, differences, jobs, record
 from diffiml_plugin.benchmark.fairness import cost
 from diffiml_plugin.benchmark.jobs import run_all
+from diffiml_plugin.benchmark.report import best_models
 from diffiml_plugin.engine.conditions import Condition
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.evaluation.bootstrap import paired_difference, seeded_difference
@@ -321,6 +322,12 @@ def test_seeded_difference_covers_images_and_seeds():
     wide = seeded_difference(shifted, second)
     assert wide.high - wide.low > 5 * (found.high - found.low)
     assert seeded_difference(first, first).p_value > 0.9
+
+
+def test_an_unknown_mean_is_never_the_best():
+    assert best_models(dict(a=math.nan, b=0.5, c=0.7, d=0.7)) == {'c', 'd'}
+    assert best_models(dict(a=math.nan, b=0.5, c=0.7), more=False) == {'b'}
+    assert best_models(dict(a=math.nan)) == set()
 
 
 def test_seeds_that_are_not_finished_are_left_out(finished, comparison):

@@ -116,22 +116,32 @@ def test_a_calibrated_score_is_a_probability():
 
 
 @torch.inference_mode()
-@pytest.mark.parametrize('config', ['diffiml/diffiml_demo.py', 'mvss_net/mvssnet_demo.py'])
-def test_only_heads_without_a_score_of_their_own_use_it(build, config):
+def test_the_score_of_an_image_is_calibrated(build):
     images = torch.randn(1, 3, 64, 64)
     scores = []
     for bias in (0.0, -3.0):
         torch.manual_seed(0)
-        settings = dict(window=7, bias=bias)
-        model = build(f'configs/{config}', **{'model.decode_head.image_score': settings}).eval()
+        settings = {'model.decode_head.image_score': dict(window=7, bias=bias)}
+        model = build('configs/diffiml/diffiml_demo.py', **settings).eval()
         found = model.predict(images, [sample()])[0]
         scores.append(found.pred_score)
-    if 'mvss' in config:
-        assert scores[0] == scores[1]
-        return
     assert scores[0] == pytest.approx(ImageScore(7)(found.seg_logits.data.logit()), abs=1e-6)
     bare = torch.tensor(scores[0]).logit()
     assert scores[1] == pytest.approx(float((bare - 3).sigmoid()), abs=1e-5)
+
+
+# Otherwise a score that was never calibrated would be called a probability.
+@pytest.mark.parametrize(
+    'config',
+    [
+        'mvss_net/mvssnet_demo.py',
+        'trufor/trufor_mit-b2_casia.py',
+        'pscc_net/psccnet_hr18s_casia.py',
+    ],
+)
+def test_heads_that_learn_a_score_take_no_other(build, config):
+    with pytest.raises(UserError, match='learns a score of its own and takes no image_score'):
+        build(f'configs/{config}', **{'model.decode_head.image_score': dict(bias=-3.0)})
 
 
 @torch.inference_mode()

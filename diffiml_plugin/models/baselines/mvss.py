@@ -61,6 +61,7 @@ class MVSSHead(ForensicHead):
     """
 
     maps = ('logits', 'edge_logits')
+    learns_score = True
 
     def __init__(
         self,

@@ -111,6 +111,8 @@ class PSCCHead(ForensicHead):
         **kwargs: Passed to ``ForensicHead``.
     """
 
+    learns_score = True
+
     def __init__(
         self,
         reductions: Sequence[int] = (4, 2, 2, 1),

@@ -50,6 +50,7 @@ class TruForHead(ForensicHead):
     """
 
     maps = ('logits', 'confidence_logits')
+    learns_score = True
 
     def __init__(self, confidence_weight: float = 1.0, score_weight: float = 0.5, **kwargs) -> None:
         super().__init__(**kwargs)
