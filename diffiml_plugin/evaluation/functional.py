@@ -19,7 +19,6 @@ import numpy as np
 import torch
 from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
-from sklearn import metrics
 from torch import Tensor
 
 from ..errors import UserError
@@ -284,12 +283,27 @@ def boundary_f1(pred: np.ndarray, target: np.ndarray, tolerance: float | None = 
 
 def equal_error_rate(truth: np.ndarray, score: np.ndarray) -> float:
     """Compute the error rate where misses and false alarms are equal, on the ROC's segments."""
-    fpr, tpr, _ = metrics.roc_curve(truth, score, drop_intermediate=False)
+    from sklearn.metrics import roc_curve
+
+    fpr, tpr, _ = roc_curve(truth, score, drop_intermediate=False)
     return float(np.interp(0, fpr + tpr - 1, fpr))
 
 
+# Of many images: scikit-learn, which brings pandas, is imported only where these are computed.
+def _image_auc(truth: np.ndarray, score: np.ndarray) -> float:
+    from sklearn.metrics import roc_auc_score
+
+    return roc_auc_score(truth, score)
+
+
+def _image_average_precision(truth: np.ndarray, score: np.ndarray) -> float:
+    from sklearn.metrics import average_precision_score
+
+    return average_precision_score(truth, score)
+
+
 _IMAGE_CURVES: dict[str, Callable[[np.ndarray, np.ndarray], float]] = dict(
-    auc=metrics.roc_auc_score, ap=metrics.average_precision_score, eer=equal_error_rate
+    auc=_image_auc, ap=_image_average_precision, eer=equal_error_rate
 )
 _IMAGE_COUNTS = dict(
     f1=f1, precision=precision, recall=recall, acc=accuracy, balanced_acc=balanced_accuracy

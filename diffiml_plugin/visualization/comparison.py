@@ -1,14 +1,17 @@
 """Plots of a comparison of models."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import cycle
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-import matplotlib
 import numpy as np
-from matplotlib.axes import Axes
-from matplotlib.figure import Figure
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
 
 # Okabe and Ito's palette, which color-blind readers can tell apart.
 COLORS = ('#0072B2', '#D55E00', '#009E73', '#CC79A7', '#E69F00', '#56B4E9', '#8C6D00', '#777777')
@@ -27,13 +30,23 @@ _STYLE = {
     'legend.framealpha': 0,
     'svg.fonttype': 'none',
     'font.size': 10,
-    'axes.prop_cycle': matplotlib.cycler(color=COLORS),
     # Without a fixed salt, the file would differ from run to run.
     'svg.hashsalt': 'diffiml',
 }
 
 
-def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[Axes]]:
+@contextmanager
+def _style() -> Iterator[None]:
+    """Import matplotlib, which programs that draw nothing do not need, and set its style."""
+    import matplotlib
+
+    with matplotlib.rc_context(_STYLE | {'axes.prop_cycle': matplotlib.cycler(color=COLORS)}):
+        yield
+
+
+def _panels(count: int, width: float, height: float) -> 'tuple[Figure, Sequence[Axes]]':
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(width * count, height), layout='constrained')
     axes = figure.subplots(1, count, squeeze=False)
     for axis in axes[0]:
@@ -41,7 +54,7 @@ def _panels(count: int, width: float, height: float) -> tuple[Figure, Sequence[A
     return figure, axes[0]
 
 
-def _save(figure: Figure, path: Path) -> None:
+def _save(figure: 'Figure', path: Path) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     if path.suffix == '.svg':
         # The page provides the background; a date would make the files differ.
@@ -62,7 +75,7 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
             deviation). A model whose cost is nan is left out.
         path (Path): SVG file to write.
     """
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure, (axis,) = _panels(1, 6.4, 4.0)
         for name, color, mark in _styles(list(points)):
             cost, mean, deviation = points[name]
@@ -90,7 +103,7 @@ def draw_levels(
         grid (Mapping[str, Sequence[float]]): Levels, as kind -> levels.
         path (Path): SVG or PNG file to write.
     """
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure, axes = _panels(len(grid), 3.1, 3.2)
         for axis, (kind, levels) in zip(axes, grid.items(), strict=True):
             names = ['none', *(f'{level:g}' for level in levels)]
@@ -114,7 +127,7 @@ def draw_distributions(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path)
             (N,) F1.
         path (Path): SVG file to write.
     """
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure, axes = _panels(len(sets), 4.6, 3.4)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             parts = axis.violinplot(list(models.values()), showmeans=True, widths=0.8)
@@ -137,7 +150,7 @@ def draw_calibration(sets: Mapping[str, Mapping[str, np.ndarray]], path: Path) -
             ``calibration_counts``.
         path (Path): SVG file to write.
     """
-    with matplotlib.rc_context(_STYLE):
+    with _style():
         figure, axes = _panels(len(sets), 4.0, 3.6)
         for axis, (title, models) in zip(axes, sets.items(), strict=True):
             axis.plot([0, 1], [0, 1], color=_GRAY, ls=':')

@@ -2,8 +2,10 @@
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from matplotlib.figure import Figure
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 
 def draw_curves(
@@ -21,6 +23,8 @@ def draw_curves(
         xlabel (str): Name of the x axis.
         path (Path): PNG file to write.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(4.6 * len(panels), 3.4), layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, curves) in zip(axes[0], panels.items(), strict=True):
@@ -47,6 +51,8 @@ def draw_pareto(
         ylabel (str): Name of the quality.
         path (Path): PNG file to write.
     """
+    from matplotlib.figure import Figure
+
     figure = Figure(figsize=(6.4 * len(panels), 4.6), layout='constrained')
     axes = figure.subplots(1, len(panels), squeeze=False)
     for axis, (title, points) in zip(axes[0], panels.items(), strict=True):
@@ -73,7 +79,7 @@ def _beats(first: tuple[float, float, str], second: tuple[float, float, str]) ->
     return no_worse and first[:2] != second[:2]
 
 
-def save(figure: Figure, path: Path) -> None:
+def save(figure: 'Figure', path: Path) -> None:
     """Write a figure to a file."""
     path.parent.mkdir(parents=True, exist_ok=True)
     figure.savefig(path, dpi=90)

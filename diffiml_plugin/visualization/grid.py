@@ -6,7 +6,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import numpy as np
-from matplotlib.figure import Figure
 
 
 def draw_grid(
@@ -29,6 +28,8 @@ def draw_grid(
         metadata (Mapping[str, str], optional): Texts to store in the file. Defaults to None.
         dpi (int): Resolution in pixels per inch; a picture is 1.9 inches wide. Defaults to 90.
     """
+    from matplotlib.figure import Figure
+
     shape = (len(rows), len(titles))
     size = (1.9 * shape[1] + 1, 1.9 * shape[0] + 1.1)
     # pyplot is not used, since its backend belongs to the user.

@@ -1,19 +1,28 @@
 """Maps in colors."""
 
+import functools
+
 import cv2
 import numpy as np
-from matplotlib import colormaps
 
 # Blue to yellow with brightness rising with the value, for color-blind readers and gray printers.
 COLOR_MAP = 'cividis'
 
 
+@functools.cache
+def palette() -> np.ndarray:
+    """Return the (256, 3) uint8 RGB colors of the color map, from 0 to 1."""
+    # Programs that draw nothing do not wait for this import.
+    from matplotlib import colormaps
+
+    return colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
+
+
 def color(values: np.ndarray, top: float = 1.0) -> np.ndarray:
     """Color an (H, W) map of 0..``top``; return (H, W, 3) uint8 RGB."""
     # A lookup table is used, since calling the color map would create (H, W, 4) doubles.
-    table = colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
     levels = cv2.convertScaleAbs(np.clip(values, 0, top), alpha=255 / top)
-    return table[levels]
+    return palette()[levels]
 
 
 def blend(image: np.ndarray, probability: np.ndarray, opacity: float = 0.6) -> np.ndarray:

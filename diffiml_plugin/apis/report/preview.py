@@ -7,10 +7,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from matplotlib import colormaps
 from PIL import Image
 
-from ...visualization.overlay import COLOR_MAP
+from ...visualization.overlay import palette
 from ..photos import reduced
 from ..prediction import Prediction
 
@@ -28,7 +27,6 @@ _OUTLINE_UNIT = 256
 _STEPS = 32
 # Number of thresholds whose marked shares are stored, less one: 0, 0.01, ..., 1.
 _THRESHOLDS = 100
-_PALETTE = colormaps[COLOR_MAP](np.arange(256), bytes=True)[:, :3]
 
 
 @dataclass(frozen=True)
@@ -139,7 +137,7 @@ def _levels(values: np.ndarray, top: float) -> np.ndarray:
 
 def _heat(levels: np.ndarray) -> bytes:
     picture = Image.fromarray(levels)
-    picture.putpalette(_PALETTE.tobytes())
+    picture.putpalette(palette().tobytes())
     return _png(picture, transparency=bytes(range(256)))
 
 
@@ -171,7 +169,7 @@ def _uncertainty(prediction: Prediction, size: float) -> str:
 def _in_steps(levels: np.ndarray) -> bytes:
     step = 256 // _STEPS
     picture = Image.fromarray(levels // step)
-    picture.putpalette(_PALETTE[step // 2 :: step].tobytes())
+    picture.putpalette(palette()[step // 2 :: step].tobytes())
     return _png(picture)
 
 

@@ -4,7 +4,6 @@ import functools
 import string
 from pathlib import Path
 
-import matplotlib
 import numpy as np
 from mmseg.registry import TRANSFORMS
 from numpy.random import Generator
@@ -21,6 +20,8 @@ _HEIGHTS = (0.03, 0.16)
 
 @functools.cache
 def _font_files() -> list[Path]:
+    import matplotlib
+
     fonts = sorted(Path(matplotlib.get_data_path()).glob(_FONTS))
     return [path for path in fonts if 'Display' not in path.name]
 
