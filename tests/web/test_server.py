@@ -19,6 +19,8 @@ from diffiml_plugin.web.page import _Line
 from diffiml_plugin.web.server import _signals_as_exit
 from diffiml_plugin.web.store import Store
 
+ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+
 
 @pytest.fixture
 def temporary(tmp_path, monkeypatch) -> Path:
@@ -138,14 +140,14 @@ def test_uploads_are_removed_at_the_end(number, status, run_env, tmp_path):
         stdout=subprocess.PIPE,
         env=env,
         text=True,
-        # Under nohup, the server would ignore it.
-        preexec_fn=lambda: signal.signal(signal.SIGHUP, signal.SIG_DFL),
+        # A child inherits what nohup or a shell's background ignores.
+        preexec_fn=lambda: [signal.signal(one, signal.SIG_DFL) for one in ENDS],
     ) as process:
         try:
             assert 'listens on' in process.stdout.readline()
             assert list(tmp_path.glob('diffiml-web-*'))
             process.send_signal(number)
-            assert process.wait(20) == status
+            assert process.wait(120) == status
         finally:
             process.kill()
     assert not list(tmp_path.glob('diffiml-web-*'))
