@@ -1,12 +1,13 @@
 import copy
 import json
 import math
-import subprocess
-import sys
+import time
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from mmengine.dataset import DefaultSampler
 from sklearn import metrics
 
 from diffiml_plugin.errors import UserError
@@ -243,17 +244,52 @@ def test_wrong_samples_are_named(one, settings, message):
         IMLMetric(**settings).process({}, [one])
 
 
-def test_number_of_processes_does_not_change_metrics(tmp_path, run_env):
+def measure_share() -> list[dict[str, float]]:
+    """Evaluate the share that MMEngine's sampler gives this process, as a test loop does."""
+    settings = [
+        dict(pixel=PIXEL_METRICS, image=IMAGE_METRICS, best_threshold='dataset'),
+        dict(pixel=['f1', 'auc', 'ap', 'mcc'], average='dataset', best_threshold='dataset'),
+    ]
+    summaries = []
+    for count, batch in ((23, 1), (23, 7), (2, 1)):
+        samples = make_samples(count, seed=5)
+        indices = list(DefaultSampler(samples, shuffle=False))
+        for arguments in settings:
+            metric = IMLMetric(**arguments)
+            for start in range(0, len(indices), batch):
+                metric.process({}, [samples[i] for i in indices[start : start + batch]])
+            summaries.append(metric.evaluate(count))
+    return summaries
+
+
+def run_rank(rank: int, count: int, folder: Path) -> None:
+    """Be one of the processes."""
+    torch.set_num_threads(1)
+    torch.distributed.init_process_group(
+        'gloo', f'file://{folder}/meeting', world_size=count, rank=rank
+    )
+    summaries = measure_share()
+    if rank == 0:
+        (folder / 'summaries.json').write_text(json.dumps(summaries))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.filterwarnings('ignore')
+def test_number_of_processes_does_not_change_metrics(tmp_path):
     """Uneven shares, and fewer images than processes."""
-    measured = []
-    for count in (1, 3):
-        out = tmp_path / f'{count}.json'
-        command = [sys.executable, '-m', 'torch.distributed.run', '--standalone']
-        command += [f'--nproc_per_node={count}', 'tests/evaluation/measure_distributed.py', out]
-        done = subprocess.run(command, env=run_env, capture_output=True, text=True, timeout=200)
-        assert done.returncode == 0, done.stderr[-3000:]
-        measured.append(json.loads(out.read_text()))
-    for one, other in zip(*measured, strict=True):
+    # Forked: a new process would import for seconds what is imported here.
+    ranks = torch.multiprocessing.start_processes(
+        run_rank, (3, tmp_path), nprocs=3, join=False, start_method='fork'
+    )
+    deadline = time.monotonic() + 200
+    try:
+        while not ranks.join(1):
+            assert time.monotonic() < deadline, 'the processes do not end'
+    finally:
+        for process in ranks.processes:
+            process.kill()
+    several = json.loads((tmp_path / 'summaries.json').read_text())
+    for one, other in zip(measure_share(), several, strict=True):
         assert one == pytest.approx(other, rel=1e-12, abs=1e-12, nan_ok=True)
 
 
