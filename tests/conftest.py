@@ -3,15 +3,19 @@ import os
 import runpy
 import shutil
 import sys
+from collections import OrderedDict
 from pathlib import Path
 
 import mmseg.models  # noqa: F401  registers mmseg's own components
 import pytest
 import torch
 from mmengine.config import Config
+from mmengine.logging import MessageHub, MMLogger
 from mmengine.registry import init_default_scope
 from mmengine.runner import save_checkpoint
+from mmengine.visualization import Visualizer
 from mmseg.registry import MODELS
+from mmseg.visualization import SegLocalVisualizer
 
 import diffiml_plugin  # noqa: F401  registers ours
 from diffiml_plugin.synthesis.demo_data import make_demo_data
@@ -28,6 +32,14 @@ def _scope_and_folder(monkeypatch):
     monkeypatch.setattr(logging, 'raiseExceptions', False)
     init_default_scope('mmseg')
     torch.manual_seed(0)
+
+
+@pytest.fixture(scope='session', autouse=True)
+def _unformatted_configs():
+    """Write configs without line breaks: formatting them takes longer than a short training."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr('yapf.yapflib.yapf_api.FormatCode', lambda text, **_: (text, True))
+        yield
 
 
 @pytest.fixture(scope='session')
@@ -86,6 +98,9 @@ def run_tool(monkeypatch, capsys):
 
     def _run(script: str, *args: object, status: int = 0) -> str:
         monkeypatch.setattr(sys, 'argv', [script, *map(str, args)])
+        # A new process has none; a training would log into an earlier one's folder.
+        for kind in (MMLogger, MessageHub, Visualizer, SegLocalVisualizer):
+            monkeypatch.setattr(kind, '_instance_dict', OrderedDict())
         capsys.readouterr()
         code = 0
         try:

@@ -17,11 +17,22 @@ TINY = (
 )
 
 
-def run(env, *args: object, ok: bool = True) -> str:
-    command = [sys.executable, *map(str, args)]
-    done = subprocess.run(command, env=env, capture_output=True, text=True, timeout=300)
-    assert (done.returncode == 0) == ok, done.stdout[-3000:] + done.stderr[-3000:]
+def run(env, *command: object) -> str:
+    """Run a command in a process of its own; return what it printed."""
+    done = subprocess.run(
+        [*map(str, command)], env=env, capture_output=True, text=True, timeout=300
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
     return done.stdout + done.stderr
+
+
+@pytest.fixture
+def one_thread():
+    """Sum in the order of a process with OMP_NUM_THREADS=1."""
+    usual = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(usual)
 
 
 def losses(work_dir) -> dict[int, float]:
@@ -34,7 +45,7 @@ def losses(work_dir) -> dict[int, float]:
     return rows
 
 
-def test_train_resume_test(demo_data, tmp_path, run_env):
+def test_train_resume_test(demo_data, tmp_path, run_env, run_tool, one_thread):
     settings = [
         *TINY,
         'log_processor.window_size=1',
@@ -45,23 +56,17 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
         'train_cfg.val_interval=4',
         'default_hooks.checkpoint.interval=2',
     ]
+    config = 'configs/diffiml/diffiml_demo.py'
 
     def train(name, iters, *more):
         options = [*settings, f'train_cfg.max_iters={iters}']
-        return run(
-            run_env,
-            'tools/train.py',
-            'configs/diffiml/diffiml_demo.py',
-            '--work-dir',
-            tmp_path / name,
-            *more,
-            '--cfg-options',
-            *options,
-        )
+        work_dir = ['--work-dir', tmp_path / name]
+        return ['tools/train.py', config, *work_dir, *more, '--cfg-options', *options]
 
-    train('whole', 4)
-    train('halves', 2)
-    train('halves', 4, '--resume')
+    run_tool(*train('whole', 4))
+    run_tool(*train('halves', 2))
+    # Nothing but the checkpoint survives into this process.
+    run(run_env, sys.executable, *train('halves', 4, '--resume'))
     whole, halves = (losses(tmp_path / name) for name in ('whole', 'halves'))
     assert set(whole) == set(halves) == {1, 2, 3, 4}
     states = [
@@ -74,54 +79,28 @@ def test_train_resume_test(demo_data, tmp_path, run_env):
     for key, value in states[0]['state_dict'].items():
         assert torch.equal(value, states[1]['state_dict'][key]), key
 
-    checkpoint = tmp_path / 'whole/iter_4.pth'
-    printed = run(
-        run_env,
-        'tools/test.py',
-        'configs/diffiml/diffiml_demo.py',
-        checkpoint,
-        '--work-dir',
-        tmp_path / 'test',
-        '--out',
-        tmp_path / 'masks',
-        '--show-dir',
-        tmp_path / 'show',
-        '--cfg-options',
-        *settings,
-    )
-    assert re.search(r'iml/pixel_f1: \d', printed)
-    # Nine images on two processes: neither dropped nor counted twice.
-    nine = 'test_dataloader.dataset.indices=9'
-    common = (
-        'configs/diffiml/diffiml_demo.py',
-        checkpoint,
-        '--work-dir',
-        tmp_path / 'test',
-        '--cfg-options',
-        *settings,
-        nine,
-    )
-    single = run(run_env, 'tools/test.py', *common)
-    command = ['tools/dist_test.sh', *map(str, common[:2]), '2', *map(str, common[2:])]
-    path = f'{Path(sys.executable).parent}:{run_env["PATH"]}'
-    double = subprocess.run(
-        command,
-        env=run_env | {'PATH': path, 'PORT': '29641'},
-        capture_output=True,
-        text=True,
-        timeout=300,
-    )
-    assert double.returncode == 0, double.stderr[-3000:]
-    aucs = [re.search(r'iml/pixel_auc: ([\d.]+)', text)[1] for text in (single, double.stdout)]
-    assert aucs[0] == aucs[1]
+    def test(*more):
+        work_dir = ['--work-dir', tmp_path / 'test']
+        return [config, tmp_path / 'whole/iter_4.pth', *work_dir, *more]
 
-    flipped = run(
-        run_env, 'tools/test.py', 'configs/diffiml/diffiml_demo.py', checkpoint, '--tta',
-        '--work-dir', tmp_path / 'test', '--cfg-options', *settings,
-    )  # fmt: skip
-    assert re.search(r'iml/pixel_f1: \d', flipped)
+    pictures = ['--out', tmp_path / 'masks', '--show-dir', tmp_path / 'show']
+    printed = run_tool('tools/test.py', *test(*pictures, '--cfg-options', *settings))
+    assert re.search(r'iml/pixel_f1: \d', printed)
     assert len(list((tmp_path / 'masks').rglob('*.png'))) == 10
     assert len(list((tmp_path / 'show').rglob('*.png'))) == 10
+    # Nine images on two processes: neither dropped nor counted twice.
+    nine = ['--cfg-options', *settings, 'test_dataloader.dataset.indices=9']
+    single = run_tool('tools/test.py', *test(*nine))
+    path = f'{Path(sys.executable).parent}:{run_env["PATH"]}'
+    start, weights, *rest = test(*nine)
+    double = run(
+        run_env | {'PATH': path, 'PORT': '29641'}, 'tools/dist_test.sh', start, weights, 2, *rest
+    )
+    aucs = [re.search(r'iml/pixel_auc: ([\d.]+)', text)[1] for text in (single, double)]
+    assert aucs[0] == aucs[1]
+
+    flipped = run_tool('tools/test.py', *test('--tta', '--cfg-options', *settings))
+    assert re.search(r'iml/pixel_f1: \d', flipped)
 
 
 def miniature_casia(demo_data, tmp_path) -> list[str]:
@@ -145,22 +124,22 @@ def miniature_casia(demo_data, tmp_path) -> list[str]:
     ]  # fmt: skip
 
 
-def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_env):
-    run(
-        run_env, 'tools/train.py', 'configs/diffiml_casia.py', '--work-dir', tmp_path / 'run',
+def test_casia_config_on_a_miniature_tree(demo_data, tmp_path, run_tool):
+    run_tool(
+        'tools/train.py', 'configs/diffiml_casia.py', '--work-dir', tmp_path / 'run',
         '--cfg-options', *miniature_casia(demo_data, tmp_path),
         'train_cfg.max_iters=2', 'train_cfg.val_interval=2',
     )  # fmt: skip
     assert sorted(losses(tmp_path / 'run')) == [1, 2]
 
 
-def test_training_in_less_memory_as_documented(demo_data, tmp_path, run_env):
+def test_training_in_less_memory_as_documented(demo_data, tmp_path, run_tool):
     """The config of docs/performance.md: accumulation, checkpointing, fused AdamW, EMA."""
     block = Path('docs/performance.md').read_text().split('```python\n')[1].split('```')[0]
     config = tmp_path / 'less.py'
     config.write_text(block.replace("'./", f"'{Path('configs').resolve()}/"))
-    run(
-        run_env, 'tools/train.py', config, '--work-dir', tmp_path / 'run',
+    run_tool(
+        'tools/train.py', config, '--work-dir', tmp_path / 'run',
         '--cfg-options', *miniature_casia(demo_data, tmp_path),
         'train_cfg.max_iters=8', 'train_cfg.val_interval=8',
         'default_hooks.checkpoint.interval=8',
@@ -174,9 +153,9 @@ def test_training_in_less_memory_as_documented(demo_data, tmp_path, run_env):
 
 
 @pytest.mark.parametrize('name', ['twin/twin_demo', 'segformer/segformer_demo'])
-def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_env):
-    run(
-        run_env, 'tools/train.py', f'configs/{name}.py', '--work-dir', tmp_path,
+def test_baselines_train_on_the_same_data(name, demo_data, tmp_path, run_tool):
+    run_tool(
+        'tools/train.py', f'configs/{name}.py', '--work-dir', tmp_path,
         '--cfg-options', *TINY, f'train_dataloader.dataset.data_root={demo_data}/train',
         f'val_dataloader.dataset.data_root={demo_data}/test_seen',
         'train_cfg.max_iters=1', 'train_cfg.val_interval=1',
@@ -233,9 +212,9 @@ def test_wrong_checkpoints(script, args, sentence, tmp_path, run_tool):
     assert sentence in printed
 
 
-def test_stage_1_trains_on_a_data_set_s_own_masks(demo_data, tmp_path, run_env):
-    run(
-        run_env, 'tools/train.py', 'configs/mask_vae/mask_vae_published.py', '--work-dir', tmp_path,
+def test_stage_1_trains_on_a_data_set_s_own_masks(demo_data, tmp_path, run_tool):
+    run_tool(
+        'tools/train.py', 'configs/mask_vae/mask_vae_published.py', '--work-dir', tmp_path,
         '--cfg-options', f'train_dataloader.dataset.data_root={demo_data}/train',
         'train_dataloader.batch_size=2', 'train_dataloader.num_workers=0',
         'train_dataloader.persistent_workers=False', 'val_dataloader.dataset.length=2',
