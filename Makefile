@@ -7,10 +7,12 @@ DEMO := work_dirs/demo
 DATA := data/demo
 # The documentation's own environment: it needs neither torch nor mmseg.
 DOCS := .venv_docs
+# IMDL-BenCo and ForensicHub beside the plugin: they need timm, torchvision and an old albumentations.
+BENCO := .venv_imdlbenco
 # Passive waiting: idle OpenMP threads otherwise spin on the cores that others need.
 RUN := OMP_WAIT_POLICY=PASSIVE $(BIN)/python
 
-.PHONY: demo test test-slow lint docs clean-demo
+.PHONY: demo test test-slow test-imdlbenco lint docs clean-demo
 .DELETE_ON_ERROR:
 
 $(STAMP): setup.cfg pyproject.toml requirements/constraints.txt
@@ -32,6 +34,17 @@ test: $(STAMP)
 
 test-slow: $(STAMP)
 	$(RUN) -m pytest -m slow
+
+$(BENCO)/.installed: setup.cfg requirements/constraints.txt requirements/imdlbenco.txt
+	test -x $(BENCO)/bin/python || $(PYTHON) -m venv $(BENCO)
+	$(BENCO)/bin/python -m pip install -q -c requirements/constraints.txt -e . pytest
+	$(BENCO)/bin/python -m pip install -q --no-deps -r requirements/imdlbenco.txt
+	touch $@
+
+# What `make test` skips for want of these packages.
+test-imdlbenco: $(BENCO)/.installed
+	OMP_WAIT_POLICY=PASSIVE $(BENCO)/bin/python -m pytest -m imdlbenco \
+		tests/interop tests/models/baselines/test_imdlbenco_zoo.py
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

@@ -25,9 +25,13 @@ except ImportError as error:
     )
     raise missing from None
 
+from . import torchvision_operators
+
 # mmseg prints messages, and mmcv warns, about parts that are not used here.
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Fail to import')
+    # mmseg imports torchvision where timm is installed.
+    torchvision_operators.declare_operators()
     from . import datasets, engine, evaluation, models  # noqa: F401
 
 import diffusers

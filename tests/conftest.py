@@ -6,7 +6,6 @@ import sys
 from collections import OrderedDict
 from pathlib import Path
 
-import mmseg.models  # noqa: F401  registers mmseg's own components
 import pytest
 import torch
 from mmengine.config import Config

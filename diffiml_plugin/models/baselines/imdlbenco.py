@@ -1,32 +1,16 @@
 """Models of IMDL-BenCo as mmseg segmentors."""
 
-import importlib
-
 import torch
 from mmseg.models.segmentors.base import BaseSegmentor
 from mmseg.registry import MODELS
 from mmseg.structures import SegDataSample
-from torch import Tensor, nn
+from torch import Tensor
 
 from ...errors import UserError
 from ..edges import mask_to_edge
 from ..labels import TAMPERED, refuse_ignored, stack_labels
 from ..localizer import named_samples
-
-
-def _registered(name: str) -> type[nn.Module]:
-    try:
-        # Importing the package registers its models.
-        importlib.import_module('IMDLBenCo.model_zoo')
-        registry = importlib.import_module('IMDLBenCo.registry').MODELS
-    except ImportError as error:
-        raise UserError(
-            f'IMDLBenCoModel needs the package imdlbenco ({error}): pip install imdlbenco'
-        ) from None
-    try:
-        return registry.get(name)
-    except KeyError as error:
-        raise UserError(f'IMDLBenCoModel: {error.args[0]}') from None
+from .imdlbenco_zoo import ZOO, ZooModel, build_zoo_model
 
 
 @MODELS.register_module()
@@ -41,8 +25,10 @@ class IMDLBenCoModel(BaseSegmentor):
 
     Args:
         name (str): Name under which IMDL-BenCo has registered the model, such as 'IML_ViT'.
-        pred_mask (str): Kind of values in the model's ``pred_mask``: 'probability' or 'logits'
-            (the package's PSCC_Net). Defaults to 'probability'.
+        pred_mask (str): Kind of values in the model's ``pred_mask``: 'probability' or 'logits'.
+            Defaults to 'probability', which all models of the package's zoo return.
+        random_weights (bool): Whether to start from random weights where the model would read or
+            download files of weights. Defaults to False.
         edge_width (int): Width of the edge band in pixels. Defaults to 7.
         threshold (float): Threshold of the probability. Defaults to 0.5.
         data_preprocessor (dict, optional): Config of the data preprocessor.
@@ -50,9 +36,10 @@ class IMDLBenCoModel(BaseSegmentor):
         **kwargs: Passed to the model.
 
     Raises:
-        UserError: If ``imdlbenco`` is not installed or has no such model, or the model's output
-            is not as described; in training, if a mask has ignored pixels but none at its
-            border. Ignored pixels of other masks, such as padding, count as authentic.
+        UserError: If ``imdlbenco`` is not installed or has no such model, the model needs a file
+            of weights or another size of images, or its output is not as described; in training,
+            if a mask has ignored pixels but none at its border. Ignored pixels of other masks,
+            such as padding, count as authentic.
     """
 
     _MASKS = ('probability', 'logits')
@@ -61,6 +48,7 @@ class IMDLBenCoModel(BaseSegmentor):
         self,
         name: str,
         pred_mask: str = 'probability',
+        random_weights: bool = False,
         edge_width: int = 7,
         threshold: float = 0.5,
         data_preprocessor: dict | None = None,
@@ -73,7 +61,8 @@ class IMDLBenCoModel(BaseSegmentor):
                 f"IMDLBenCoModel pred_mask must be 'probability' or 'logits', got {pred_mask!r}"
             )
         self.name = name
-        self.model = _registered(name)(**kwargs)
+        self.size = ZOO.get(name, ZooModel()).size_for(kwargs)
+        self.model = build_zoo_model(name, kwargs, random_weights)
         self.pred_mask = pred_mask
         self.edge_width = edge_width
         self.threshold = threshold
@@ -81,6 +70,13 @@ class IMDLBenCoModel(BaseSegmentor):
         self.align_corners = False
 
     def _call(self, images: Tensor, masks: Tensor) -> dict:
+        height, width = images.shape[-2:]
+        if self.size and (height, width) != (self.size, self.size):
+            raise UserError(
+                f'IMDLBenCoModel: {self.name} needs images of {self.size} x {self.size} pixels, '
+                f'got {height} x {width}: set the size of training crops, data_preprocessor and '
+                'test pipeline'
+            )
         size = torch.tensor(images.shape[-2:], device=images.device)
         outputs = self.model(
             image=images,

@@ -37,10 +37,13 @@ class StandIn(torch.nn.Module):
 @pytest.fixture
 def _package(monkeypatch):
     class Registry:
+        module_dict = dict(StandIn=StandIn)
+
+        def has(self, name):
+            return name in self.module_dict
+
         def get(self, name):
-            if name != 'StandIn':
-                raise KeyError(f'"{name}" is not registered in MODELS')
-            return StandIn
+            return self.module_dict[name]
 
     registry = types.ModuleType('IMDLBenCo.registry')
     registry.MODELS = Registry()
@@ -101,7 +104,7 @@ def test_models_that_do_not_fit_are_reported_in_one_sentence():
     def build(**settings):
         return MODELS.build(dict(type='IMDLBenCoModel', name='StandIn') | settings)
 
-    with pytest.raises(UserError, match='"Nobody" is not registered'):
+    with pytest.raises(UserError, match="'Nobody' is not registered in IMDL-BenCo: it has StandIn"):
         build(name='Nobody')
     with pytest.raises(UserError, match="'probability' or 'logits'"):
         build(pred_mask='mask')
@@ -113,5 +116,5 @@ def test_models_that_do_not_fit_are_reported_in_one_sentence():
 
 def test_a_missing_package_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, 'IMDLBenCo', None)
-    with pytest.raises(UserError, match='pip install imdlbenco'):
+    with pytest.raises(UserError, match='imdlbenco cannot be imported'):
         MODELS.build(dict(type='IMDLBenCoModel', name='Mesorch'))

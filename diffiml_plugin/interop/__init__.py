@@ -1,0 +1,1 @@
+"""This package's models in other benchmarks: IMDL-BenCo and ForensicHub."""
