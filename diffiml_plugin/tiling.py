@@ -84,6 +84,10 @@ class Cutting:
             for tiles of 1024 pixels if the network's input would have more than 2 megapixels.
         overlap (int, optional): Overlap of tiles in pixels; a quarter of their side by default.
         max_size (int, optional): Longest side in pixels; larger images are reduced to it first.
+        full_resolution (bool): Whether tiles are cut out of the photograph, so that the model
+            sees all of its pixels. By default they are cut out of the network's input, after the
+            test pipeline has reduced the photograph, so that tiles only save memory and show the
+            model what it sees in the whole.
 
     Raises:
         UserError: If a number is out of range.
@@ -92,6 +96,7 @@ class Cutting:
     tile: int | str | None = 'auto'
     overlap: int | None = None
     max_size: int | None = None
+    full_resolution: bool = False
 
     def __post_init__(self) -> None:
         if not (self.tile in ('auto', None) or isinstance(self.tile, int)):
@@ -106,6 +111,8 @@ class Cutting:
             )  # raises errors before the first image
         elif self.overlap is not None:
             raise UserError('overlap needs a size of tiles: set tile as well')
+        elif self.full_resolution:
+            raise UserError('full_resolution needs a size of tiles: set tile as well')
 
     def for_input(self, size: Sequence[int]) -> 'Cutting':
         """Decide how to cut an image whose whole would be a network's input of (H, W) ``size``.
@@ -113,9 +120,11 @@ class Cutting:
         Returns:
             Cutting: Cutting whose ``tile`` is a number or None.
         """
-        if self.tile != 'auto':
-            return self
-        return replace(self, tile=None if math.prod(size) <= MAX_WHOLE else AUTO_TILE)
+        if self.tile == 'auto':
+            return replace(self, tile=None if math.prod(size) <= MAX_WHOLE else AUTO_TILE)
+        if isinstance(self.tile, int) and not self.full_resolution and max(size) <= self.tile:
+            return replace(self, tile=None, overlap=None)
+        return self
 
     def tiles(self, shape: tuple[int, int]) -> Iterator[Tile]:
         """Cover an image of (H, W) ``shape``; see :func:`make_tiles`."""

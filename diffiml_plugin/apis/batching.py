@@ -28,7 +28,9 @@ class Job:
         photo (Photo): The photograph.
         canvas (np.ndarray): (H, W, 3) uint8 BGR pixels of the photograph, reduced if requested.
         cutting (Cutting): How the photograph is cut.
-        maps (dict[str, np.ndarray]): (H, W) float32 maps of the canvas' size, by name.
+        maps (dict[str, np.ndarray]): (h, w) float32 maps of ``map_size``, by name.
+        map_size (tuple[int, int]): Height and width of the canvas, or of the network's input if
+            tiles are cut out of that.
         scores (list[float]): Score of each view.
         fault (str): Reason why the prediction failed, or ''.
     """
@@ -38,6 +40,7 @@ class Job:
         self.canvas = reduced(photo.pixels, cutting.max_size)
         self.cutting = cutting
         self.maps: dict[str, np.ndarray] = {}
+        self.map_size: tuple[int, int] = self.canvas.shape[:2]
         self.scores: list[float] = []
         self.fault = ''
         # Number of views that wait for the model, and whether all views have been made.
@@ -51,13 +54,19 @@ class Job:
 
     def views(self, prepare: Callable[[np.ndarray], dict]) -> Iterator['View']:
         """Make the photograph's views with the test pipeline ``prepare``."""
-        if not isinstance(self.cutting.tile, int):
+        if not self.cutting.full_resolution:
             data = prepare(self.canvas)
-            self.cutting = self.cutting.for_input(data['inputs'].shape[-2:])
+            size = tuple(data['inputs'].shape[-2:])
+            self.cutting = self.cutting.for_input(size)
             if self.cutting.tile is None:
                 yield View(self, None, data)
                 return
-        for tile in self.cutting.tiles(self.canvas.shape[:2]):
+            if tuple(data['data_samples'].img_shape) == size:
+                self.map_size = size
+                yield from (View(self, tile, _cut(data, tile)) for tile in self.cutting.tiles(size))
+                return
+            # A pipeline that pads: its input has pixels that are not of the photograph.
+        for tile in self.cutting.tiles(self.map_size):
             pixels = np.ascontiguousarray(self.canvas[tile.rows, tile.columns])
             yield View(self, tile, prepare(pixels))
 
@@ -73,7 +82,7 @@ class Job:
                 self.maps[name] = values
                 continue
             if name not in self.maps:
-                self.maps[name] = np.zeros(self.canvas.shape[:2], np.float32)
+                self.maps[name] = np.zeros(self.map_size, np.float32)
             tile.add(self.maps[name], values)
         self.scores.append(float(sample.pred_score if 'pred_score' in sample else prob.max()))
 
@@ -111,6 +120,14 @@ def preparation(steps: Iterable[dict]) -> Callable[[np.ndarray], dict]:
             ) from error
 
     return prepare
+
+
+def _cut(data: dict, tile: Tile) -> dict:
+    """Cut a tile out of the model's input, as an image of its own."""
+    inputs = data['inputs'][:, tile.rows, tile.columns].contiguous()
+    shape = tuple(inputs.shape[-2:])
+    metas = data['data_samples'].metainfo | dict(ori_shape=shape, img_shape=shape, pad_shape=shape)
+    return dict(inputs=inputs, data_samples=SegDataSample(metainfo=metas))
 
 
 class View(NamedTuple):

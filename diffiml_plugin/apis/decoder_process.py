@@ -1,5 +1,6 @@
 """A process that decodes photographs with limits of memory and time."""
 
+import contextlib
 import json
 import mmap
 import os
@@ -8,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+from collections.abc import Iterator
 from typing import BinaryIO
 
 import numpy as np
@@ -142,3 +144,53 @@ class Decoder:
             return f'takes more than {self.seconds:g} s, and 1 s per megapixel, to be decoded'
         name = signal.Signals(-status).name if status < 0 else f'status {status}'
         return f'is damaged, or needs too much memory: its decoder ended with {name}'
+
+
+class DecoderPool:
+    """Decoders for several threads; each is started when it is first needed.
+
+    Args:
+        first (Decoder): The only decoder unless :meth:`allowing` permits more.
+    """
+
+    def __init__(self, first: Decoder) -> None:
+        self._first = first
+        self._reset()
+        if hasattr(os, 'register_at_fork'):
+            os.register_at_fork(after_in_child=self._reset)
+
+    def _reset(self) -> None:
+        self._idle = [self._first]
+        self._count = self._limit = 1
+        self._changed = threading.Condition()
+
+    @contextlib.contextmanager
+    def allowing(self, count: int) -> Iterator[None]:
+        """Allow ``count`` decoders at a time within a ``with`` block; they end with it."""
+        usual, self._limit = self._limit, max(count, self._limit)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._limit = usual
+                while self._count > usual and len(self._idle) > 1:
+                    # The last of the list is the first decoder, or one as good.
+                    self._idle.pop(0).close()
+                    self._count -= 1
+
+    def decode(self, file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int, str]:
+        """Decode an open file as :meth:`Decoder.decode` does, by a decoder that is free."""
+        with self._changed:
+            while not self._idle and self._count >= self._limit:
+                self._changed.wait()
+            if self._idle:
+                decoder = self._idle.pop()
+            else:
+                decoder = Decoder(self._first.memory, self._first.seconds)
+                self._count += 1
+        try:
+            return decoder.decode(file, max_pixels)
+        finally:
+            with self._changed:
+                self._idle.append(decoder)
+                self._changed.notify()

@@ -1,10 +1,11 @@
 """Export of predictions for many images to a folder; a run can be resumed."""
 
+import contextlib
 import errno
 import hashlib
 import json
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,8 +19,9 @@ from ..models.diffiml.sampler import SolverSettings
 from . import files
 from .inferencer import DiffIMLInferencer
 from .onnx_inferencer import OnnxInferencer
+from .parallel import cores_shared_by, count_cores, ordered_map
 from .photo_search import find_photos, real_place
-from .photos import MAX_PIXELS
+from .photos import DECODERS, MAX_PIXELS
 from .prediction import Failure, Prediction
 from .report import FILE_NAME, ReportPage, is_foreign_page, stored_prediction
 
@@ -67,6 +69,9 @@ class FolderExport:
             and with a slider of the threshold, see :class:`ReportPage`. Defaults to False.
         skip_existing (bool): Whether to skip images whose outputs already exist, unchanged, from
             the same image, weights, config and settings. Defaults to False.
+        workers (int): Number of images that are read, predicted and written at the same time,
+            each by one thread with its share of the cores. With more than one, a batch holds the
+            tiles of one image only. Defaults to 1.
         **settings: Passed to :meth:`DiffIMLInferencer.stream`.
 
     Attributes:
@@ -98,12 +103,14 @@ class FolderExport:
         tables: Sequence[str] = (),
         report_page: bool = False,
         skip_existing: bool = False,
+        workers: int = 1,
         **settings: Any,
     ) -> None:
         self.inferencer = inferencer
         self.out = Path(out)
         self.batch_size = batch_size
         self.tables = tables
+        self.workers = workers
         self.report_page = report_page
         self.settings = settings
         self.solver = {k: v for k, v in settings.items() if k in vars(SolverSettings())}
@@ -114,6 +121,8 @@ class FolderExport:
         ]
         if set(tables) - {'json', 'csv'}:
             raise UserError(f"tables must be a list of 'json' and 'csv', got {tables!r}")
+        if workers < 1:
+            raise UserError(f'workers must be at least 1, got {workers}')
         # Raises errors for wrong settings before anything is written.
         inferencer.stream([], batch_size, **settings)
         if trajectory and inferencer.solver_settings is None:
@@ -167,17 +176,13 @@ class FolderExport:
             OSError: If the folder cannot be written to.
         """
         images = [image for image in self.images if image.name not in self.records]
-        outcomes = self.inferencer.stream(
-            (image.source for image in images), self.batch_size, **self.settings
-        )
+        outcomes = self._outcomes(images)
         pending = len(images)
         page = ReportPage(len(self.images)) if self.report_page else None
         try:
             if page is not None:
                 self._show_existing(page)
             for image, outcome in zip(images, outcomes, strict=True):
-                if isinstance(outcome, Prediction):
-                    outcome = self._written(image, outcome)
                 if isinstance(outcome, Failure):
                     name, reason = valid_text(image.name), valid_text(outcome.reason)
                     self.failures.append(Failure(name, reason))
@@ -187,10 +192,41 @@ class FolderExport:
                 if report is not None:
                     report(image.name, outcome)
         finally:
+            # Images that workers have begun are finished first.
+            outcomes.close()
             self._write_tables()
             if page is not None:
                 content = page.html(self.failures, pending)
                 write_atomically(self.out / FILE_NAME, content)
+
+    def _outcomes(self, images: Sequence[_Image]) -> Generator[Prediction | Failure, None, None]:
+        """Predict images and write their outputs, in their order."""
+        workers = min(self.workers, len(images))
+        if workers <= 1:
+            yield from self._processed(self.inferencer, images)
+            return
+
+        def worker(inferencer: DiffIMLInferencer | OnnxInferencer) -> Callable:
+            return lambda image: next(self._processed(inferencer, [image]))
+
+        threads = max(1, count_cores() // workers)
+        functions = [worker(self.inferencer.replica(threads)) for _ in range(workers)]
+        with (
+            cores_shared_by(workers),
+            DECODERS.allowing(workers),
+            contextlib.closing(ordered_map(functions, images)) as outcomes,
+        ):
+            yield from outcomes
+
+    def _processed(
+        self, inferencer: DiffIMLInferencer | OnnxInferencer, images: Sequence[_Image]
+    ) -> Iterator[Prediction | Failure]:
+        sources = (image.source for image in images)
+        outcomes = inferencer.stream(sources, self.batch_size, **self.settings)
+        for image, outcome in zip(images, outcomes, strict=True):
+            if isinstance(outcome, Prediction):
+                outcome = self._written(inferencer, image, outcome)
+            yield outcome
 
     def _show_existing(self, page: ReportPage) -> None:
         """Show the results of an earlier run in the report."""
@@ -212,10 +248,15 @@ class FolderExport:
         outputs = {suffix: f'{image.stem}.{suffix}' for suffix in (*self.suffixes, 'json')}
         page.add(self.records[image.name], prediction, image.source, outputs)
 
-    def _written(self, image: _Image, prediction: Prediction) -> Prediction | Failure:
+    def _written(
+        self,
+        inferencer: DiffIMLInferencer | OnnxInferencer,
+        image: _Image,
+        prediction: Prediction,
+    ) -> Prediction | Failure:
         """Write an image's outputs; return a failure if they cannot be written."""
         try:
-            self.records[image.name] = self._write(image, prediction)
+            self.records[image.name] = self._write(inferencer, image, prediction)
         except UserError as error:
             return Failure(image.name, str(error))
         except OSError as error:
@@ -232,11 +273,16 @@ class FolderExport:
     def _output(self, image: _Image, suffix: str) -> Path:
         return self.out / f'{image.stem}.{suffix}'
 
-    def _write(self, image: _Image, prediction: Prediction) -> dict:
+    def _write(
+        self,
+        inferencer: DiffIMLInferencer | OnnxInferencer,
+        image: _Image,
+        prediction: Prediction,
+    ) -> dict:
         for path in self._outputs(image):
             if files.is_foreign(path):
                 raise UserError(_foreign(path.name, self.out))
-        contents = self._contents(image, prediction)
+        contents = self._contents(inferencer, image, prediction)
         # The record is removed first and written last: it states that all outputs exist.
         for path in self._outputs(image):
             path.unlink(missing_ok=True)
@@ -253,17 +299,22 @@ class FolderExport:
         write_atomically(self._output(image, 'json'), files.as_json(record))
         return record
 
-    def _contents(self, image: _Image, prediction: Prediction) -> dict[str, Callable[[], bytes]]:
+    def _contents(
+        self,
+        inferencer: DiffIMLInferencer | OnnxInferencer,
+        image: _Image,
+        prediction: Prediction,
+    ) -> dict[str, Callable[[], bytes]]:
         """Return a function for each suffix that encodes the output."""
         provenance = prediction.provenance
-        probability = (255 * prediction.probability).round().astype(np.uint8)
+        levels = 255 * prediction.probability
+        probability = np.rint(levels, out=levels).astype(np.uint8)
         contents = {
             'mask.png': lambda: files.png(255 * prediction.mask, provenance),
             'probability.png': lambda: files.png(probability, provenance),
             'overlay.png': lambda: files.png(prediction.overlay(), provenance),
             'strip.png': lambda: files.strip(prediction),
         }
-        inferencer = self.inferencer
         if 'trajectory.gif' in self.suffixes and isinstance(inferencer, DiffIMLInferencer):
             photo, frames = inferencer.trajectory(image.source, **self.solver)
             contents |= {

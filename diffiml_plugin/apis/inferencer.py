@@ -1,5 +1,7 @@
 """Predictions for photographs, in Python, on the command line and in the web page."""
 
+import copy
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
@@ -17,7 +19,7 @@ from rich.progress import track
 from torch import nn
 
 from .. import __version__
-from ..engine.acceleration_hook import fuse_attention
+from ..engine.acceleration_hook import fuse_attention, has_bfloat16
 from ..engine.conditions import get_test_set
 from ..errors import UserError
 from ..evaluation.functional import non_finite_fault, tampering_probability
@@ -40,8 +42,8 @@ class DiffIMLInferencer:
 
     A prediction's ``provenance`` holds the SHA-256 of the input and of the weights
     (``input_sha256``, ``model_sha256``), the SHA-256 of the configs of model and test pipeline
-    (``config_sha256``), ``seed``, the other ``settings``, ``device``, and the ``versions`` of
-    plugin, torch and diffusers.
+    (``config_sha256``), ``seed``, the other ``settings``, ``device``, ``precision``, and the
+    ``versions`` of plugin, torch and diffusers.
 
     Args:
         model: Config file (or its content), work dir of a training, folder that
@@ -52,6 +54,8 @@ class DiffIMLInferencer:
         device (str, optional): Device of the model. Defaults to the module's own device, else to
             a GPU if there is one, else to the CPU.
         show_progress (bool): Whether a call shows a progress bar. Defaults to True.
+        amp (str, optional): Data type of automatic mixed precision: 'bf16', or 'auto' for bf16 on
+            processors that have instructions for it. Defaults to None, single precision.
 
     Raises:
         UserError: If config or weights are missing or do not fit each other.
@@ -67,6 +71,7 @@ class DiffIMLInferencer:
         weights: str | Path | None = None,
         device: str | None = None,
         show_progress: bool = True,
+        amp: str | None = None,
     ) -> None:
         init_default_scope('mmseg')
         if device is not None:
@@ -88,6 +93,28 @@ class DiffIMLInferencer:
         )
         self._prepare = preparation(get_test_set(self.cfg)['pipeline'])
         self.show_progress = show_progress
+        if amp not in (None, 'auto', 'bf16'):
+            raise UserError(f"amp must be 'bf16', 'auto' or None, got {amp!r}")
+        if amp == 'auto':
+            amp = 'bf16' if self.device != 'cpu' or has_bfloat16() else None
+        self.amp = amp
+
+    def replica(self, threads: int) -> 'DiffIMLInferencer':
+        """Return an inferencer for another thread, which shares the weights with this one.
+
+        Args:
+            threads (int): Not used: PyTorch's threads are set for all replicas at once.
+        """
+        shared = itertools.chain(self.model.parameters(), self.model.buffers())
+        twin = copy.copy(self)
+        twin.model = copy.deepcopy(self.model, {id(tensor): tensor for tensor in shared})
+        twin._prepare = preparation(get_test_set(self.cfg)['pipeline'])
+        return twin
+
+    @property
+    def device(self) -> str:
+        """Device of the model."""
+        return str(next(self.model.parameters()).device)
 
     @property
     def threshold(self) -> float:
@@ -167,6 +194,7 @@ class DiffIMLInferencer:
         tile: int | str | None = 'auto',
         overlap: int | None = None,
         max_size: int | None = None,
+        full_resolution: bool = False,
         threshold: float | None = None,
         **solver: Any,
     ) -> Iterator[Prediction | Failure]:
@@ -182,6 +210,8 @@ class DiffIMLInferencer:
                 Defaults to 'auto'.
             overlap (int, optional): Overlap of the tiles in pixels, see :class:`Cutting`.
             max_size (int, optional): Longest side in pixels; larger images are reduced to it.
+            full_resolution (bool): Whether tiles are cut out of the photograph and not of the
+                network's input, see :class:`Cutting`. Defaults to False.
             threshold (float, optional): Threshold of the mask, 0..1; as configured by default.
             **solver: Settings of :class:`SolverSettings`.
 
@@ -196,7 +226,8 @@ class DiffIMLInferencer:
             raise UserError(f'batch_size must be at least 1, got {batch_size}')
         if threshold is not None and not 0 <= threshold <= 1:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
-        cutting, settings = Cutting(tile, overlap, max_size), SolverSettings(**solver)
+        cutting = Cutting(tile, overlap, max_size, full_resolution)
+        settings = SolverSettings(**solver)
         # A seed is also accepted for models without a solver.
         unknown = settings.given().keys() - {'seed'}
         if unknown and self.solver_settings is None:
@@ -265,7 +296,9 @@ class DiffIMLInferencer:
         self, views: list[View], threshold: float | None, settings: SolverSettings
     ) -> list[Prediction | Failure]:
         """Predict a batch; return the results of the photographs that it completes."""
-        with self._solving(settings):
+        device = torch.device(self.device).type
+        mixed = torch.autocast(device, torch.bfloat16, enabled=self.amp is not None)
+        with self._solving(settings), mixed:
             predict_views(predict_with(self.model), views)
             jobs = dict.fromkeys(view.job for view in views)
             return [self._finish(job, threshold) for job in jobs if job.done]
@@ -297,7 +330,8 @@ class DiffIMLInferencer:
             **self.hashes,
             seed=solver['seed'],
             settings=vars(job.cutting) | settings,
-            device=str(next(self.model.parameters()).device),
+            device=self.device,
+            precision=self.amp or 'float32',
             versions=dict(
                 diffiml_plugin=__version__, torch=torch.__version__, diffusers=diffusers.__version__
             ),

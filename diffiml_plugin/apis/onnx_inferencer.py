@@ -37,8 +37,10 @@ class OnnxInferencer:
 
     # The graph holds the solver: its settings cannot be changed.
     solver_settings = None
+    device = 'cpu'
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
+        self._path = path
         try:
             self.localizer = Localizer(path, threads)
         except ModuleNotFoundError as error:
@@ -47,6 +49,10 @@ class OnnxInferencer:
             ) from None
         config = self.localizer.description.config_sha256
         self.hashes = dict(model_sha256=sha256_of(Path(path)), config_sha256=config)
+
+    def replica(self, threads: int) -> 'OnnxInferencer':
+        """Return an inferencer of the same file for another thread, with its own threads."""
+        return OnnxInferencer(self._path, threads)
 
     def stream(
         self,
@@ -58,6 +64,7 @@ class OnnxInferencer:
         tile: int | str | None = 'auto',
         overlap: int | None = None,
         max_size: int | None = None,
+        full_resolution: bool = False,
         threshold: float | None = None,
         seed: int | None = None,
         **fixed: Any,
@@ -73,6 +80,8 @@ class OnnxInferencer:
                 Defaults to 'auto'.
             overlap (int, optional): Overlap of the tiles in pixels, see :class:`Cutting`.
             max_size (int, optional): Longest side in pixels; larger images are reduced to it.
+            full_resolution (bool): Whether tiles are cut out of the photograph and not of the
+                network's input, see :class:`Cutting`. Defaults to False.
             threshold (float, optional): Threshold of the mask, 0..1; as in the file by default.
             seed (int, optional): Seed of the noise; as in the file by default.
             **fixed: Other settings of :class:`SolverSettings`, which are refused.
@@ -91,7 +100,7 @@ class OnnxInferencer:
             )
         if threshold is not None and not 0 <= threshold <= 1:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
-        cutting = Cutting(tile, overlap, max_size)
+        cutting = Cutting(tile, overlap, max_size, full_resolution)
         return (
             self._predict(source, channel_order, max_pixels, cutting, threshold, seed)
             for source in sources

@@ -15,7 +15,7 @@ from ..errors import UserError
 from ..escaping import valid_text
 from ..orientation import turned_upright
 from . import decoding
-from .decoder_process import Decoder
+from .decoder_process import Decoder, DecoderPool
 from .decoding import DecodingError
 
 # Sensors have up to 200 megapixels; a file with far more is probably meant to exhaust the memory.
@@ -27,6 +27,7 @@ _KINDS = {
     stat.S_IFCHR: 'a device', stat.S_IFBLK: 'a device',
 }  # fmt: skip
 _DECODER = Decoder()
+DECODERS = DecoderPool(_DECODER)
 PhotoSource = str | Path | np.ndarray | Image.Image
 
 
@@ -127,7 +128,7 @@ def decode_opened(file: BinaryIO, max_pixels: int) -> tuple[np.ndarray, int, str
         DecodingError: If the file cannot be decoded within the limits.
     """
     if _DECODER.available:
-        return _DECODER.decode(file, max_pixels)
+        return DECODERS.decode(file, max_pixels)
     return decoding.decode_file(file, max_pixels)
 
 

@@ -17,6 +17,7 @@ from rich.progress import Progress
 from ..apis.export import FolderExport
 from ..apis.inferencer import DiffIMLInferencer
 from ..apis.onnx_inferencer import OnnxInferencer
+from ..apis.parallel import default_workers
 from ..apis.prediction import Failure, Prediction
 from ..errors import UserError
 from ..escaping import printable
@@ -26,6 +27,7 @@ from .options import add_model_arguments, add_solver_arguments, solver_settings,
 _NOT_WITH_ONNX = {
     '--weights': ('weights', 'it holds its weights'),
     '--trust-checkpoint': ('trust_checkpoint', 'there is no checkpoint'),
+    '--amp': ('amp', 'it runs in single precision'),
     '--trajectory': ('trajectory', 'it returns the solution alone'),
     '--steps': ('num_inference_steps', 'it holds the solver, give it to `diffiml export`'),
     '--ensemble-size': ('ensemble_size', 'it holds the solver, give it to `diffiml export`'),
@@ -74,7 +76,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=_tile,
         default='auto',
         metavar='PIXELS',
-        help="side of the tiles that large images are cut into; 'none': whole images "
+        help="side of the tiles that the network's input is cut into; 'none': whole images "
         '(default: 1024 above 2 megapixels)',
     )
     add(
@@ -82,6 +84,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         type=int,
         metavar='PIXELS',
         help='overlap of tiles (default: a quarter of the tile)',
+    )
+    add(
+        '--full-resolution',
+        action='store_true',
+        help='cut tiles out of the photograph itself, so that a model that reduces photographs '
+        'sees every pixel; the result differs from that of the whole (needs --tile)',
     )
     add(
         '--max-size',
@@ -95,6 +103,19 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         default=1,
         metavar='N',
         help='largest number of images or tiles in a batch (default: %(default)s)',
+    )
+    add(
+        '--workers',
+        type=whole_number,
+        metavar='N',
+        help='number of images that are read, predicted and written at the same time (default: '
+        'one per core and 2 GB of memory; with a GPU up to 4)',
+    )
+    add(
+        '--amp',
+        choices=('bf16', 'auto'),
+        help='mixed precision in prediction: bf16, or auto for bf16 where the processor has '
+        'instructions for it (default: single precision)',
     )
     add_solver_arguments(parser)
     add(
@@ -119,8 +140,9 @@ def _tile(text: str) -> int | str | None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and write the outputs; see :func:`main` for the exit status."""
+    inferencer = _inferencer(args)
     export = FolderExport(
-        _inferencer(args),
+        inferencer,
         args.images,
         args.out,
         batch_size=args.batch_size,
@@ -129,9 +151,11 @@ def run(args: argparse.Namespace) -> int:
         tables=[name for name in ('json', 'csv') if getattr(args, name)],
         report_page=args.report,
         skip_existing=args.skip_existing,
+        workers=args.workers or default_workers(inferencer.device),
         tile=args.tile,
         overlap=args.overlap,
         max_size=args.max_size,
+        full_resolution=args.full_resolution,
         threshold=args.threshold,
         **solver_settings(args),
     )
@@ -174,7 +198,7 @@ def _inferencer(args: argparse.Namespace) -> DiffIMLInferencer | OnnxInferencer:
             '--backend onnx needs --model FILE.onnx: write one with `diffiml export FILE.onnx`'
         )
     if not is_onnx:
-        return DiffIMLInferencer(args.model, args.weights, args.device)
+        return DiffIMLInferencer(args.model, args.weights, args.device, amp=args.amp)
     if args.backend == 'torch':
         raise UserError('--backend torch cannot run an ONNX file: leave it out, or give its source')
     for option, (name, reason) in _NOT_WITH_ONNX.items():

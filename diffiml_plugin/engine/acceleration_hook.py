@@ -1,5 +1,6 @@
 """Speed-ups that do not change the model."""
 
+import numpy as np
 import torch
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
@@ -10,13 +11,23 @@ from torch import nn
 from ..errors import UserError
 
 AMP_TYPES = dict(bf16=torch.bfloat16, fp16=torch.float16)
+# Share of the time of training above which waiting for data is reported as a fault.
+MOST_WAITING = 0.1
+
+
+def has_bfloat16() -> bool:
+    """Whether this machine's processor has instructions for bfloat16 (AVX512-BF16 or AMX)."""
+    # Without them PyTorch computes in single precision and rounds, which takes longer.
+    checks = ('_is_avx512_bf16_supported', '_is_amx_tile_supported')
+    return any(getattr(torch.cpu, name, bool)() for name in checks)
 
 
 @HOOKS.register_module()
 class AccelerationHook(Hook):
     """Makes any segmentor faster, in the same way for all models of a comparison.
 
-    Weights, checkpoints and configs stay as they are; predictions change by rounding.
+    Weights, checkpoints and configs stay as they are; predictions change by rounding. After a
+    training, the log says which share of its time was spent in waiting for data.
 
     Args:
         fused_attention (bool): Whether ``nn.MultiheadAttention`` in mmseg's MiT and ViT runs
@@ -56,6 +67,26 @@ class AccelerationHook(Hook):
     def before_test(self, runner: Runner) -> None:
         """Predict in inference mode, and in ``amp``'s precision."""
         self.wrap_test_step(runner.model)
+
+    def after_train(self, runner: Runner) -> None:
+        """Log the share of the training's time in which it waited for data."""
+        scalars = runner.message_hub.log_scalars
+        if not {'train/data_time', 'train/time'} <= scalars.keys():
+            return
+        # The first iteration starts the workers.
+        waited, total = (
+            float(np.sum(scalars[f'train/{name}'].data[0][1:])) for name in ('data_time', 'time')
+        )
+        if not total:
+            return
+        share = waited / total
+        message = f'waiting for data took {100 * share:.1f} % of the time of training'
+        if share > MOST_WAITING:
+            runner.logger.warning(
+                f'{message}: raise train_dataloader.num_workers, or store smaller images'
+            )
+        else:
+            runner.logger.info(message)
 
     def apply(self, model: nn.Module) -> None:
         """Apply ``fused_attention``, ``channels_last`` and ``compile`` to a model."""

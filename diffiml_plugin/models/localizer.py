@@ -14,6 +14,11 @@ from ..errors import UserError
 from ..structures import Localization
 from .image_score import HIGHEST, ImageScore
 
+# Fields of a sample, by the names of maps.
+_FIELDS = dict(
+    logits='seg_logits', edge_logits='pred_edge', confidence_logits='confidence',
+    uncertainty='uncertainty',
+)  # fmt: skip
 # Key in an image's metas of its list of scores, one per sliding window.
 _SCORES = 'scores'
 
@@ -116,19 +121,16 @@ def named_samples(
         samples = [SegDataSample() for _ in maps]
     for one, sample in zip(maps, samples, strict=True):
         one = _unpadded(one, sample.metainfo)
-        score = image_score(one[:1])
-        original = _to_original(one, sample.metainfo, segmentor.align_corners)
-        named = dict(zip(names, original.split(1), strict=True))
-        prob = named['logits'].sigmoid()
-        sample.seg_logits = PixelData(data=prob)
-        sample.pred_sem_seg = PixelData(data=(prob > threshold).to(prob))
-        sample.set_field(score, 'pred_score')
-        if 'edge_logits' in named:
-            sample.pred_edge = PixelData(data=named['edge_logits'].sigmoid())
-        if 'confidence_logits' in named:
-            sample.confidence = PixelData(data=named['confidence_logits'].sigmoid())
-        if 'uncertainty' in named:
-            sample.uncertainty = PixelData(data=named['uncertainty'])
+        sample.set_field(image_score(one[:1]), 'pred_score')
+        for name, values in zip(names, one.split(1), strict=True):
+            # One map at a time, in place: at 50 megapixels each takes 200 MB.
+            original = _to_original(values, sample.metainfo, segmentor.align_corners)
+            if name.endswith('logits'):
+                resized = original.shape != values.shape and not original.requires_grad
+                original = original.sigmoid_() if resized else original.sigmoid()
+            sample.set_field(PixelData(data=original), _FIELDS[name])
+        prob = sample.seg_logits.data
+        sample.pred_sem_seg = PixelData(data=(prob > threshold).to(torch.uint8))
     return samples
 
 

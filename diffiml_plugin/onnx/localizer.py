@@ -112,6 +112,7 @@ class Localizer:
         *,
         tile: int | str | None = 'auto',
         overlap: int | None = None,
+        full_resolution: bool = False,
         seed: int | None = None,
         threshold: float | None = None,
     ) -> ImageLocalization:
@@ -126,6 +127,8 @@ class Localizer:
                 megapixels. Defaults to 'auto'.
             overlap (int, optional): Overlap of tiles in pixels. Defaults to a quarter of their
                 side.
+            full_resolution (bool): Whether tiles are cut out of the image and not of the
+                network's input, see :class:`Cutting`. Defaults to False.
             seed (int, optional): Seed of the noise. Defaults to the file's.
             threshold (float, optional): Threshold of the mask, 0..1. Defaults to the file's.
 
@@ -136,7 +139,7 @@ class Localizer:
             threshold = self.description.threshold
         if not 0 <= threshold <= 1:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
-        cutting = Cutting(tile, overlap)
+        cutting = Cutting(tile, overlap, full_resolution=full_resolution)
         pixels, orientation = read_image(image)
         maps, score, _ = self.localize(pixels, cutting, seed)
         upright = {name: turned_upright(values, orientation) for name, values in maps.items()}
@@ -161,24 +164,34 @@ class Localizer:
         Raises:
             UserError: If the model fails on an image of this size.
         """
-        height, width = pixels.shape[:2]
-        cutting = cutting.for_input(self.description.input_size(height, width))
+        original = pixels.shape[:2]
+        size = self.description.input_size(*original)
+        cutting = cutting.for_input(size)
         if cutting.tile is None:
             return PixelLocalization(*self._whole(pixels, seed), cutting)
+        if not cutting.full_resolution:
+            # The channels in the order of the test pipeline.
+            pixels = resize_pixels(pixels[..., ::-1], size)[..., ::-1]
+        shape = pixels.shape[:2]
         maps: dict[str, np.ndarray] = {}
         scores = []
-        for tile in cutting.tiles((height, width)):
-            parts, score = self._whole(pixels[tile.rows, tile.columns], seed)
+        for tile in cutting.tiles(shape):
+            cut = pixels[tile.rows, tile.columns]
+            parts, score = self._whole(cut, seed, resizes=cutting.full_resolution)
             scores.append(score)
             for name, part in parts.items():
-                tile.add(maps.setdefault(name, np.zeros((height, width), np.float32)), part)
+                tile.add(maps.setdefault(name, np.zeros(shape, np.float32)), part)
+        if shape != original:
+            maps = {name: resize_map(values, original) for name, values in maps.items()}
         return PixelLocalization(maps, max(scores), cutting)
 
-    def _whole(self, pixels: np.ndarray, seed: int | None) -> tuple[dict[str, np.ndarray], float]:
+    def _whole(
+        self, pixels: np.ndarray, seed: int | None, resizes: bool = True
+    ) -> tuple[dict[str, np.ndarray], float]:
         """Return maps and score of an image or a tile."""
         description = self.description
         height, width = pixels.shape[:2]
-        size = description.input_size(height, width)
+        size = description.input_size(height, width) if resizes else (height, width)
         # The channels in the order of the test pipeline, whose pixels are hashed.
         planes = resize_pixels(pixels[..., ::-1], size).transpose(2, 0, 1)
         identity, shape = pixel_hash(planes), description.noise_shape(*size)

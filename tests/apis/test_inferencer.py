@@ -26,6 +26,7 @@ from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.apis.model import RELEASE, find_model, load_model
 from diffiml_plugin.apis.photos import read_photo
 from diffiml_plugin.apis.prediction import Failure, Prediction
+from diffiml_plugin.engine.acceleration_hook import has_bfloat16
 from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.errors import UserError
 
@@ -162,6 +163,19 @@ def test_results_follow_exif_orientation(shipped, photo, tmp_path):
         assert (np.rot90(getattr(plain, name), -1) == getattr(turned, name)).all(), name
 
 
+def test_mixed_precision_changes_little(shipped, photo):
+    mixed = DiffIMLInferencer(device='cpu', show_progress=False, amp='bf16')
+    exact, rounded = one(shipped, photo), one(mixed, photo)
+    difference = np.abs(exact.probability - rounded.probability)
+    assert 0 < difference.max() < 0.1 and difference.mean() < 0.01
+    assert rounded.provenance['precision'] == 'bf16'
+    assert exact.provenance['precision'] == 'float32'
+    auto = DiffIMLInferencer(device='cpu', show_progress=False, amp='auto')
+    assert auto.amp == ('bf16' if has_bfloat16() else None)
+    with pytest.raises(UserError, match="amp must be 'bf16', 'auto' or None"):
+        DiffIMLInferencer(amp='fp16')
+
+
 # Tiles ------------------------------------------------------------------------------------------
 
 
@@ -189,7 +203,8 @@ def test_large_images_are_tiled_unless_told_otherwise(bright, monkeypatch):
     monkeypatch.setattr(tiling, 'AUTO_TILE', 32)
     small, large = (np.zeros((64, side, 3), np.uint8) for side in (64, 65))
     assert one(bright, small).provenance['settings']['tile'] is None
-    assert one(bright, large).provenance['settings'] == dict(tile=32, overlap=8, max_size=None)
+    expected = dict(tile=32, overlap=8, max_size=None, full_resolution=False)
+    assert one(bright, large).provenance['settings'] == expected
     assert one(bright, large, tile=None).provenance['settings']['tile'] is None
 
 
@@ -202,6 +217,30 @@ def test_tiles_of_the_shipped_model(shipped, demo_data):
     tiled, whole = (one(shipped, large, tile=t, noise_scale=0.0) for t in (192, None))
     assert (tiled.mask == whole.mask).mean() > 0.9
     assert np.corrcoef(tiled.probability.ravel(), whole.probability.ravel())[0, 1] > 0.8
+
+
+def test_tiles_are_cut_where_the_model_looks(brightness):
+    model = brightness()
+    pipeline = model.cfg.test_dataloader.dataset.pipeline
+    pipeline.insert(1, dict(type='FitWithin', scale=(60, 60)))
+    reducing = DiffIMLInferencer(model, show_progress=False)
+    picture = np.random.default_rng(0).integers(0, 256, (90, 240, 3), dtype=np.uint8)
+    whole = one(reducing, picture)
+    model.seen.clear()
+    # The network's input has 23 x 60 pixels, and its tiles show what the whole shows.
+    tiled = one(reducing, picture, tile=20, overlap=4)
+    assert max(max(shape) for _, _, *shape in model.seen) == 20
+    assert tiled.probability.shape == (90, 240)
+    assert np.abs(tiled.probability - whole.probability).max() < 0.01
+    model.seen.clear()
+    assert (one(reducing, picture, tile=60).probability == whole.probability).all()
+    assert len(model.seen) == 1
+    # Tiles of the photograph show every pixel, which a reduced photograph does not.
+    detailed = one(reducing, picture, tile=60, full_resolution=True)
+    assert np.abs(detailed.probability - picture.mean(2) / 255).max() < 1e-6
+    assert np.abs(detailed.probability - whole.probability).max() > 0.1
+    with pytest.raises(UserError, match='full_resolution needs a size of tiles'):
+        reducing.stream([], full_resolution=True)
 
 
 def test_large_images_are_shrunk_on_request(bright):

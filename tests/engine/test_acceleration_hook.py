@@ -1,7 +1,11 @@
 """Acceleration does not change predictions."""
 
+import logging
+from types import SimpleNamespace
+
 import pytest
 import torch
+from mmengine.logging import MessageHub
 from mmseg.registry import HOOKS, MODELS
 from mmseg.structures import SegDataSample
 from torch.nn import functional as F
@@ -121,3 +125,19 @@ def test_autocast_testing(build, config, amp):
 def test_unknown_precision_is_named():
     with pytest.raises(UserError, match="'bf16' or 'fp16'"):
         HOOKS.build(dict(type='AccelerationHook', amp='int8'))
+
+
+@pytest.mark.parametrize(
+    'waits, words', [((9, 0.1, 0.3), '20.0 % '), ((9, 0.01, 0.03), '2.0 % '), ((), '')]
+)
+def test_the_share_of_waiting_for_data_is_logged(waits, words, caplog):
+    hub = MessageHub('waiting')
+    for wait in waits:
+        hub.update_scalar('train/data_time', wait)
+        hub.update_scalar('train/time', 1.0 if wait < 1 else 9)
+    logger = logging.getLogger('waiting')
+    hook = HOOKS.build(dict(type='AccelerationHook'))
+    with caplog.at_level(logging.INFO, 'waiting'):
+        hook.after_train(SimpleNamespace(message_hub=hub, logger=logger))
+    assert words in caplog.text and bool(caplog.text) == bool(words)
+    assert ('num_workers' in caplog.text) == (words == '20.0 % ')

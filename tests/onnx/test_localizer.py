@@ -84,6 +84,8 @@ def drawn(height: int, width: int) -> np.ndarray:
         ((250, 1041), {}),
         ((150, 203), dict(tile=64)),
         ((130, 90), dict(tile=96, overlap=8)),
+        ((200, 700), dict(tile=300)),
+        ((100, 700), dict(tile=650, full_resolution=True)),
     ],
 )
 def test_maps_and_score_are_those_of_pytorch(localizer, inferencer, size, options):

@@ -5,7 +5,8 @@ r"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios
 
 Weights are random; nothing is downloaded. The models take turns (A B C A B C ...), so changes of
 the machine's load affect all of them. Any mmseg config can be given; with @flip it also predicts
-the mirror image, with @plain it runs without the config's AccelerationHook.
+the mirror image, with @plain it runs without the config's AccelerationHook, with @HEIGHTxWIDTH on
+images of this size instead of --shape. benchmark_predict.py measures whole commands.
 
 """
 
@@ -31,6 +32,7 @@ from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
 from torch import nn
 
+from diffiml_plugin.benchmark.machine import describe_machine
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.engine.cost import blank_batch, count_gflops
@@ -50,7 +52,7 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('config', nargs='+', help='configs to compare; also CONFIG@flip, CONFIG@plain')
+    add('config', nargs='+', help='configs to compare; also CONFIG@flip, @plain, @HEIGHTxWIDTH')
     add(
         '--shape',
         type=int,
@@ -84,8 +86,9 @@ def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.M
     """Build the model of a row with random weights, ready to predict."""
     path, _, mark = name.partition('@')
     path = Path(path)
-    if mark not in ('', 'flip', 'plain'):
-        raise UserError(f'{name!r}: only @flip or @plain may follow a config')
+    size = re.fullmatch(r'(\d+)x(\d+)', mark)
+    if mark not in ('', 'flip', 'plain') and not size:
+        raise UserError(f'{name!r}: only @flip, @plain or @HEIGHTxWIDTH may follow a config')
     cfg = read_config(path)
     cfg.merge_from_dict(args.cfg_options)
     init_default_scope('mmseg')
@@ -94,6 +97,7 @@ def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.M
     torch.manual_seed(0)
     model = MODELS.build(cfg.model).to(args.device).eval()
     model.mirrors = mark == 'flip'
+    model.shape = tuple(map(int, size.groups())) if size else tuple(args.shape)
     if accelerated:
         hooks = [h for h in cfg.get('custom_hooks', []) if h['type'] == 'AccelerationHook']
         plain = dict(type='AccelerationHook', fused_attention=False)
@@ -113,7 +117,7 @@ def autocast(args: argparse.Namespace) -> contextlib.AbstractContextManager:
 def predict(model: nn.Module, args: argparse.Namespace) -> None:
     """Predict one batch, from bytes to maps."""
     with autocast(args):
-        batch = blank_batch(tuple(args.shape), args.batch_size)
+        batch = blank_batch(model.shape, args.batch_size)
         if model.mirrors:
             # Images and mirror images form one batch, as in IMLTTAModel.
             batch['inputs'] += [image.flip(-1) for image in batch['inputs']]
@@ -124,10 +128,11 @@ def predict(model: nn.Module, args: argparse.Namespace) -> None:
 def train_step(model: nn.Module, args: argparse.Namespace) -> None:
     """Compute one batch's losses and gradients."""
     model.train()
-    batch = blank_batch(tuple(args.shape), args.batch_size)
+    batch = blank_batch(model.shape, args.batch_size)
+    height, width = model.shape
     for sample in batch['data_samples']:
-        mask = torch.zeros(1, *args.shape, dtype=torch.long)
-        mask[:, : args.shape[0] // 3, : args.shape[1] // 3] = 1
+        mask = torch.zeros(1, height, width, dtype=torch.long)
+        mask[:, : height // 3, : width // 3] = 1
         sample.gt_sem_seg = PixelData(data=mask)
     data = model.data_preprocessor(batch, True)
     with autocast(args):
@@ -280,8 +285,9 @@ def main() -> None:
         device=args.device, shape=list(args.shape), batch_size=args.batch_size,
         rounds=args.rounds, amp=args.amp, compile=args.compile,
         channels_last=args.channels_last, threads=torch.get_num_threads(), torch=torch.__version__,
+        machine=describe_machine(),
     )  # fmt: skip
-    print(', '.join(f'{key} {value}' for key, value in about.items()))
+    print(', '.join(f'{key} {value}' for key, value in about.items() if key != 'machine'))
     if args.json:
         args.json.write_text(json.dumps(about | dict(rows=rows), indent=2) + '\n')
     if args.markdown:
