@@ -16,6 +16,7 @@ from .jobs import run_all, visible_devices
 from .report import write_report
 from .results import BenchmarkResults
 from .spec import Benchmark
+from .submission import SubmittedRun
 
 
 def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespace:
@@ -31,6 +32,20 @@ def parse_args(argv: Sequence[str] | None, prog: str | None) -> argparse.Namespa
         '--only', nargs='+', metavar='MODEL', help='models to run with the reference (default: all)'
     )
     add('--devices', nargs='+', help='devices such as cuda:0 (default: all GPUs, or the CPU)')
+    add(
+        '--cluster',
+        choices=('slurm', 'local'),
+        help='run models as jobs of submitit: on Slurm, or in processes on this machine (default: '
+        'one after the other on each device)',
+    )
+    add(
+        '--cluster-settings',
+        nargs='+',
+        default=[],
+        metavar='NAME=VALUE',
+        help='of a job, such as timeout_min=600 gpus_per_node=1 slurm_partition=gpu',
+    )
+    add('--jobs', type=int, default=16, help='most jobs at a time on Slurm (default: %(default)s)')
     add(
         '--shape',
         type=int,
@@ -60,12 +75,19 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     failed = {}
     if not args.only_report:
         devices = args.devices or visible_devices()
-        print(f'{len(bench.models)} models, {len(bench.seeds)} seeds, on {", ".join(devices)}')
+        run = None
+        if args.cluster:
+            run = SubmittedRun(args.cluster, out, args.cluster_settings)
+        if args.cluster == 'slurm' and not args.devices:
+            # Slurm decides which GPUs a job sees.
+            devices = ['cuda'] * args.jobs
+        places = ', '.join(dict.fromkeys(devices))
+        print(f'{len(bench.models)} models, {len(bench.seeds)} seeds, on {places}')
 
         def report(number: int, count: int, model: str, seed: int, said: str) -> None:
             print(f'[{number}/{count}] {model}, seed {seed}: {said}', flush=True)
 
-        failed = run_all(bench, out, devices, report)
+        failed = run_all(bench, out, devices, report, run)
     results = BenchmarkResults.read(bench, out, failed)
     if not results.models:
         raise UserError('no model has finished: there is nothing to report')

@@ -35,10 +35,12 @@ def run_command(words: Sequence[object], log: Path, device: str) -> None:
     """
     environment = dict(os.environ)
     visible = environment.get('CUDA_VISIBLE_DEVICES')
-    index = device.partition(':')[2]
-    environment['CUDA_VISIBLE_DEVICES'] = (
-        visible.split(',')[int(index)] if visible and index else index
-    )
+    kind, _, index = device.partition(':')
+    if kind == 'cpu':
+        environment['CUDA_VISIBLE_DEVICES'] = ''
+    elif index:
+        # Without an index, all GPUs that this process sees stay visible.
+        environment['CUDA_VISIBLE_DEVICES'] = visible.split(',')[int(index)] if visible else index
     with log.open('w') as file:
         code = subprocess.run(
             [sys.executable, '-m', 'diffiml_plugin', *map(str, words)],
@@ -137,6 +139,7 @@ def run_all(
     out: Path,
     devices: Sequence[str],
     report: Callable[[int, int, str, int, str], None],
+    run: Callable[[Benchmark, ModelEntry, int, Path, str], list[str]] | None = None,
 ) -> dict[tuple[str, int], str]:
     """Run every model with every seed, one at a time on each device.
 
@@ -146,6 +149,8 @@ def run_all(
         devices (Sequence[str]): Names of devices, as from :func:`visible_devices`.
         report (Callable): Function that is called with the number of finished runs, the total
             number, model, seed, and what was done or why it failed.
+        run (Callable, optional): Function that runs one model, such as :class:`SubmittedRun`.
+            Defaults to :func:`run_model`.
 
     Returns:
         dict[tuple[str, int], str]: Reasons of failures, by model and seed.
@@ -169,16 +174,18 @@ def run_all(
         nonlocal count
         seed, entries = group
         device = free.get()
-        for entry in entries:
-            try:
-                said = ', '.join(run_model(bench, entry, seed, out, device))
-            except Exception as error:  # a failing model must not stop the others
-                kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
-                failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
-            with lock:
-                count += 1
-                report(count, total, entry.name, seed, said)
-        free.put(device)
+        try:
+            for entry in entries:
+                try:
+                    said = ', '.join((run or run_model)(bench, entry, seed, out, device))
+                except Exception as error:  # a failing model must not stop the others
+                    kind = '' if isinstance(error, UserError) else f'{type(error).__name__}: '
+                    failed[entry.name, seed] = said = f'FAILED: {kind}{error}'
+                with lock:
+                    count += 1
+                    report(count, total, entry.name, seed, said)
+        finally:
+            free.put(device)
 
     with ThreadPoolExecutor(len(devices)) as pool:
         list(pool.map(work, groups))

@@ -4,6 +4,7 @@ import argparse
 import logging
 import os
 import os.path as osp
+import subprocess
 
 import mmseg.models  # noqa: F401  registers the baselines
 import torch
@@ -82,10 +83,33 @@ def check_checkpoint(path: str) -> str:
 
 
 def _use_gloo(cfg: Config) -> None:
-    """Let torchrun work without a GPU, where MMEngine would select one and fail."""
+    """Let torchrun and Slurm work without a GPU, where MMEngine would select one and fail."""
+    if cfg.launcher == 'slurm':
+        _use_variables_of_slurm()
+        cfg.launcher = 'pytorch'
     torch.distributed.init_process_group('gloo')
     cfg.env_cfg.dist_cfg.backend = 'gloo'
     cfg.model_wrapper_cfg = dict(type='MMDistributedDataParallel', device_ids=None)
+
+
+def _use_variables_of_slurm() -> None:
+    """Set torchrun's variables from those that ``srun`` sets for each task.
+
+    Raises:
+        UserError: If this process was not started by ``srun``.
+    """
+    names = dict(RANK='SLURM_PROCID', WORLD_SIZE='SLURM_NTASKS', LOCAL_RANK='SLURM_LOCALID')
+    missing = [name for name in (*names.values(), 'SLURM_NODELIST') if name not in os.environ]
+    if missing:
+        raise UserError(
+            f'--launcher slurm needs srun, which sets {", ".join(missing)}: use '
+            'tools/slurm_train.sh'
+        )
+    os.environ.update({ours: os.environ[theirs] for ours, theirs in names.items()})
+    command = ['scontrol', 'show', 'hostnames', os.environ['SLURM_NODELIST']]
+    hosts = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    os.environ.setdefault('MASTER_ADDR', hosts[0])
+    os.environ.setdefault('MASTER_PORT', '29500')
 
 
 def _without_worker_options(cfg: Config) -> None:
@@ -133,7 +157,7 @@ def run(cfg: Config, action: str, trust_checkpoint: bool = False) -> Runner:
     """
     if cfg.get('load_from') is not None:
         check_checkpoint(cfg.load_from)
-    if cfg.launcher == 'pytorch' and not torch.cuda.is_available():
+    if cfg.launcher in ('pytorch', 'slurm') and not torch.cuda.is_available():
         _use_gloo(cfg)
     # On a full disk, logging would print a traceback per line; the run ends with a sentence.
     logging.raiseExceptions = False

@@ -7,6 +7,7 @@ import math
 import re
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -202,6 +203,42 @@ def test_every_device_gets_one_job_at_a_time(tmp_path, monkeypatch):
     assert [row[0] for row in said] == list(range(1, 9))
     assert ('b', 0, 'FAILED: no luck') in [row[2:] for row in said]
     assert failed['c', 1] == 'FAILED: ZeroDivisionError: of its own'
+
+    def fail(number: int, *_: object) -> None:
+        used.append(number)
+        if number == 1:
+            raise BrokenPipeError
+
+    # The device is free again, so that no other run waits for it for ever.
+    used.clear()
+    with pytest.raises(BrokenPipeError):
+        run_all(bench, tmp_path, ['cpu'], fail)
+    assert 1 in used
+
+
+@pytest.mark.parametrize(
+    'visible, device, expected',
+    [
+        (None, 'cuda:1', '1'),
+        ('4,7', 'cuda:1', '7'),
+        ('4,7', 'cuda', '4,7'),
+        (None, 'cuda', None),
+        ('4,7', 'cpu', ''),
+    ],
+)
+def test_a_job_sees_the_gpus_of_its_device(tmp_path, monkeypatch, visible, device, expected):
+    monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
+    if visible is not None:
+        monkeypatch.setenv('CUDA_VISIBLE_DEVICES', visible)
+    environments = []
+
+    def run(words: list[str], **kwargs: object) -> SimpleNamespace:
+        environments.append(kwargs['env'])
+        return SimpleNamespace(returncode=0)
+
+    monkeypatch.setattr(jobs.subprocess, 'run', run)
+    jobs.run_command(['train'], tmp_path / 'log', device)
+    assert environments[0].get('CUDA_VISIBLE_DEVICES') == expected
 
 
 @pytest.mark.parametrize(
