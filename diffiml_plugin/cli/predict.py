@@ -7,6 +7,7 @@ a browser. Nothing is downloaded, unless --weights is an address.
 """
 
 import argparse
+import os
 import signal
 import sys
 from pathlib import Path
@@ -34,6 +35,21 @@ _NOT_WITH_ONNX = {
 }
 
 
+# Options that a Ray cluster does not have, and reasons.
+_NOT_WITH_RAY = {
+    '--overlay': 'only masks and the table are written',
+    '--trajectory': 'only masks and the table are written',
+    '--report': 'only masks and the table are written',
+    '--json': 'the table is in Parquet files',
+    '--csv': 'the table is in Parquet files',
+    '--backend': 'it runs PyTorch',
+    '--amp': 'it runs in single precision',
+    '--workers': 'give --actors',
+    '--device': 'give --gpus-per-actor',
+    '--skip-existing': 'it always resumes',
+}
+
+
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Add the command's arguments."""
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
@@ -48,8 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add(
         '--out',
-        type=Path,
-        default=Path('diffiml_out'),
+        default='diffiml_out',
         help='folder to write to (default: %(default)s)',
     )
     add('--json', action='store_true', help='also write all results to OUT/results.json')
@@ -112,6 +127,23 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         'one per core and 2 GB of memory; with a GPU up to 4)',
     )
     add(
+        '--engine',
+        choices=('local', 'ray'),
+        default='local',
+        help='ray: on all machines of a Ray cluster; images and --out may be addresses such as '
+        's3://bucket/folder, or a .parquet file with the column "path"; OUT gets masks and a table '
+        'in Parquet files, and a repeated command resumes (extra ray)',
+    )
+    add('--address', help='address of the Ray cluster (default: start Ray on this machine)')
+    add('--actors', type=whole_number, metavar='N', help='number of Ray actors (default: all CPUs)')
+    add(
+        '--gpus-per-actor',
+        type=float,
+        default=0,
+        metavar='N',
+        help='number, or share, of GPUs of a Ray actor (default: %(default)s)',
+    )
+    add(
         '--amp',
         choices=('bf16', 'auto'),
         help='mixed precision in prediction: bf16, or auto for bf16 where the processor has '
@@ -140,11 +172,16 @@ def _tile(text: str) -> int | str | None:
 
 def run(args: argparse.Namespace) -> int:
     """Predict and write the outputs; see :func:`main` for the exit status."""
+    if args.engine == 'ray':
+        return _run_on_ray(args)
+    for option in ('address', 'actors', 'gpus_per_actor'):
+        if getattr(args, option):
+            raise UserError(f'--{option.replace("_", "-")} needs --engine ray')
     inferencer = _inferencer(args)
     export = FolderExport(
         inferencer,
         args.images,
-        args.out,
+        Path(args.out),
         batch_size=args.batch_size,
         overlay=args.overlay,
         trajectory=args.trajectory,
@@ -182,12 +219,62 @@ def run(args: argparse.Namespace) -> int:
         signal.signal(signal.SIGTERM, usual)
     print(f'{_images(len(export.records))} in {printable(str(args.out))}')
     if args.report:
-        print(f'report: {printable(str(args.out / "report.html"))}')
+        print(f'report: {printable(str(Path(args.out) / "report.html"))}')
     if export.failures:
         print(f'{len(export.failures)} failed:', file=sys.stderr)
     for failure in export.failures:
         print(f'  {printable(failure.name)}: {printable(failure.reason)}', file=sys.stderr)
     return 1 if export.failures else 0
+
+
+def _run_on_ray(args: argparse.Namespace) -> int:
+    """Predict on a Ray cluster; see :func:`run`."""
+    for option, reason in _NOT_WITH_RAY.items():
+        if getattr(args, option[2:].replace('-', '_')):
+            raise UserError(f'{option} does not go with --engine ray: {reason}')
+    # Ray would report its use to its makers.
+    os.environ.setdefault('RAY_USAGE_STATS_ENABLED', '0')
+    try:
+        import ray
+
+        from ..distributed.predict import list_images, predict_dataset
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[ray]"'
+        ) from None
+    images = list_images(args.images)
+    print(f'{_images(len(images))} listed', flush=True)
+    try:
+        ray.init(address=args.address, log_to_driver=False, logging_level='ERROR')
+    except (ConnectionError, ValueError) as error:
+        raise UserError(f'--address {args.address}: {error}') from None
+
+    def report(written: int, failed: int) -> None:
+        print(f'{written} done, {failed} failed', file=sys.stderr, flush=True)
+
+    try:
+        summary = predict_dataset(
+            images,
+            args.out,
+            model=args.model,
+            weights=args.weights,
+            actors=args.actors,
+            gpus_per_actor=args.gpus_per_actor,
+            batch_size=max(args.batch_size, 16),
+            report=report,
+            tile=args.tile,
+            overlap=args.overlap,
+            max_size=args.max_size,
+            full_resolution=args.full_resolution,
+            threshold=args.threshold,
+            **solver_settings(args),
+        )
+    finally:
+        ray.shutdown()
+    if summary.existing:
+        print(f'skipped {_images(summary.existing)}: results already exist')
+    print(f'{_images(summary.written)} in {printable(args.out)}, {summary.failed} failed')
+    return 1 if summary.failed else 0
 
 
 def _inferencer(args: argparse.Namespace) -> DiffIMLInferencer | OnnxInferencer:
