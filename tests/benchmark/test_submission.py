@@ -71,7 +71,7 @@ def test_jobs_on_this_machine(tmp_path, bench):
     failed = run_all(bench, tmp_path / 'out', ['cpu'], lambda *a: said.append(a), run)
     assert list(failed) == [('absent', 0)] and 'none' in failed['absent', 0], failed
     results = BenchmarkResults.read(bench, tmp_path / 'out', failed)
-    assert [model.name for model in results.models] == ['perfect']
+    assert list(results.models) == ['perfect']
     # The state is in the files: nothing is scored twice.
     again = run_all(bench, tmp_path / 'out', ['cpu'], lambda *a: said.append(a), run)
     assert list(again) == [('absent', 0)] and ('perfect', 0, 'already done') in [

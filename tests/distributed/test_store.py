@@ -63,7 +63,7 @@ def pictures() -> dict[str, bytes]:
     for number in range(4):
         coarse = rng.integers(0, 256, (9, 12, 3), dtype=np.uint8)
         content = cv2.imencode('.png', cv2.resize(coarse, (96, 64 + number)))[1].tobytes()
-        contents[f'memory://photos/{number}.png'] = content if number != 2 else content[:200]
+        contents[f'memory:///photos/{number}.png'] = content if number != 2 else content[:200]
     for path, content in contents.items():
         files.pipe_file(path, content)
     files.pipe_file('memory://photos/notes.txt', b'no image')
@@ -74,7 +74,7 @@ def test_a_predictor_stores_masks_and_rows(pictures, tmp_path):
     paths = list_images(['memory://photos'])
     assert paths == list(pictures)
     predictor = Predictor(str(tmp_path), device='cpu', seed=3)
-    missing = 'memory://photos/9.png'
+    missing = 'memory:///photos/9.png'
     out = predictor(dict(path=[*paths, missing]))
     assert out['failed'].tolist() == [False, False, True, False, True]
     rows = {one['path']: one for one in ResultStore(str(tmp_path)).read().to_pylist()}
