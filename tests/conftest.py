@@ -1,3 +1,4 @@
+import gc
 import logging
 import os
 import runpy
@@ -22,6 +23,12 @@ from diffiml_plugin.synthesis.demo_data import make_demo_data
 ROOT = Path(__file__).parents[1]
 CHROMIUM = shutil.which('chromium') or shutil.which('chromium-browser')
 FLAGS = ['--no-sandbox', '--disable-gpu', '--disable-background-networking', '--disable-sync']
+
+
+def pytest_collection_finish() -> None:
+    """Keep what is imported by now out of garbage collections, each of which would search it."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)
