@@ -3,7 +3,6 @@
 from pathlib import Path
 
 import torch
-from mmengine.config import Config
 from mmengine.evaluator import Evaluator
 from mmengine.runner import Runner
 from mmseg.registry import DATASETS
@@ -35,7 +34,7 @@ def scores_of_the_plugin(weights: Path, listed: Path) -> dict[str, float]:
     metric = dict(
         type='IMLMetric', pixel=['f1', 'iou', 'auc', 'acc'], score='model', resolution='input'
     )
-    evaluator = Evaluator(Config(metric))
+    evaluator = Evaluator([metric])
     loader = Runner.build_dataloader(
         dict(
             dataset=DATASETS.build(dataset),

@@ -19,6 +19,7 @@ from .scoring import CONFIG, SIZE, scores_of_the_plugin
 
 SCRIPT = """
 import json, sys
+import torch
 from ForensicHub.common.evaluation import ImageAUC, PixelAUC, PixelF1
 from ForensicHub.common.utils.yaml import load_yaml_config, split_config
 from ForensicHub.core.base_model import BaseModel
@@ -86,10 +87,10 @@ def test_metrics_in_forensichub_equal_those_of_the_plugin(lists, run_env, tmp_pa
     assert theirs['loss'] > 0
     imdlbenco.export_weights(tmp_path / 'checkpoint-0.pth', tmp_path / 'out.safetensors')
     mine = scores_of_the_plugin(tmp_path / 'out.safetensors', lists['tampered'])
-    assert mine['iml/pixel_f1'] == pytest.approx(theirs['pixel-level F1'], abs=1e-4)
-    assert mine['iml/pixel_auc'] == pytest.approx(theirs['pixel-level AUC'], abs=1e-4)
+    assert mine['iml/pixel_f1_input'] == pytest.approx(theirs['pixel-level F1'], abs=1e-4)
+    assert mine['iml/pixel_auc_input'] == pytest.approx(theirs['pixel-level AUC'], abs=1e-4)
     mixed = scores_of_the_plugin(tmp_path / 'out.safetensors', lists['mixed'])
-    assert mixed['iml/image_auc'] == pytest.approx(theirs['image-level AUC'], abs=1e-4)
+    assert mixed['iml/img_auc_model'] == pytest.approx(theirs['image-level AUC'], abs=1e-4)
 
 
 def test_a_missing_package_is_named(monkeypatch):

@@ -103,8 +103,8 @@ class TestScripts:
         pairs = dict(f1='F1', iou='IOU', auc='AUC', acc='Accuracy')
         for name, other in pairs.items():
             value = theirs[f'test_pixel-level {other}']
-            assert mine[f'iml/pixel_{name}'] == pytest.approx(value, abs=1e-4), name
-        assert 0.3 < mine['iml/pixel_auc'] < 1
+            assert mine[f'iml/pixel_{name}_input'] == pytest.approx(value, abs=1e-4), name
+        assert 0.3 < mine['iml/pixel_auc_input'] < 1
 
     def test_image_metrics_equal_those_of_the_plugin(self, trained, exported, lists, run_env):
         names = 'ImageF1(), ImageAUC(), ImageAccuracy(),'
@@ -113,7 +113,7 @@ class TestScripts:
         pairs = dict(f1='F1', auc='AUC', acc='Accuracy')
         for name, other in pairs.items():
             value = theirs[f'test_image-level {other}']
-            assert mine[f'iml/image_{name}'] == pytest.approx(value, abs=1e-4), name
+            assert mine[f'iml/img_{name}_model'] == pytest.approx(value, abs=1e-4), name
 
 
 def test_export_keeps_the_weights_and_refuses_others(tmp_path):

@@ -47,7 +47,7 @@ def test_predictions_are_those_of_the_plugin(checkpoint):
     expected = torch.stack([sample.seg_logits.data for sample in samples])
     assert found['pred_mask'].std() > 1e-4
     assert torch.allclose(found['pred_mask'], expected, atol=1e-6)
-    scores = torch.tensor([sample.pred_score for sample in samples])
+    scores = torch.tensor([sample.pred_score for sample in samples], dtype=torch.float64)
     assert torch.allclose(found['pred_label'], scores, atol=1e-6)
     edges = torch.stack([sample.pred_edge.data for sample in samples])
     assert torch.allclose(found['visual_image']['pred_edge'], edges, atol=1e-6)
