@@ -22,6 +22,9 @@ import tempfile
 import time
 from pathlib import Path
 
+import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a system lacks
+
+# isort: split
 import cv2
 import numpy as np
 import skimage.data
