@@ -65,7 +65,8 @@ class TestZoo:
         optimizer.step()
         assert loss.isfinite() and loss > 0
         changed = sum(not torch.equal(old, new) for old, new in zip(before, trainable, strict=True))
-        assert changed > len(trainable) / 2
+        # Residual branches that start at zero, as those of timm's ResNet, pass on no gradient yet.
+        assert changed > len(trainable) / (5 if 'resnet' in name else 2)
         with torch.inference_mode():
             predicted = model.eval()(images, samples(size), mode='predict')
         for sample in predicted:
