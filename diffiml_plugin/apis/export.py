@@ -335,6 +335,8 @@ class FolderExport:
             provenance = record['provenance']
             same = (
                 provenance.items() >= self.inferencer.hashes.items()
+                # Records of earlier versions do not say it.
+                and provenance.get('precision', 'float32') == self.inferencer.precision
                 and record['options'] == self.settings
                 and all(
                     sha256_of(self._output(image, suffix)) == record['outputs'][suffix]['sha256']

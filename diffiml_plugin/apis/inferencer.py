@@ -117,6 +117,11 @@ class DiffIMLInferencer:
         return str(next(self.model.parameters()).device)
 
     @property
+    def precision(self) -> str:
+        """Data type of the computation: 'float32', or 'bf16' with automatic mixed precision."""
+        return self.amp or 'float32'
+
+    @property
     def threshold(self) -> float:
         """Threshold of the probability, as configured."""
         head = getattr(self.model, 'decode_head', None)
@@ -331,7 +336,7 @@ class DiffIMLInferencer:
             seed=solver['seed'],
             settings=vars(job.cutting) | settings,
             device=self.device,
-            precision=self.amp or 'float32',
+            precision=self.precision,
             versions=dict(
                 diffiml_plugin=__version__, torch=torch.__version__, diffusers=diffusers.__version__
             ),

@@ -38,6 +38,7 @@ class OnnxInferencer:
     # The graph holds the solver: its settings cannot be changed.
     solver_settings = None
     device = 'cpu'
+    precision = 'float32'
 
     def __init__(self, path: str | Path, threads: int | None = None) -> None:
         self._path = path

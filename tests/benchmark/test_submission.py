@@ -6,11 +6,8 @@ from PIL import Image
 
 from diffiml_plugin.benchmark import Benchmark, BenchmarkResults
 from diffiml_plugin.benchmark.jobs import run_all
-from diffiml_plugin.errors import UserError
-
-pytest.importorskip('submitit')
-
 from diffiml_plugin.benchmark.submission import SubmittedRun
+from diffiml_plugin.errors import UserError
 
 TWIN = 'configs/twin/twin_demo.py'
 # Accepts a job as Slurm does, and keeps what it is told.

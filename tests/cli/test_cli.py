@@ -97,9 +97,12 @@ def test_existing_outputs_are_skipped_only_if_they_would_be_the_same(run, images
     assert {p: p.stat().st_mtime_ns for p in before} == before
     # Tables also hold existing results.
     assert path.name in (out / 'results.csv').read_text()
-    # Another setting, a changed or missing output, more outputs, or another image: predicted again.
+    # Another setting or precision, a changed or missing output, more outputs, or another image:
+    # predicted again.
     assert 'already exist' not in run(*command, '--seed', '4')[1]
     assert run(*command, '--seed', '4')[1].count('already exist') == 1
+    assert 'already exist' not in run(*command, '--seed', '4', '--amp', 'bf16')[1]
+    assert 'already exist' not in run(*command, '--seed', '4')[1]
     mask = out / f'{path.name}.mask.png'
     for change in (lambda: mask.write_bytes(b'x'), mask.unlink):
         change()
