@@ -1,7 +1,10 @@
 """Object masks of photographs, and the collection of the shipped model's photographs."""
 
 import importlib.util
+import json
+import shutil
 import sys
+import zlib
 
 import cv2
 import numpy as np
@@ -27,7 +30,10 @@ def run_script(monkeypatch):
 
 
 def _photograph(path, has_object=True, size=(90, 120)):
-    image = np.full((*size, 3), (90, 160, 70), np.uint8)
+    # Shades of its own, so that no two of them look alike.
+    shades = np.random.default_rng(zlib.crc32(str(path).encode())).normal(0, 8, (8, 9, 1))
+    shades = cv2.resize(shades, size[::-1], interpolation=cv2.INTER_CUBIC)
+    image = (np.array((90, 160, 70)) + shades[..., None]).clip(0, 255).astype(np.uint8)
     if has_object:
         cv2.circle(image, (size[1] // 2, size[0] // 2), 20, (40, 60, 200), cv2.FILLED)
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -74,14 +80,62 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
     labels.parent.mkdir(parents=True)
     labels.write_text('3 0 0 0.5 0 0.5 0.5\n9 0.6 0.6 1 0.6 1 1\n')
     _photograph(clones / 'FFDNet/testsets/Kodak24/kodim01.png')
-    run_script('release_photographs', clones, out)
+    saliency = clones / 'Saliency_Matlab/config'
+    ecssd = clones / 'U2Net-ECSSD-Evaluation/data/ECSSD'
+    for photographs, masks in (
+        (saliency / 'pascal', saliency / 'mask'),
+        (ecssd / 'images', ecssd / 'ground_truth_mask'),
+    ):
+        for name, gray in (('1', 255), ('2', 100)):  # few people called the second one salient
+            _photograph(photographs / f'{name}.jpg')
+            masks.mkdir(exist_ok=True, parents=True)
+            Image.new('L', (120, 90), gray).save(masks / f'{name}.png')
+    _photograph(saliency / 'Imgs/0_1.jpg')
+    _photograph(clones / 'imagen/imagen/n1_dog.jpg')
+    for part in ('train2017', 'val2017'):
+        _photograph(clones / f'COCO-MINI/{part}/{part}.jpg')
+        (clones / 'COCO-MINI/annotations').mkdir(exist_ok=True)
+        square = [[0, 0, 60, 0, 60, 60, 0, 60]]
+        content = dict(
+            images=[dict(id=1, file_name=f'{part}.jpg', height=90, width=120)],
+            annotations=[dict(image_id=1, segmentation=square)],
+        )
+        file = clones / f'COCO-MINI/annotations/instances_{part}.json'
+        file.write_text(json.dumps(content))
+    pedestrians = clones / 'PennFudan/data/PennFudanPed'
+    _photograph(pedestrians / 'PNGImages/P1.png')
+    (pedestrians / 'PedMasks').mkdir()
+    Image.fromarray(numbers).save(pedestrians / 'PedMasks/P1_mask.png')
+    cameras = clones / 'metadata-extractor-images/jpg'
+    for name, maker, size in (('a', 'Canon', 400), ('drawn', '', 400), ('thumb', 'Canon', 90)):
+        _photograph(cameras / f'{name}.jpg', size=(size, size))
+        with Image.open(cameras / f'{name}.jpg') as picture:
+            exif = picture.getexif()
+            if maker:
+                exif[0x010F] = maker
+            picture.save(cameras / f'{name}.jpg', exif=exif)
+    (cameras / 'damaged.jpg').write_bytes((cameras / 'a.jpg').read_bytes()[:400])
+    cropped = clones / 'PolyU-Real-World-Noisy-Images-Dataset/CroppedImages'
+    _photograph(cropped / 'x_real.JPG')
+    _photograph(cropped / 'x_mean.JPG')
+    # A forgery that another test shows, made of a photograph of these.
+    with Image.open(clones / 'BSDS500/BSDS500/data/images/train/3.jpg') as picture:
+        (tmp_path / 'shown').mkdir()
+        picture.resize((200, 150)).save(tmp_path / 'shown/forged.png')
+    shutil.copyfile(ecssd / 'images/1.jpg', tmp_path / 'shown/known.jpg')
+    run_script('release_photographs', clones, out, '--exclude', tmp_path / 'shown')
     printed = dict(
         line.split(': ') for line in capsys.readouterr().out.splitlines() if ': ' in line
     )
     assert {'bsds500': '12', 'human': '2', 'imagenet_objects': '6', 'kodak24': '1'}.items() <= (
         printed.items()
     )
+    expected = dict(ecssd='1', pascal_s='1', coco_mini='2', penn_fudan='1', cameras='1', polyu='1')
+    assert expected.items() <= printed.items()
     files = [path for path in out.rglob('*') if path.is_file()]
+    names = {(path.parents[1].name, path.name) for path in files}
+    assert ('bsds500', '2.jpg') in names and ('bsds500', '2.png') in names
+    assert not {('bsds500', '3.jpg'), ('bsds500', '3.png'), ('ecssd', '1.jpg')} & names
     assert {path.relative_to(out).parts[0] for path in files} == {'train', 'test'}
     for part in ('train', 'test'):
         source = PhotographSource(out / part / 'bsds500/img', out / part / 'bsds500/mask')

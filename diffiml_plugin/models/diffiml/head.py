@@ -46,6 +46,10 @@ class DiffusionHead(TamperingHead):
             default: 0.
         loss_latent (dict, optional): Config of the loss between latents. Defaults to
             ``LatentMSELoss``.
+        end_to_end (bool): Whether ``loss_decode`` scores what the solver finds from its initial
+            noise, as in prediction, rather than an estimate at a random timestep, where the mask
+            often shows through the noise (Martin Garcia et al. 2024, 2409.11355). Costs one
+            evaluation of the denoiser for each step of the solver. Published and default: False.
         error_prior (float): Standard deviation r of the perturbation of the clean latents before
             they are noised, while the target stays clean. Published and default: 0.1.
         edge_supervision (bool): Whether the latents hold both the mask and its edge. If not, the
@@ -73,6 +77,7 @@ class DiffusionHead(TamperingHead):
         channels: int = 128,
         fine_channels: int = 0,
         loss_latent: dict | None = None,
+        end_to_end: bool = False,
         error_prior: float = 0.1,
         edge_supervision: bool = True,
         ensemble_space: str = 'latent',
@@ -96,8 +101,13 @@ class DiffusionHead(TamperingHead):
                 f'DiffusionHead ensemble_space must be one of {", ".join(SPACES)}, '
                 f'got {ensemble_space!r}'
             )
+        if end_to_end and not kwargs['loss_decode']:
+            raise UserError(
+                'DiffusionHead end_to_end=True needs a loss_decode, which it applies to'
+            )
         # The base class's classifier would be a parameter without a gradient.
         self.conv_seg = None
+        self.end_to_end = end_to_end
         self.error_prior = error_prior
         self.ensemble_space = ensemble_space
         self.fusion, self.fine = condition_modules(
@@ -185,10 +195,19 @@ class DiffusionHead(TamperingHead):
         losses = self.loss_latent(output, target, self.codec.edge_supervision, **valid)
         if not self.loss_decode:
             return losses
-        estimate = self.noise_schedule.pred_original_sample(output, noisy, timesteps)
+        if self.end_to_end:
+            estimate = self._solved(condition, noise)
+        else:
+            estimate = self.noise_schedule.pred_original_sample(output, noisy, timesteps)
         # The mask's half alone: decoding is the slowest step of training on a CPU.
         logits = self.codec.decode_mask(estimate, tuple(labels.shape[-2:]))
         return losses | self.loss_by_feat(logits, batch_data_samples)
+
+    def _solved(self, condition: Tensor, like: Tensor) -> Tensor:
+        """Return latents that the solver finds from new noise, with gradients."""
+        # Stochastic solvers draw the same for each batch, but not for each image of it.
+        owners = [(0, str(index)) for index in range(len(like))]
+        return self.solver.solve(self.denoise, torch.randn_like(like), condition, owners)
 
     def _noised(self, original: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Return noisy latents, their noise and their (B,) timesteps for (B, C, h, w) latents."""

@@ -6,6 +6,7 @@ from mmseg.structures import SegDataSample
 from diffiml_plugin.errors import UserError
 
 DEMO = 'configs/diffiml/diffiml_demo.py'
+PIXELS = [dict(type='CrossEntropyLoss', use_sigmoid=True)]
 
 
 def samples(names: list[str], size: int = 64) -> list[SegDataSample]:
@@ -33,6 +34,8 @@ def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
         },
         {'edge_supervision': False, 'denoiser.in_channels': 16},
         {'fine_channels': 8, 'denoiser.condition_channels': 96},
+        {'end_to_end': True, 'loss_decode': PIXELS},
+        {'end_to_end': True, 'loss_decode': PIXELS, 'sampler.num_inference_steps': 2},
         {'scheduler.beta_schedule': 'squaredcos_cap_v2'},
         {'scheduler.beta_schedule': 'scaled_linear', 'scheduler.rescale_betas_zero_snr': False},
     ],
@@ -108,6 +111,7 @@ def test_checkpointed_denoiser_needs_less_memory_and_gives_the_same_gradients(bu
     [
         ('error_prior', -1, 'error_prior'),
         ('ensemble_space', 'pixel', 'latent, logit'),
+        ('end_to_end', True, 'needs a loss_decode'),
         ('edge_supervision', False, 'denoiser.in_channels must be 16'),
         ('fine_channels', 4, 'condition_channels must be 80'),
         ('scheduler.prediction_type', 'epsilon', 'zero terminal SNR'),
@@ -116,6 +120,24 @@ def test_checkpointed_denoiser_needs_less_memory_and_gives_the_same_gradients(bu
 def test_wrong_head_settings_are_named(build, key, value, words):
     with pytest.raises(UserError, match=words):
         build(DEMO, **{f'model.decode_head.{key}': value})
+
+
+def test_losses_of_pixels_reach_the_solution_that_is_predicted(build):
+    head = 'model.decode_head.'
+    settings = {
+        head + 'end_to_end': True,
+        head + 'loss_decode': PIXELS,
+        head + 'sampler.noise_scale': 0.0,
+    }
+    model = build(DEMO, **settings).eval()
+    images, batch = training_batch()
+    losses = model.loss(images, batch)
+    with torch.inference_mode():
+        features = model.extract_feat(images)
+        logits = model.decode_head.predict(features, [one.metainfo for one in batch], None)
+    labels = torch.stack([one.gt_sem_seg.data for one in batch]).float()
+    expected = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+    assert losses['decode.loss_ce'].item() == pytest.approx(expected.item(), rel=1e-4)
 
 
 def test_two_images_are_overfitted_through_sampling(build):
