@@ -250,6 +250,31 @@ def calibration_error(counts: np.ndarray) -> float:
     return float(np.abs(counts[1] - counts[2]).sum() / total) if total else math.nan
 
 
+def sparsification_error(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
+    """Compute how far an uncertainty is from ranking the wrong pixels first (Ilg et al. 2018).
+
+    The most uncertain pixels are removed one after the other; the area under the error rate of
+    those that remain is compared with its least value, where all wrong pixels go first.
+
+    Args:
+        uncertainty (np.ndarray): (N,) uncertainties; equal ones count as in random order if the
+            pixels are shuffled.
+        wrong (np.ndarray): (N,) whether the pixels are wrong.
+
+    Returns:
+        float: 0 for a perfect ranking, 1 for one as good as chance, more for a worse one; ``nan``
+        if no or all pixels are wrong.
+    """
+    total = int(np.count_nonzero(wrong))
+    if total in (0, len(wrong)):
+        return math.nan
+    remaining = np.arange(1, len(wrong) + 1)
+    area = (np.cumsum(wrong[np.argsort(uncertainty, kind='stable')]) / remaining).mean()
+    # In the best order, right pixels come first.
+    least = (np.maximum(remaining - (len(wrong) - total), 0) / remaining).mean()
+    return float((area - least) / (total / len(wrong) - least))
+
+
 def boundary_f1(pred: np.ndarray, target: np.ndarray, tolerance: float | None = None) -> float:
     """Compute F1 of boundaries: a boundary pixel counts where the other boundary is near enough.
 

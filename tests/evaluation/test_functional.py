@@ -184,3 +184,18 @@ def test_boundary_f1_without_a_boundary():
     assert math.isnan(functional.boundary_f1(empty, full))
     assert functional.boundary_f1(empty, half) == 0
     assert functional.boundary_f1(half, half) == 1
+
+
+def test_sparsification_error_is_0_for_the_best_order_and_1_for_a_random_one():
+    wrong = np.random.default_rng(0).random(20000) < 0.2
+    assert functional.sparsification_error(wrong.astype(float), wrong) == pytest.approx(0)
+    assert functional.sparsification_error(np.zeros(20000), wrong) == pytest.approx(1, abs=0.05)
+    assert functional.sparsification_error(-wrong.astype(float), wrong) > 2
+    # Error rates 1/2, 2/3, 1/2 of the 2, 3, 4 surest pixels and 0 of the surest, by hand; in the
+    # best order 0, 0, 1/3, 1/2.
+    error = functional.sparsification_error(
+        np.array([3, 0, 1, 2]), np.array([False, False, True, True])
+    )
+    area, least = (0 + 1 / 2 + 2 / 3 + 1 / 2) / 4, (1 / 3 + 1 / 2) / 4
+    assert error == pytest.approx((area - least) / (1 / 2 - least))
+    assert np.isnan(functional.sparsification_error(np.zeros(3), np.zeros(3, bool)))

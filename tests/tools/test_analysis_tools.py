@@ -72,6 +72,28 @@ def test_sampling_error(demo_data, checkpoint, tmp_path, run_tool):
     assert 'has no DiffusionHead' in run_tool(f'{FOLDER}/sampling_error.py', *args, status=1)
 
 
+def test_uncertainty(demo_data, checkpoint, random_checkpoint, tmp_path, run_tool):
+    twin = 'configs/twin/twin_demo.py'
+    printed = run_tool(
+        f'{FOLDER}/uncertainty.py', '--model', 'configs/diffiml/diffiml_demo.py', checkpoint,
+        '--model', twin, random_checkpoint(twin), '--members', 3, '--num', 4,
+        '--noise-scales', 1, '--out', tmp_path,
+        '--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen',
+    )  # fmt: skip
+    assert 'about their mistakes, 4 images' in printed
+    with (tmp_path / 'uncertainty.csv').open() as file:
+        diffuse, plain = csv.DictReader(file)
+    assert diffuse['model'] == 'diffiml_demo, noise 1, 3 members'
+    assert float(diffuse['F1 of one']) < float(diffuse['F1 of the best'])
+    assert plain['model'] == 'twin_demo' and plain['F1 of the best'] == ''
+    for row in (diffuse, plain):
+        assert float(row['ECE, scaled']) < float(row['ECE'])
+        assert 0 < float(row['sparsification error, probability']) < 1.5
+    assert 'at least 2' in run_tool(
+        f'{FOLDER}/uncertainty.py', '--model', twin, checkpoint, '--num', 1, status=2
+    )
+
+
 def test_benchmark(tmp_path, run_tool):
     configs = ('configs/twin/twin_demo.py', 'configs/diffiml/diffiml_demo.py')
     printed = run_tool(
