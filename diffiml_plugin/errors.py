@@ -23,10 +23,20 @@ def first_line(error: BaseException) -> str:
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 
-def program(main: Callable) -> Callable:
-    """Let a script end with ``name: sentence`` and status 1 for a :class:`UserError`.
+def file_fault(error: OSError) -> str:
+    """Say which file or folder cannot be used, and why."""
+    if error.filename is None:
+        return error.strerror
+    if isinstance(error, FileExistsError):
+        return printable(f'{str(error.filename)!r} is a file: give a folder')
+    return printable(f'{str(error.filename)!r} cannot be used: {error.strerror}')
 
-    Other errors keep their traceback.
+
+def program(main: Callable) -> Callable:
+    """Let a script end with ``name: sentence`` and status 1 for an error of its user.
+
+    That is a :class:`UserError`, or a file or folder that cannot be read or written. Other errors
+    keep their traceback.
     """
 
     @functools.wraps(main)
@@ -35,5 +45,9 @@ def program(main: Callable) -> Callable:
             return main(*args, **kwargs)
         except UserError as error:
             raise SystemExit(f'{Path(sys.argv[0]).name}: {error.sentence}') from None
+        except OSError as error:
+            if error.errno is None:
+                raise
+            raise SystemExit(f'{Path(sys.argv[0]).name}: {file_fault(error)}') from None
 
     return _main

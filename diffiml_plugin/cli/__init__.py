@@ -8,7 +8,7 @@ from importlib import import_module
 
 from .. import __version__
 from ..engine.checkpoint import loading
-from ..errors import UserError
+from ..errors import UserError, file_fault
 from . import demo_data, export, predict, score, serve, synthesize
 
 # Programs with their own arguments; they are imported only when they are run.
@@ -36,12 +36,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    by_name = {}
     for module in (predict, export, score, synthesize, demo_data, serve):
         name = module.__name__.rsplit('.', 1)[-1].replace('_', '-')
         summary = module.__doc__.splitlines()[0]
         command = commands.add_parser(name, help=summary, description=module.__doc__)
         module.add_arguments(command)
         command.set_defaults(run=module.run)
+        by_name[name] = command
     for name in PROGRAMS:
         commands.add_parser(name, help=f'{name.capitalize()} models; see `diffiml {name} --help`.')
     # The encoding of a terminal or file may lack characters of file names.
@@ -52,7 +54,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv and argv[0] in PROGRAMS:
         prog, main_of = f'diffiml {argv[0]}', import_module(PROGRAMS[argv[0]]).main
         return _run(argv[0], lambda: main_of(argv[1:], prog) or 0)
-    args = parser.parse_args(argv)
+    args, unknown = parser.parse_known_args(argv)
+    if unknown:
+        by_name[args.command].error(f'unrecognized arguments: {" ".join(unknown)}')
     # These warnings only concern developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     with loading(getattr(args, 'trust_checkpoint', False)):
@@ -65,5 +69,10 @@ def _run(command: str, call: Callable[[], int]) -> int:
     except UserError as error:
         print(f'diffiml {command}: {error.sentence}', file=sys.stderr)
         return 2
+    except OSError as error:
+        if error.errno is None:
+            raise
+        print(f'diffiml {command}: {file_fault(error)}', file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         return INTERRUPTED

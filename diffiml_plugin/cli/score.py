@@ -9,7 +9,6 @@ those of `diffiml test --results`.
 
 import argparse
 import os.path as osp
-import sys
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
@@ -116,11 +115,7 @@ def run(args: argparse.Namespace) -> int:
     )
     score = 'model' if maps.has_scores else 'max'
     metric = IMLMetric(**settings, score=score, out_dir=str(results))
-    try:
-        metrics = score_maps(maps, dataset, metric, _track)
-    except OSError as error:
-        print(f'diffiml score: cannot write: {error}', file=sys.stderr)
-        return 1
+    metrics = score_maps(maps, dataset, metric, _track)
     print_table([{'maps': name, 'images': len(dataset)} | metrics])
     print(f'results: {results / "results.csv"}, {results / "summary.md"}')
     return 0

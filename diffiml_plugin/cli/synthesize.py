@@ -2,7 +2,6 @@
 
 import argparse
 import itertools
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +49,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--prompt', metavar='TEXT', help='what the pipeline shall paint')
     parser.add_argument(
-        '--sheet', type=Path, metavar='FILE', help='draw examples of each operation to this PNG'
+        '--sheet', type=Path, metavar='FILE', help='draw examples of each operation to this .png'
     )
 
 
@@ -60,16 +59,14 @@ def run(args: argparse.Namespace) -> int:
 
     if args.out is None and args.sheet is None:
         raise UserError('nothing to do: name a folder by --out, a picture by --sheet, or both')
+    if args.sheet is not None and args.sheet.suffix.lower() != '.png':
+        raise UserError(f'the name of --sheet must end in .png, got {str(args.sheet)!r}')
     settings = _settings(args)
     source = _open(settings['sources'])
-    try:
-        if args.sheet is not None:
-            _draw_sheet(settings, source, args.sheet)
-        if args.out is not None:
-            _write(settings, Forger(**settings['forger']), source, args.out, args.num)
-    except OSError as error:
-        print(f'diffiml synthesize: {error}', file=sys.stderr)
-        return 1
+    if args.sheet is not None:
+        _draw_sheet(settings, source, args.sheet)
+    if args.out is not None:
+        _write(settings, Forger(**settings['forger']), source, args.out, args.num)
     return 0
 
 

@@ -8,7 +8,7 @@ import subprocess
 
 import mmseg.models  # noqa: F401  registers the baselines
 import torch
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 from mmengine.registry import RUNNERS
 from mmengine.runner import Runner
 from mmseg.registry import OPTIMIZERS
@@ -16,7 +16,7 @@ from mmseg.registry import OPTIMIZERS
 from ..errors import UserError
 from .check_weights_hook import CheckWeightsHook
 from .checkpoint import add_trust_argument, checkpoint_fault, loading
-from .config import read_config
+from .config import ConfigOptions, read_config
 from .mistakes import mistake_in
 from .non_finite_hook import NonFiniteHook
 from .resume_random_state_hook import ResumeRandomStateHook
@@ -33,7 +33,7 @@ def add_common_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         help='override settings of the config, as key=value; for example '
         'model.decode_head.sampler.ensemble_size=5',
     )

@@ -24,11 +24,15 @@ class CocoObjects:
         file (Path): The JSON file.
 
     Raises:
-        UserError: If pycocotools is missing, the file cannot be read or has another format, or
-            an image's name points outside the folder of photographs.
+        UserError: If the file does not exist, pycocotools is missing, the file cannot be read or
+            has another format, or an image's name points outside the folder of photographs.
     """
 
     def __init__(self, file: Path) -> None:
+        if not file.exists():
+            raise UserError(
+                f'the object masks {str(file)!r} do not exist: give a folder, or COCO JSON'
+            )
         _pycocotools()
         self.file = file
         images, segmentations = _read(file)

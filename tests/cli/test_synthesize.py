@@ -150,7 +150,9 @@ def test_the_contact_sheet(run, photographs, tmp_path):
         (('--out', 'OUT'), '--photographs is missing'),
         (('--photographs', 'IN'), 'nothing to do'),
         (('--photographs', 'IN/gone', '--out', 'OUT'), 'does not exist'),
-        (('--photographs', 'IN', '--masks', 'IN/m.json', '--out', 'OUT'), 'cannot be read'),
+        (('--photographs', 'IN', '--masks', 'IN/m.json', '--out', 'OUT'), 'do not exist'),
+        (('--photographs', 'IN', '--sheet', 'OUT.xyz'), 'must end in .png'),
+        (('--photographs', 'IN', '--out', 'OUT', '--nums', '2'), 'synthesize: error: unrecognized'),
         (('--photographs', 'IN', '--out', 'OUT', '--num', '0'), 'must be a positive integer'),
         (('--photographs', 'IN', '--out', 'OUT', '--seed', '-1'), 'whole number from 0 on'),
         (('--photographs', 'IN', '--out', 'OUT', '--operations', 'X'), 'unknown operation X'),
@@ -169,6 +171,14 @@ def test_wrong_usage(run, photographs, tmp_path, args, words):
 def test_a_folder_that_cannot_be_written_to(run, photographs):
     status, printed = run('synthesize', '--photographs', photographs, '--out', '/proc/diffiml')
     assert status == 1 and '/proc/diffiml' in printed and 'Traceback' not in printed
+
+
+def test_a_file_in_place_of_the_folder(run, photographs):
+    file = photographs / 'a.png'
+    status, printed = run('synthesize', '--photographs', photographs, '--out', file)
+    assert status == 1 and f"'{file}' is a file: give a folder" in printed
+    status, printed = run('demo-data', '--out', file, '--num', 1, '--num-test', 1)
+    assert status == 1 and str(file) in printed and 'Errno' not in printed
 
 
 def test_a_generative_fill_is_one_more_operation(photographs):

@@ -1,5 +1,8 @@
 """Errors that become a sentence, and errors that keep their traceback."""
 
+import argparse
+import errno
+import os
 import sys
 from pathlib import Path
 
@@ -7,7 +10,7 @@ import pytest
 from mmseg.registry import MODELS
 
 from diffiml_plugin.cli import main
-from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.mistakes import mistake_in
 from diffiml_plugin.errors import UserError, program
 
@@ -72,11 +75,40 @@ def test_configs_are_found_by_path_or_by_name(tmp_path, monkeypatch):
     assert read_config('twin/twin_demo.py').model == 1
 
 
+def test_options_that_are_not_key_and_value(capsys):
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=ConfigOptions)
+    given = parser.parse_args(['--cfg-options', 'a.b=1,2', 'c=x=y'])
+    assert given.cfg_options == {'a.b': [1, 2], 'c': 'x=y'}
+    for wrong in ('a.b', '=1', 'a=[1,(2]'):
+        with pytest.raises(SystemExit):
+            parser.parse_args(['--cfg-options', wrong])
+        assert 'error: --cfg-options' in capsys.readouterr().err
+
+
+def test_a_file_that_cannot_be_used_ends_a_script_in_one_sentence(tmp_path):
+    @program
+    def main(error: OSError | None = None) -> None:
+        if error:
+            raise error
+        tmp_path.write_text('x')
+
+    with pytest.raises(SystemExit, match=f"'{tmp_path}' cannot be used: Is a directory"):
+        main()
+    with pytest.raises(SystemExit, match='No space left on device'):
+        main(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    # A library's own errors are not about files.
+    with pytest.raises(OSError, match='of a library'):
+        main(OSError('of a library'))
+
+
 def test_the_command_runs_the_same_programs(capsys):
     assert main(['test', 'twin/twin_demo.py', 'none.pth']) == 2
     assert capsys.readouterr().err == "diffiml test: checkpoint 'none.pth' does not exist\n"
     assert main(['compare', 'none.py']) == 2
     assert capsys.readouterr().err == "diffiml compare: config 'none.py' does not exist\n"
+    assert main(['compare', 'configs']) == 2
+    assert "'configs' is a folder" in capsys.readouterr().err
     with pytest.raises(SystemExit):
         main(['train'])
     assert 'diffiml train: error' in capsys.readouterr().err

@@ -26,7 +26,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
@@ -34,7 +33,7 @@ from torch import nn
 
 from diffiml_plugin.benchmark.machine import describe_machine
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
-from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.cost import blank_batch, count_gflops
 from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.tables import markdown_table, print_table
@@ -74,7 +73,7 @@ def parse_args() -> argparse.Namespace:
     add(
         '--cfg-options',
         nargs='+',
-        action=DictAction,
+        action=ConfigOptions,
         default={},
         help='override settings of all configs',
     )

@@ -9,7 +9,6 @@ import math
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from torch import Tensor, nn
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.conditions import get_test_set
-from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.functional import confusion, f1
@@ -39,7 +38,9 @@ def parse_args() -> argparse.Namespace:
     add(
         '--out', type=Path, default=Path('work_dirs/sampling_error'), help='folder for CSV and plot'
     )
-    add('--cfg-options', nargs='+', action=DictAction, help='changes of the config, as key=value')
+    add(
+        '--cfg-options', nargs='+', action=ConfigOptions, help='changes of the config, as key=value'
+    )
     add_trust_argument(parser)
     args = parser.parse_args()
     if min(args.steps, args.num) < 1:

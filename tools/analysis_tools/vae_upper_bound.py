@@ -9,14 +9,13 @@ import diffiml_plugin  # noqa: F401  before OpenCV: it says which library a syst
 # isort: split
 import torch
 import torch.nn.functional as F
-from mmengine.config import DictAction
 from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
 from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
 from diffiml_plugin.engine.conditions import get_test_set
-from diffiml_plugin.engine.config import read_config
+from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.engine.weights import load_weights
 from diffiml_plugin.errors import UserError, program
@@ -38,7 +37,7 @@ def parse_args() -> argparse.Namespace:
         '--data-root', help='folder with Tp/ and Gt/ (default: the test set); masks keep their size'
     )
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='changes of the config, as key=value'
+        '--cfg-options', nargs='+', action=ConfigOptions, help='changes of the config, as key=value'
     )
     add_trust_argument(parser)
     return parser.parse_args()
