@@ -44,7 +44,7 @@ class MaskAutoencoder(BaseModel):
 
     Raises:
         UserError: If ``loss_recon`` is unknown, ``mixed_masks`` does not fit it, or the teacher
-            cannot be loaded.
+            is not a dict or cannot be loaded.
     """
 
     _RECONSTRUCTION = ('bce', 'l1')
@@ -71,6 +71,11 @@ class MaskAutoencoder(BaseModel):
             raise UserError(
                 "MaskAutoencoder mixed_masks must be 1, or above with loss_recon='bce', "
                 f'got {mixed_masks} with {loss_recon!r}'
+            )
+        if teacher is not None and not isinstance(teacher, dict):
+            raise UserError(
+                f'MaskAutoencoder teacher must be a dict, got {teacher!r}: on the command line, '
+                '--cfg-options model.teacher.pretrained=FOLDER'
             )
         self.vae = MODELS.build(vae)
         self.loss_recon = loss_recon

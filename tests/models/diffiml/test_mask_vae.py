@@ -136,6 +136,8 @@ def test_a_teacher_that_cannot_be_used_is_named(teacher_folder, tmp_path):
     (tmp_path / 'empty').mkdir()
     with pytest.raises(UserError, match="teacher.pretrained='.*empty' cannot be loaded"):
         stage_1(teacher=dict(pretrained=str(tmp_path / 'empty')))
+    with pytest.raises(UserError, match='teacher must be a dict'):
+        stage_1(teacher='empty')
     model = stage_1(teacher=dict(pretrained=teacher_folder))
     model.vae = MODELS.build(dict(type='MaskVAE', latent_channels=8))
     with pytest.raises(UserError, match='match latent_channels'):
