@@ -1,4 +1,4 @@
-"""Training by several processes: torchrun on two nodes, and Slurm."""
+"""Training by several processes: torchrun on two nodes, Slurm, and sharded weights."""
 
 import os
 import socket
@@ -7,7 +7,11 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 from mmengine.config import Config
+from mmseg.registry import MODELS
+
+from diffiml_plugin.engine.checkpoint import read_weights
 
 ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
@@ -90,3 +94,44 @@ def test_slurm(config, tmp_path, run_env):
     printed = run([*command, '--work-dir', str(tmp_path / 'work')], env)
     assert (tmp_path / 'work/iter_2.pth').is_file()
     assert 'GPU number: 2' in printed
+
+
+# FSDP selects a GPU by its rank, and moves weights to the CPU to save them, where that is not told.
+FSDP = """
+_base_ = {base!r}
+runner_type = 'FlexibleRunner'
+strategy = dict(
+    type='FSDPStrategy',
+    model_wrapper=dict(
+        type='MMFullyShardedDataParallel', use_orig_params=True, device_id='cpu'
+    ),
+    state_dict_cfg=dict(
+        state_dict_type='FULL_STATE_DICT',
+        state_dict_config=dict(type='FullStateDictConfig', rank0_only=True),
+        optim_state_dict_config=dict(type='FullOptimStateDictConfig', rank0_only=True),
+    ),
+)
+"""
+
+
+def test_sharded_weights_train_as_whole_ones(config, tmp_path, run_env):
+    sharded = tmp_path / 'sharded.py'
+    sharded.write_text(FSDP.format(base=str(config)))
+    weights = []
+    for path in (config, sharded):
+        work = tmp_path / path.stem
+        run(
+            [
+                *(sys.executable, '-m', 'torch.distributed.run', '--nproc_per_node=2'),
+                *(f'--master_port={free_port()}', 'tools/train.py', str(path)),
+                *('--launcher', 'pytorch', '--work-dir', str(work)),
+            ],
+            run_env,
+        )
+        weights.append(read_weights(work / 'iter_2.pth'))
+    whole, shards = weights
+    torch.manual_seed(0)
+    start = MODELS.build(Config.fromfile(config).model).state_dict()
+    assert whole.keys() == shards.keys() == start.keys()
+    for name, tensor in whole.items():
+        torch.testing.assert_close(shards[name], tensor, rtol=1e-3, atol=1e-5)
