@@ -26,12 +26,16 @@ except ImportError as error:
     raise missing from None
 
 from . import torchvision_operators
+from .deferred_packages import defer_package
 
 # mmseg prints messages, and mmcv warns, about parts that are not used here.
 with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
     warnings.filterwarnings('ignore', 'Fail to import')
     # mmseg imports torchvision where timm is installed.
     torchvision_operators.declare_operators()
+    # The denoiser is in one of these packages, which together import most of diffusers.
+    defer_package('diffusers.models.transformers')
+    defer_package('diffusers.models.unets')
     from . import datasets, engine, evaluation, models  # noqa: F401
 
 import diffusers

@@ -26,7 +26,9 @@ except ImportError as error:
 """
 
 
-@pytest.mark.parametrize('command', [['-m', 'diffiml_plugin', 'predict'], ['tools/test.py']])
+@pytest.mark.parametrize(
+    'command', [['-m', 'diffiml_plugin', 'predict', 'photo.jpg'], ['tools/test.py']]
+)
 def test_commands_name_the_package_to_install(command, no_libgl):
     done = subprocess.run([sys.executable, *command], env=no_libgl, capture_output=True, text=True)
     assert done.returncode == 1 and len(done.stderr.splitlines()) == 1

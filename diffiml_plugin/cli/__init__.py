@@ -7,9 +7,9 @@ from collections.abc import Callable, Sequence
 from importlib import import_module
 
 from .. import __version__
-from ..engine.checkpoint import loading
 from ..errors import UserError, file_fault
 from . import demo_data, export, predict, score, serve, synthesize
+from .start import register
 
 # Programs with their own arguments; they are imported only when they are run.
 PROGRAMS = dict(
@@ -50,13 +50,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, 'reconfigure'):
             stream.reconfigure(errors='backslashreplace')
+    # Without arguments, this process is the command and nothing else.
+    own_process = argv is None
     argv = sys.argv[1:] if argv is None else list(argv)
     if argv and argv[0] in PROGRAMS:
+        register()
         prog, main_of = f'diffiml {argv[0]}', import_module(PROGRAMS[argv[0]]).main
         return _run(argv[0], lambda: main_of(argv[1:], prog) or 0)
     args, unknown = parser.parse_known_args(argv)
     if unknown:
         by_name[args.command].error(f'unrecognized arguments: {" ".join(unknown)}')
+    register(only_predict=own_process and args.command == 'predict')
+    from ..engine.checkpoint import loading
+
     # These warnings only concern developers of configs.
     warnings.filterwarnings('ignore', module='mmcv|mmengine|mmseg')
     with loading(getattr(args, 'trust_checkpoint', False)):

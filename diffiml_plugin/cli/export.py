@@ -9,9 +9,6 @@ the file.
 import argparse
 from pathlib import Path
 
-from ..apis.model import find_model, load_model
-from ..apis.onnx_export import export_onnx
-from ..engine.atomic import write_atomically
 from ..errors import UserError
 from ..escaping import printable
 from .options import add_model_arguments, add_solver_arguments, solver_settings
@@ -30,6 +27,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Export and report the largest difference from PyTorch."""
+    from ..apis.model import find_model, load_model
+    from ..apis.onnx_export import export_onnx
+    from ..engine.atomic import write_atomically
+
     if args.out.suffix != '.onnx':
         raise UserError(f'the name of the file must end in .onnx, got {str(args.out)!r}')
     source = find_model(args.model, args.weights)

@@ -3,8 +3,7 @@
 import argparse
 from typing import Any
 
-from ..engine.checkpoint import add_trust_argument
-from ..models.diffiml.sampler import SolverSettings
+from ..trust_argument import add_trust_argument
 
 
 def add_model_arguments(
@@ -59,6 +58,8 @@ def add_solver_arguments(parser: argparse.ArgumentParser) -> None:
 
 def solver_settings(args: argparse.Namespace) -> dict[str, Any]:
     """Return the settings of :class:`SolverSettings` that the arguments give, by name."""
+    from ..models.diffiml.sampler import SolverSettings
+
     names = vars(SolverSettings()).keys() & vars(args).keys()
     return SolverSettings(**{name: getattr(args, name) for name in names}).given()
 

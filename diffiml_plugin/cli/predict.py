@@ -11,18 +11,17 @@ import os
 import signal
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress
-
-from ..apis.export import FolderExport
-from ..apis.inferencer import DiffIMLInferencer
-from ..apis.onnx_inferencer import OnnxInferencer
-from ..apis.parallel import default_workers
-from ..apis.prediction import Failure, Prediction
 from ..errors import UserError
 from ..escaping import printable
 from .options import add_model_arguments, add_solver_arguments, solver_settings, whole_number
+
+if TYPE_CHECKING:
+    from ..apis.export import FolderExport
+    from ..apis.inferencer import DiffIMLInferencer
+    from ..apis.onnx_inferencer import OnnxInferencer
+    from ..apis.prediction import Failure, Prediction
 
 # Options that ONNX files do not have: names of their values, and reasons.
 _NOT_WITH_ONNX = {
@@ -177,6 +176,9 @@ def run(args: argparse.Namespace) -> int:
     for option in ('address', 'actors', 'gpus_per_actor'):
         if getattr(args, option):
             raise UserError(f'--{option.replace("_", "-")} needs --engine ray')
+    from ..apis.export import FolderExport
+    from ..apis.parallel import default_workers
+
     inferencer = _inferencer(args)
     export = FolderExport(
         inferencer,
@@ -277,8 +279,11 @@ def _run_on_ray(args: argparse.Namespace) -> int:
     return 1 if summary.failed else 0
 
 
-def _inferencer(args: argparse.Namespace) -> DiffIMLInferencer | OnnxInferencer:
+def _inferencer(args: argparse.Namespace) -> 'DiffIMLInferencer | OnnxInferencer':
     """Load the model with the backend that its name or ``--backend`` says."""
+    from ..apis.inferencer import DiffIMLInferencer
+    from ..apis.onnx_inferencer import OnnxInferencer
+
     is_onnx = Path(args.model or '').suffix == '.onnx'
     if args.backend == 'onnx' and not is_onnx:
         raise UserError(
@@ -296,8 +301,13 @@ def _inferencer(args: argparse.Namespace) -> DiffIMLInferencer | OnnxInferencer:
     return OnnxInferencer(args.model)
 
 
-def _run(export: FolderExport) -> None:
+def _run(export: 'FolderExport') -> None:
     """Run the export with a progress bar, and print one line per image."""
+    from rich.console import Console
+    from rich.progress import Progress
+
+    from ..apis.prediction import Prediction
+
     console = Console(stderr=True)
     with Progress(
         console=console,
@@ -308,7 +318,7 @@ def _run(export: FolderExport) -> None:
     ) as bar:
         task = bar.add_task('Predicting', total=len(export.images) - export.existing)
 
-        def report(name: str, outcome: Prediction | Failure) -> None:
+        def report(name: str, outcome: 'Prediction | Failure') -> None:
             if isinstance(outcome, Prediction):
                 share = 100 * outcome.mask.mean()
                 line = f'{printable(name)}: score {outcome.score:.3f}, {share:.1f} % marked'

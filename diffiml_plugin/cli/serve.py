@@ -3,7 +3,6 @@
 import argparse
 import re
 
-from ..apis.inferencer import DiffIMLInferencer
 from ..errors import UserError
 from .options import add_model_arguments, whole_number
 
@@ -61,6 +60,8 @@ def run(args: argparse.Namespace) -> int:
         raise UserError(
             f'{error.name!r} is missing: install the extra, pip install "diffiml_plugin[web]"'
         ) from None
+    from ..apis.inferencer import DiffIMLInferencer
+
     inferencer = DiffIMLInferencer(args.model, args.weights, args.device)
     serve(inferencer, args.host, args.port, args.max_upload, allowed_hosts=args.allowed_host)
     return 0

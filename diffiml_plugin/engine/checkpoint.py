@@ -1,6 +1,5 @@
 """Reading of checkpoints without running code in them."""
 
-import argparse
 import contextlib
 import hashlib
 import json
@@ -54,16 +53,6 @@ def loading(trust: bool | None = None) -> Iterator[None]:
         os.environ.pop(_FORCE, None)
         if forced is not None:
             os.environ[_FORCE] = forced
-
-
-def add_trust_argument(parser: argparse.ArgumentParser) -> None:
-    """Add the only option that lets a checkpoint run code, see :func:`loading`."""
-    parser.add_argument(
-        '--trust-checkpoint',
-        action='store_true',
-        help='also load checkpoints that hold more than weights and plain data, which can run any '
-        'program; use it only for files from people that you trust',
-    )
 
 
 def sha256_of(*paths: Path) -> str:

@@ -14,8 +14,9 @@ from mmengine.runner import Runner
 from mmseg.registry import OPTIMIZERS
 
 from ..errors import UserError
+from ..trust_argument import add_trust_argument
 from .check_weights_hook import CheckWeightsHook
-from .checkpoint import add_trust_argument, checkpoint_fault, loading
+from .checkpoint import checkpoint_fault, loading
 from .config import ConfigOptions, read_config
 from .mistakes import mistake_in
 from .non_finite_hook import NonFiniteHook

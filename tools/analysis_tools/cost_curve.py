@@ -24,7 +24,7 @@ from torch.nn import functional as F
 from torch.utils.data import Dataset
 
 from diffiml_plugin.apis import load_model
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.engine.conditions import expand_test_sets, get_test_set
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.engine.cost import count_gflops
@@ -36,6 +36,7 @@ from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.sampler import DiffusionSampler, SolverSettings, pixel_hash
 from diffiml_plugin.models.labels import IGNORED, TAMPERED
 from diffiml_plugin.tables import markdown_table, print_table, write_csv
+from diffiml_plugin.trust_argument import add_trust_argument
 from diffiml_plugin.visualization import draw_pareto
 
 SOLVERS = dict(

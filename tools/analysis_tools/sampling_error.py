@@ -14,7 +14,7 @@ from mmseg.registry import DATASETS
 from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.launch import check_checkpoint
@@ -23,6 +23,7 @@ from diffiml_plugin.evaluation.functional import confusion, f1
 from diffiml_plugin.models.diffiml.noise_schedule import pred_original_sample
 from diffiml_plugin.models.diffiml.sampler import identity_noise
 from diffiml_plugin.tables import print_table, write_csv
+from diffiml_plugin.trust_argument import add_trust_argument
 from diffiml_plugin.visualization import draw_curves
 
 INPUTS = ('truth', 'trajectory')

@@ -13,7 +13,7 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import DATASETS, MODELS
 from torch import Tensor, nn
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.launch import check_checkpoint
@@ -23,6 +23,7 @@ from diffiml_plugin.evaluation.functional import boundary_f1, confusion, f1, iou
 from diffiml_plugin.models.edges import label_edges
 from diffiml_plugin.models.labels import IGNORED, TAMPERED
 from diffiml_plugin.tables import print_table
+from diffiml_plugin.trust_argument import add_trust_argument
 
 METRICS = ('F1', 'IoU', 'boundary F1')
 

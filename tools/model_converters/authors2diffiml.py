@@ -14,9 +14,10 @@ from mmengine.registry import init_default_scope
 from mmseg.registry import MODELS
 from torch import Tensor
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
+from diffiml_plugin.engine.checkpoint import loading, read_weights
 from diffiml_plugin.engine.config import read_config
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.trust_argument import add_trust_argument
 
 PUBLISHED = Path(__file__).parents[2] / 'configs' / 'diffiml_casia_published.py'
 

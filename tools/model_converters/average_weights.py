@@ -9,8 +9,9 @@ from pathlib import Path
 
 import torch
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
+from diffiml_plugin.engine.checkpoint import loading, read_weights
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.trust_argument import add_trust_argument
 
 
 def parse_args() -> argparse.Namespace:

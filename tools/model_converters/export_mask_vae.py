@@ -5,8 +5,9 @@ from pathlib import Path
 
 from safetensors.torch import save_file
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading, read_weights
+from diffiml_plugin.engine.checkpoint import loading, read_weights
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.trust_argument import add_trust_argument
 
 PREFIX = 'vae.'
 

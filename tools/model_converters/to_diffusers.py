@@ -4,9 +4,10 @@ import argparse
 import json
 from pathlib import Path
 
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.pipelines import DiffIMLPipeline
+from diffiml_plugin.trust_argument import add_trust_argument
 
 
 def parse_args() -> argparse.Namespace:

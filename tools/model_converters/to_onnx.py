@@ -16,8 +16,9 @@ import torch
 from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.trust_argument import add_trust_argument
 
 TOLERANCE = 1e-3
 
