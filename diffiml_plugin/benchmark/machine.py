@@ -1,5 +1,6 @@
 """Description of a machine, for the results of measurements."""
 
+import json
 import os
 import platform
 import re
@@ -10,6 +11,7 @@ import torch
 
 from .. import __version__
 from ..engine.acceleration_hook import has_bfloat16
+from ..errors import UserError
 
 
 def describe_machine() -> dict[str, Any]:
@@ -30,6 +32,38 @@ def describe_machine() -> dict[str, Any]:
         torch=torch.__version__,
         diffiml_plugin=__version__,
     )
+
+
+def machine_line(machine: dict[str, Any]) -> str:
+    """Return a machine of :func:`describe_machine` in one line, for the caption of a table."""
+    gpus = ''.join(f', {gpu}' for gpu in machine['gpus'])
+    return (
+        f'{machine["processor"]} ({machine["instructions"]}), {machine["cores"]} cores, '
+        f'{machine["threads"]} threads{gpus}, load {machine["load"]}, PyTorch {machine["torch"]}, '
+        f'diffiml_plugin {machine["diffiml_plugin"]}'
+    )
+
+
+def read_results(path: Path) -> dict[str, Any]:
+    """Read the JSON file of a measurement.
+
+    Args:
+        path (Path): File with ``machine``, settings, and ``rows``.
+
+    Raises:
+        UserError: If it cannot be read, or is another file.
+    """
+    try:
+        content = json.loads(path.read_text(encoding='utf-8'))
+        machine_line(content['machine'])
+        complete = all(isinstance(row, dict) for row in content['rows'])
+    except OSError as error:
+        raise UserError(f'{str(path)!r} cannot be read: {error.strerror}') from None
+    except (ValueError, TypeError, KeyError):
+        complete = False
+    if not complete:
+        raise UserError(f'{str(path)!r} is not a file that --json of a measurement has written')
+    return content
 
 
 def _first(pattern: str, file: str) -> str:

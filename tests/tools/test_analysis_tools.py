@@ -12,6 +12,8 @@ from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 
 from diffiml_plugin.apis import load_model
+from diffiml_plugin.benchmark.machine import describe_machine
+from diffiml_plugin.cli import main
 from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.evaluation import IMLMetric
 
@@ -123,6 +125,63 @@ def test_benchmark(tmp_path, run_tool):
     assert rest == pytest.approx(projected + fine + decoder, rel=0.05)
     assert '| predict_ratio | 1.00 |' in (tmp_path / 'rows.md').read_text()
     assert 'does not exist' in run_tool(f'{FOLDER}/benchmark.py', 'none.py', status=1)
+
+
+@pytest.mark.slow  # the export
+def test_benchmark_of_a_light_encoder_and_onnx(tmp_path, run_tool):
+    pytest.importorskip('onnxscript')
+    file = tmp_path / 'shipped.onnx'
+    assert main(['export', str(file)]) == 0
+    config = 'configs/diffiml/diffiml_efficientnet-lite0_demo.py'
+    run_tool(
+        f'{FOLDER}/benchmark.py', config, file, '--shape', 64, 48, '--rounds', 1, '--profile',
+        '--train', '--device', 'cpu', '--json', tmp_path / 'rows.json',
+        '--markdown', tmp_path / 'rows.md',
+    )  # fmt: skip
+    content = json.loads((tmp_path / 'rows.json').read_text())
+    ours, onnx = content['rows']
+    assert ours['train_ratio'] == 1 and 'train_ms' not in onnx and 'gflops' not in onnx
+    assert onnx['model'] == 'shipped.onnx' and onnx['memory_mb'] > 0
+    assert onnx['predict_ratio'] == pytest.approx(onnx['predict_ms'] / ours['predict_ms'])
+    # The same table comes from the file alone.
+    run_tool(
+        f'{FOLDER}/benchmark.py', '--render', tmp_path / 'rows.json',
+        '--markdown', tmp_path / 'again.md',
+    )  # fmt: skip
+    text = (tmp_path / 'again.md').read_text()
+    assert text == (tmp_path / 'rows.md').read_text()
+    assert f'{content["machine"]["cores"]} cores' in text and f'| {ours["gflops"]:.1f} |' in text
+    wrong = [
+        ([file, config], 'the first row'),
+        ([config, file, '--batch-size', 2], '--batch-size 1'),
+        ([config, '--render', tmp_path / 'rows.json'], 'give configs to measure, or --render'),
+        (['--render', tmp_path / 'none.json'], 'cannot be read: No such file'),
+        (['--render', file], 'shipped.onnx'),
+    ]
+    for words, sentence in wrong:
+        assert sentence in run_tool(f'{FOLDER}/benchmark.py', *words, status=1)
+
+
+@pytest.mark.parametrize('text', ['[]', '{"rows": []}', '{"machine": {}, "rows": []}', '{', '1'])
+def test_only_files_of_measurements_are_rendered(text, tmp_path, run_tool):
+    path = tmp_path / 'other.json'
+    path.write_text(text)
+    for tool in ('benchmark', 'benchmark_predict'):
+        printed = run_tool(f'{FOLDER}/{tool}.py', '--render', path, status=1)
+        assert 'not a file that --json of a measurement has written' in printed
+
+
+def test_costs_of_commands_are_rendered(tmp_path, run_tool):
+    row = dict(row='20 MP', seconds=2.5, cpu_seconds=3.0, memory_mb=985.0)
+    content = dict(machine=describe_machine(), device='cpu', rounds=3, rows=[row])
+    (tmp_path / 'costs.json').write_text(json.dumps(content))
+    run_tool(
+        f'{FOLDER}/benchmark_predict.py', '--render', tmp_path / 'costs.json',
+        '--markdown', tmp_path / 'costs.md',
+    )  # fmt: skip
+    lines = (tmp_path / 'costs.md').read_text().splitlines()
+    assert lines[0].endswith('rounds 3:') and torch.__version__ in lines[0]
+    assert lines[-1] == '| 20 MP | 2.50 | 3.00 | 985.00 |'
 
 
 def test_cost_curve(demo_data, checkpoint, tmp_path, run_tool):

@@ -6,8 +6,12 @@ r"""Cost of models side by side: parameters, FLOPs, latency, memory, with ratios
 Weights are random; nothing is downloaded. The models take turns (A B C A B C ...), so changes of
 the machine's load affect all of them. Any mmseg config can be given; with @flip it also predicts
 the mirror image, with @plain it runs without the config's AccelerationHook, with @HEIGHTxWIDTH on
-images of this size instead of --shape. benchmark_predict.py measures whole commands.
+images of this size instead of --shape. A row may also be FILE.onnx of `diffiml export`, which
+ONNX Runtime predicts with as many threads as PyTorch has. benchmark_predict.py measures whole
+commands.
 
+--render FILE.json measures nothing and writes the table of an earlier --json to --markdown, with
+the machine that it was measured on.
 """
 
 import argparse
@@ -25,18 +29,21 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.registry import init_default_scope
 from mmengine.structures import PixelData
 from mmseg.registry import HOOKS, MODELS
 from torch import nn
 
-from diffiml_plugin.benchmark.machine import describe_machine
+from diffiml_plugin.benchmark.machine import describe_machine, machine_line, read_results
 from diffiml_plugin.engine.acceleration_hook import AMP_TYPES
 from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.cost import blank_batch, count_gflops
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.onnx import Localizer
 from diffiml_plugin.tables import markdown_table, print_table
+from diffiml_plugin.tiling import Cutting
 
 STAGES = {
     'encoder': 'backbone',
@@ -51,7 +58,11 @@ def parse_args() -> argparse.Namespace:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     add = parser.add_argument
-    add('config', nargs='+', help='configs to compare; also CONFIG@flip, @plain, @HEIGHTxWIDTH')
+    add(
+        'config',
+        nargs='*',
+        help='configs to compare; also CONFIG@flip, @plain, @HEIGHTxWIDTH, and FILE.onnx',
+    )
     add(
         '--shape',
         type=int,
@@ -70,6 +81,7 @@ def parse_args() -> argparse.Namespace:
     add('--train', action='store_true', help='also measure a training iteration')
     add('--json', type=Path, help='also write the table to this file')
     add('--markdown', type=Path, help='also write the table to this file')
+    add('--render', type=Path, metavar='FILE.json', help='show this table instead of measuring')
     add(
         '--cfg-options',
         nargs='+',
@@ -79,6 +91,41 @@ def parse_args() -> argparse.Namespace:
     )
     add('--only-memory', action='store_true', help=argparse.SUPPRESS)
     return parser.parse_args()
+
+
+class OnnxModel:
+    """A row of ONNX Runtime."""
+
+    def __init__(self, path: str, shape: tuple[int, int]) -> None:
+        self.localizer = Localizer(path, torch.get_num_threads())
+        self.shape = shape
+
+    def predict(self) -> None:
+        """Predict the image that the other rows predict, from bytes to maps."""
+        (image,) = blank_batch(self.shape)['inputs']
+        pixels = np.ascontiguousarray(image.permute(1, 2, 0).numpy())
+        self.localizer.localize(pixels, Cutting(tile=None))
+
+
+def build_row(name: str, args: argparse.Namespace) -> nn.Module | OnnxModel:
+    """Build what a row measures."""
+    if name.endswith('.onnx'):
+        return OnnxModel(name, tuple(args.shape))
+    return build(name, args)
+
+
+def check_onnx(args: argparse.Namespace) -> None:
+    """Check that rows of ONNX Runtime can be compared.
+
+    Raises:
+        UserError: If an option does not go with them.
+    """
+    if not any(name.endswith('.onnx') for name in args.config):
+        return
+    if args.config[0].endswith('.onnx'):
+        raise UserError('the first row, which ratios refer to, must be a config, not an ONNX file')
+    if args.batch_size != 1 or args.device != 'cpu' or args.amp:
+        raise UserError('an ONNX file needs --batch-size 1 and --device cpu, without --amp')
 
 
 def build(name: str, args: argparse.Namespace, accelerated: bool = True) -> nn.Module:
@@ -113,8 +160,11 @@ def autocast(args: argparse.Namespace) -> contextlib.AbstractContextManager:
 
 
 @torch.inference_mode()
-def predict(model: nn.Module, args: argparse.Namespace) -> None:
+def predict(model: nn.Module | OnnxModel, args: argparse.Namespace) -> None:
     """Predict one batch, from bytes to maps."""
+    if isinstance(model, OnnxModel):
+        model.predict()
+        return
     with autocast(args):
         batch = blank_batch(model.shape, args.batch_size)
         if model.mirrors:
@@ -203,7 +253,7 @@ def resident() -> float:
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
-def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
+def peak_memory(model: nn.Module | OnnxModel, name: str, args: argparse.Namespace) -> float:
     """Return a prediction's peak memory in MB: allocated on a GPU, else of a whole process."""
     if args.device.startswith('cuda'):
         torch.cuda.reset_peak_memory_stats()
@@ -218,26 +268,30 @@ def peak_memory(model: nn.Module, name: str, args: argparse.Namespace) -> float:
 
 def measure(args: argparse.Namespace) -> list[dict]:
     """Return one row per config."""
-    models = [build(name, args) for name in args.config]
+    models = [build_row(name, args) for name in args.config]
     rows = []
     for name, model in zip(args.config, models, strict=True):
         print(f'{name}: counting', file=sys.stderr)
         title = name.rsplit('/', 1)[-1].replace('.py', '').replace('@', ' + ')
-        row = dict(model=title) | count(name, args)
+        row = dict(model=title)
+        if isinstance(model, nn.Module):
+            row |= count(name, args)
         row['memory_mb'] = peak_memory(model, name, args)
         rows.append(row)
     work = dict(predict=predict) | (dict(train=train_step) if args.train else {})
     for kind, function in work.items():
-        seconds = [[] for _ in models]
+        # Only the rows of PyTorch train.
+        able = [i for i, m in enumerate(models) if kind == 'predict' or isinstance(m, nn.Module)]
+        seconds = [[] for _ in able]
         for turn in range(args.rounds + 1):
-            for model, times in zip(models, seconds, strict=True):
+            for model, times in zip((models[i] for i in able), seconds, strict=True):
                 synchronize(args.device)
                 start = time.perf_counter()
                 function(model, args)
                 synchronize(args.device)
                 if turn:  # the first warms up
                     times.append(time.perf_counter() - start)
-        for row, times in zip(rows, seconds, strict=True):
+        for row, times in zip((rows[i] for i in able), seconds, strict=True):
             median = statistics.median(times)
             row[f'{kind}_ms'] = 1000 * median
             row[f'{kind}_spread_ms'] = 1000 * (max(times) - min(times))
@@ -249,10 +303,32 @@ def measure(args: argparse.Namespace) -> list[dict]:
         row['memory_ratio'] = row['memory_mb'] / rows[0]['memory_mb']
     if args.profile:
         for row, model in zip(rows, models, strict=True):
+            if isinstance(model, OnnxModel):
+                continue
             with stage_times(model, args.device) as spent:
                 predict(model, args)
             row |= {f'{stage}_ms': 1000 * value for stage, value in spent.items()}
     return rows
+
+
+def table_of(rows: list[dict]) -> list[dict]:
+    """Return the table that is shown: one column per model."""
+    keys = list(dict.fromkeys(key for row in rows for key in row if key != 'model'))
+    return [
+        {'': key} | {row['model']: shown(key, row.get(key, '')) for row in rows} for key in keys
+    ]
+
+
+def show(content: dict, markdown: Path | None) -> None:
+    """Print the content of a JSON file, and write it as Markdown."""
+    table = table_of(content['rows'])
+    print_table(table)
+    settings = {key: value for key, value in content.items() if key not in ('machine', 'rows')}
+    about = ', '.join(f'{key} {value}' for key, value in settings.items())
+    print(about)
+    if markdown:
+        machine = machine_line(content['machine'])
+        markdown.write_text(f'{machine}; {about}:\n\n{markdown_table(table)}')
 
 
 def shown(key: str, value: float | str) -> str:
@@ -266,31 +342,30 @@ def shown(key: str, value: float | str) -> str:
 @program
 def main() -> None:
     args = parse_args()
+    if bool(args.render) == bool(args.config):
+        raise UserError('give configs to measure, or --render FILE.json')
+    if args.render:
+        show(read_results(args.render), args.markdown)
+        return
     if args.device.startswith('cuda') and not torch.cuda.is_available():
         raise UserError(f'--device {args.device}: PyTorch sees no GPU')
     warnings.simplefilter('ignore')
     if args.only_memory:
         before = resident()
-        predict(build(args.config[0], args), args)
+        predict(build_row(args.config[0], args), args)
         print(f'MEMORY {resident() - before}')
         return
-    rows = measure(args)
-    keys = list(dict.fromkeys(key for row in rows for key in row if key != 'model'))
-    table = [
-        {'': key} | {row['model']: shown(key, row.get(key, '')) for row in rows} for key in keys
-    ]
-    print_table(table)
+    check_onnx(args)
     about = dict(
         device=args.device, shape=list(args.shape), batch_size=args.batch_size,
         rounds=args.rounds, amp=args.amp, compile=args.compile,
         channels_last=args.channels_last, threads=torch.get_num_threads(), torch=torch.__version__,
         machine=describe_machine(),
     )  # fmt: skip
-    print(', '.join(f'{key} {value}' for key, value in about.items() if key != 'machine'))
+    content = about | dict(rows=measure(args))
     if args.json:
-        args.json.write_text(json.dumps(about | dict(rows=rows), indent=2) + '\n')
-    if args.markdown:
-        args.markdown.write_text(markdown_table(table))
+        args.json.write_text(json.dumps(content, indent=2) + '\n')
+    show(content, args.markdown)
 
 
 if __name__ == '__main__':

@@ -6,7 +6,8 @@
 Each row is a process of its own, the rows take turns, and the row "start" is one small image: what
 is left of another row without it is the cost of the image. With --folder, one process measures a
 loop over the images and then `--workers` 1, 2, ... up to the number of cores; its times are without
-the start. The photographs are made from those in scikit-image; nothing is downloaded.
+the start. The photographs are made from those in scikit-image; nothing is downloaded. --render
+FILE.json measures nothing and writes the table of an earlier --json to --markdown.
 """
 
 import argparse
@@ -33,7 +34,7 @@ import torch
 from diffiml_plugin.apis.export import FolderExport
 from diffiml_plugin.apis.inferencer import DiffIMLInferencer
 from diffiml_plugin.apis.parallel import count_cores
-from diffiml_plugin.benchmark.machine import describe_machine
+from diffiml_plugin.benchmark.machine import describe_machine, machine_line, read_results
 from diffiml_plugin.errors import program
 from diffiml_plugin.tables import markdown_table, print_table
 
@@ -54,6 +55,7 @@ def parse_args() -> argparse.Namespace:
     add('--folder', type=int, help='measure a folder of this many images of --megapixels instead')
     add('--json', type=Path, help='also write the table to this file, with the machine')
     add('--markdown', type=Path, help='also write the table to this file')
+    add('--render', type=Path, metavar='FILE.json', help='show this table instead of measuring')
     return parser.parse_args()
 
 
@@ -181,22 +183,32 @@ def measure_folder(args: argparse.Namespace, folder: Path) -> list[dict]:
     ]
 
 
+def show(content: dict, markdown: Path | None) -> None:
+    """Print the content of a JSON file, and write it as Markdown."""
+    table = [
+        {'': row['row']} | {key: f'{row[key]:.2f}' for key in row if key != 'row'}
+        for row in content['rows']
+    ]
+    print_table(table)
+    if markdown:
+        about = f'{machine_line(content["machine"])}; rounds {content["rounds"]}'
+        markdown.write_text(f'{about}:\n\n{markdown_table(table)}')
+
+
 @program
 def main() -> None:
     args = parse_args()
+    if args.render:
+        show(read_results(args.render), args.markdown)
+        return
     machine = describe_machine()
     with tempfile.TemporaryDirectory() as folder:
         rows = (measure_folder if args.folder else measure_commands)(args, Path(folder))
-    table = [
-        {'': row['row']} | {key: f'{row[key]:.2f}' for key in row if key != 'row'} for row in rows
-    ]
-    print_table(table)
+    about = dict(device=args.device, rounds=args.rounds, passive=os.getenv('OMP_WAIT_POLICY'))
+    content = dict(machine=machine, **about, rows=rows)
     if args.json:
-        about = dict(device=args.device, rounds=args.rounds, passive=os.getenv('OMP_WAIT_POLICY'))
-        content = dict(machine=machine, **about, rows=rows)
         args.json.write_text(json.dumps(content, indent=2) + '\n')
-    if args.markdown:
-        args.markdown.write_text(markdown_table(table))
+    show(content, args.markdown)
 
 
 if __name__ == '__main__':
