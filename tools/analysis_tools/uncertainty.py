@@ -12,15 +12,15 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from mmengine.config import DictAction
 from mmengine.dataset import pseudo_collate
 from mmseg.registry import DATASETS
 from rich.progress import track
 from torch import nn
 
 from diffiml_plugin.apis import load_model
-from diffiml_plugin.engine.checkpoint import add_trust_argument, loading
+from diffiml_plugin.engine.checkpoint import loading
 from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.engine.config import ConfigOptions
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError, program
 from diffiml_plugin.evaluation.functional import (
@@ -33,6 +33,7 @@ from diffiml_plugin.evaluation.functional import (
 from diffiml_plugin.models.calibration import read_calibration
 from diffiml_plugin.models.diffiml.sampler import SolverSettings
 from diffiml_plugin.tables import print_table, write_csv
+from diffiml_plugin.trust_argument import add_trust_argument
 
 THRESHOLDS = np.arange(0.02, 1, 0.02)
 # Pixels of an image that are kept for rankings and calibration, chosen at random.
@@ -56,7 +57,12 @@ def parse_args() -> argparse.Namespace:
     )  # fmt: skip
     add('--num', type=int, default=200, help='number of images (default: 200)')
     add('--out', type=Path, default=Path('work_dirs/uncertainty'), help='folder for the CSV')
-    add('--cfg-options', nargs='+', action=DictAction, help='changes of all configs, as key=value')
+    add(
+        '--cfg-options',
+        nargs='+',
+        action=ConfigOptions,
+        help='changes of all configs, as key=value',
+    )
     add_trust_argument(parser)
     args = parser.parse_args()
     if args.members < 1 or args.num < 2:
