@@ -1,8 +1,8 @@
-# The shipped model (diffiml_plugin/release): a third round from the second's mean, with more varied
-# forgeries. What was shipped has the mean of it and of its start:
+# The third round of the shipped model's training, from the second's mean, with more varied
+# forgeries. diffiml_release_fourth.py starts from the mean of it and of its start:
 #   cd work_dirs
 #   python ../tools/model_converters/average_weights.py --prefix '' \
-#       diffiml_release_third/iter_3600.pth diffiml_release_mean.pth OUT.pth
+#       diffiml_release_third/iter_3600.pth diffiml_release_mean.pth diffiml_release_third_mean.pth
 _base_ = [
     '../_base_/models/diffiml_efficientnet-lite0.py', '../_base_/datasets/release_varied.py',
     '../_base_/schedules/schedule_release_third.py', '../_base_/default_runtime.py'

@@ -1,9 +1,11 @@
-"""Edge targets of edge supervision."""
+"""Edge targets and loss of edge supervision."""
 
 import torch
+import torch.nn.functional as F
+from mmseg.models.utils import resize
 from torch import Tensor
 
-from .labels import AUTHENTIC, IGNORED, TAMPERED
+from .labels import AUTHENTIC, IGNORED, TAMPERED, mean_where
 
 
 def _dilate_cross(mask: Tensor, size: int) -> Tensor:
@@ -65,3 +67,19 @@ def label_edges(labels: Tensor, width: int = 7) -> Tensor:
     )
     edges = tampered & authentic
     return edges.to(labels).masked_fill(ignored | (unknown & ~edges), IGNORED)
+
+
+def edge_cross_entropy(logits: Tensor, labels: Tensor, width: int) -> Tensor:
+    """Compute the mean binary cross entropy of edges.
+
+    Args:
+        logits (Tensor): (B, 1, h, w) logits of edges, of any size.
+        labels (Tensor): (B, 1, H, W) labels of the mask: 0, 1 and 255.
+        width (int): Width of the edge band in pixels.
+    """
+    edges = label_edges(labels, width)
+    logits = resize(logits, size=edges.shape[-2:], mode='bilinear', align_corners=False)
+    each = F.binary_cross_entropy_with_logits(
+        logits, (edges == TAMPERED).to(logits), reduction='none'
+    )
+    return mean_where(each, edges != IGNORED)

@@ -1,8 +1,8 @@
 # The shipped model's photographs, one in ten of each source kept out for tests; the card
 # (diffiml_plugin/release/README.md) names the sources.
 #   python tools/dataset_converters/release_photographs.py CLONES data/release
-# collects 2,528 to train on, a few more than the 2,442 of the card. What is listed twice counts
-# twice.
+# collects 6,523 to train on, of which the first three rounds use those that are listed here. What
+# is listed twice counts twice.
 _base_ = './synthetic.py'
 masked = ['bsds500', 'bsds500', 'coco', 'coco', 'coco', 'human', 'ccp']
 plain = [

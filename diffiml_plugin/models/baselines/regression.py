@@ -9,7 +9,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..diffiml.head import DiffusionHead
-from .twin import edge_cross_entropy
+from ..edges import edge_cross_entropy
 
 
 @MODELS.register_module()
@@ -54,17 +54,15 @@ class PixelRegressionHead(LatentRegressionHead):
     """A discriminative head as large as the diffusion head: the same network, trained on pixels.
 
     Latents are decoded, and the losses are those of :class:`EdgeFCNHead`: ``loss_decode`` on the
-    mask, binary cross entropy on its edge.
+    mask, binary cross entropy with weight ``edge_weight`` on its edge.
 
     Args:
-        edge_weight (float): Weight of the edge's binary cross entropy. Defaults to 1.
         **kwargs: Passed to :class:`LatentRegressionHead`; ``loss_latent`` has no effect.
     """
 
-    def __init__(self, edge_weight: float = 1.0, **kwargs) -> None:
+    def __init__(self, **kwargs) -> None:
         kwargs.setdefault('loss_decode', dict(type='CrossEntropyLoss', use_sigmoid=True))
         super().__init__(**kwargs)
-        self.edge_weight = edge_weight
 
     def loss(self, inputs: Sequence[Tensor], batch_data_samples: SampleList, train_cfg) -> dict:
         """Compute mask and edge losses."""

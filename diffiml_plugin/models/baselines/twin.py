@@ -2,16 +2,13 @@
 
 from collections.abc import Sequence
 
-import torch.nn.functional as F
 from mmcv.cnn import ConvModule
-from mmseg.models.utils import resize
 from mmseg.registry import MODELS
 from mmseg.utils import SampleList
 from torch import Tensor, nn
 
-from ..edges import label_edges
+from ..edges import edge_cross_entropy
 from ..feature_fusion import FeatureFusion
-from ..labels import IGNORED, TAMPERED, mean_where
 from ..tampering_head import TamperingHead
 
 
@@ -77,19 +74,3 @@ class EdgeFCNHead(TamperingHead):
             self.conv_edge(features), labels, self.edge_width
         )
         return losses
-
-
-def edge_cross_entropy(logits: Tensor, labels: Tensor, width: int) -> Tensor:
-    """Compute the mean binary cross entropy of edges.
-
-    Args:
-        logits (Tensor): (B, 1, h, w) logits of edges, of any size.
-        labels (Tensor): (B, 1, H, W) labels of the mask: 0, 1 and 255.
-        width (int): Width of the edge band in pixels.
-    """
-    edges = label_edges(labels, width)
-    logits = resize(logits, size=edges.shape[-2:], mode='bilinear', align_corners=False)
-    each = F.binary_cross_entropy_with_logits(
-        logits, (edges == TAMPERED).to(logits), reduction='none'
-    )
-    return mean_where(each, edges != IGNORED)

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ...structures import Localization
+from ..edges import edge_cross_entropy
 from ..labels import IGNORED, TAMPERED
 from ..tampering_head import TamperingHead
 from .conditioning import condition_modules, condition_on
@@ -50,6 +51,9 @@ class DiffusionHead(TamperingHead):
             noise, as in prediction, rather than an estimate at a random timestep, where the mask
             often shows through the noise (Martin Garcia et al. 2024, 2409.11355). Costs one
             evaluation of the denoiser for each step of the solver. Published and default: False.
+        edge_weight (float): Weight of the binary cross entropy of the edge that the solver finds,
+            with ``end_to_end`` and edge supervision. Without it, losses of the mask's pixels
+            outweigh those of the edge's latents, and edges fade. Defaults to 1.
         error_prior (float): Standard deviation r of the perturbation of the clean latents before
             they are noised, while the target stays clean. Published and default: 0.1.
         edge_supervision (bool): Whether the latents hold both the mask and its edge. If not, the
@@ -78,6 +82,7 @@ class DiffusionHead(TamperingHead):
         fine_channels: int = 0,
         loss_latent: dict | None = None,
         end_to_end: bool = False,
+        edge_weight: float = 1.0,
         error_prior: float = 0.1,
         edge_supervision: bool = True,
         ensemble_space: str = 'latent',
@@ -108,6 +113,7 @@ class DiffusionHead(TamperingHead):
         # The base class's classifier would be a parameter without a gradient.
         self.conv_seg = None
         self.end_to_end = end_to_end
+        self.edge_weight = edge_weight
         self.error_prior = error_prior
         self.ensemble_space = ensemble_space
         self.fusion, self.fine = condition_modules(
@@ -195,12 +201,18 @@ class DiffusionHead(TamperingHead):
         losses = self.loss_latent(output, target, self.codec.edge_supervision, **valid)
         if not self.loss_decode:
             return losses
+        size = tuple(labels.shape[-2:])
         if self.end_to_end:
             estimate = self._solved(condition, noise)
         else:
             estimate = self.noise_schedule.pred_original_sample(output, noisy, timesteps)
-        # The mask's half alone: decoding is the slowest step of training on a CPU.
-        logits = self.codec.decode_mask(estimate, tuple(labels.shape[-2:]))
+        if self.end_to_end and self.edge_weight and self.codec.edge_supervision:
+            logits, edge = self.codec.decode(estimate, size)
+            loss = edge_cross_entropy(edge, labels, self.codec.edge_width)
+            losses['loss_edge'] = self.edge_weight * loss
+        else:
+            # The mask's half alone: decoding a learned VAE's latents is slow on a CPU.
+            logits = self.codec.decode_mask(estimate, size)
         return losses | self.loss_by_feat(logits, batch_data_samples)
 
     def _solved(self, condition: Tensor, like: Tensor) -> Tensor:

@@ -36,6 +36,7 @@ def training_batch(count: int = 4) -> tuple[torch.Tensor, list[SegDataSample]]:
         {'fine_channels': 8, 'denoiser.condition_channels': 96},
         {'end_to_end': True, 'loss_decode': PIXELS},
         {'end_to_end': True, 'loss_decode': PIXELS, 'sampler.num_inference_steps': 2},
+        {'end_to_end': True, 'loss_decode': PIXELS, 'edge_weight': 0},
         {'scheduler.beta_schedule': 'squaredcos_cap_v2'},
         {'scheduler.beta_schedule': 'scaled_linear', 'scheduler.rescale_betas_zero_snr': False},
     ],
@@ -51,6 +52,8 @@ def test_switches_of_the_method_train_and_predict(build, changes):
     total = sum(v for k, v in losses.items() if 'loss' in k)
     total.backward()
     assert ('decode.loss_edge_latent' in losses) == changes.get('edge_supervision', True)
+    wanted = changes.get('end_to_end', False) and changes.get('edge_weight', 1) > 0
+    assert ('decode.loss_edge' in losses) == wanted
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
