@@ -16,7 +16,7 @@ model = dict(
     decode_head=dict(
         scheduler=dict(beta_end=0.1),
         end_to_end=True,
-        # The card says how edges were trained afterwards.
+        # As the shipped weights were trained; with 1, the default, edges do not fade (the card).
         edge_weight=0,
         loss_decode=[
             dict(type='CrossEntropyLoss', use_sigmoid=True),

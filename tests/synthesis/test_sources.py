@@ -149,7 +149,7 @@ def test_sources_are_joined(photographs, tmp_path):
         (lambda p, m: (p / 'gone', None), 'does not exist'),
         (lambda p, m: (p.parent / 'empty', None), 'holds no image'),
         (lambda p, m: (p, p.parent / 'empty'), "folder of masks .* holds no image"),
-        (lambda p, m: (p, m / 'gone.json'), 'gone.json.* cannot be read'),
+        (lambda p, m: (p, m / 'gone.json'), 'gone.json.* do not exist'),
         (lambda p, m: (p, m), "no photograph of .* has a mask .*such as 'a.png'"),
     ],
 )  # fmt: skip
@@ -271,5 +271,6 @@ def test_hostile_json_is_one_sentence(load_objects, content, words):
 
 def test_without_pycocotools(photographs, tmp_path, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'pycocotools', None)
+    (tmp_path / 'a.json').write_text('{}')
     with pytest.raises(UserError, match=r'pip install "diffiml_plugin\[coco\]"'):
         PhotographSource(photographs, tmp_path / 'a.json')
