@@ -42,9 +42,7 @@ class ImageScore(NamedTuple):
     def tensor(self, logits: Tensor) -> Tensor:
         """Return the score of (1, H, W) logits as a scalar tensor, for exported graphs."""
         if self.window > 1:
-            pad = self.window // 2
-            prob = F.avg_pool2d(logits.sigmoid(), self.window, 1, pad, count_include_pad=False)
-            peak = prob.max().double().logit()
+            peak = self._local_mean(logits.sigmoid()).max().double().logit()
         else:
             # Not by way of probabilities: single precision knows few near 1.
             peak = logits.max().double()
@@ -52,6 +50,13 @@ class ImageScore(NamedTuple):
             # Linear decoders' logits go far beyond what they can be sure of.
             peak = self.calibration(peak.clamp(-_SURE, _SURE))
         return peak.sigmoid()
+
+    def _local_mean(self, prob: Tensor) -> Tensor:
+        # Rows, then columns: the mean of the square, in 2 / window of the time.
+        size, pad = self.window, self.window // 2
+        for shape, padding in (((1, size), (0, pad)), ((size, 1), (pad, 0))):
+            prob = F.avg_pool2d(prob, shape, 1, padding, count_include_pad=False)
+        return prob
 
 
 # The highest probability of any pixel.
