@@ -42,6 +42,33 @@ class _Protocol(H11Protocol):
             self.loop.call_later(_PATIENCE, self._look, self.cycle if idle else self)
 
 
+class _Ending:
+    """The end of a server by a signal.
+
+    Signals only leave a note: an exception that their handler raised would be lost where Python
+    ignores exceptions, such as in the callback of a weak reference, and the server would stay.
+
+    Attributes:
+        number (int | None): Number of the last signal.
+    """
+
+    def __init__(self) -> None:
+        self.number: int | None = None
+        self._server: uvicorn.Server | None = None
+
+    def end(self, server: uvicorn.Server) -> None:
+        """End this server when a signal comes, or has come."""
+        self._server = server
+        if self.number is not None:
+            server.should_exit = True
+
+    def __call__(self, number: int, _: Any) -> None:
+        """Handle a signal."""
+        self.number = number
+        if self._server is not None:
+            self._server.should_exit = True
+
+
 class Server:
     """A running page.
 
@@ -49,12 +76,15 @@ class Server:
         app (Any): ASGI application.
         listener (socket.socket): Socket that is already listening.
         cleanup (ExitStack): Resources that are closed when the server ends.
+        ending (_Ending): Signals that end the server.
 
     Attributes:
         url (str): URL of the page.
     """
 
-    def __init__(self, app: Any, listener: socket.socket, cleanup: ExitStack) -> None:
+    def __init__(
+        self, app: Any, listener: socket.socket, cleanup: ExitStack, ending: _Ending
+    ) -> None:
         address, port = listener.getsockname()[:2]
         self.url = f'http://{_in_url(address)}:{port}/'
         self._cleanup = cleanup
@@ -72,6 +102,7 @@ class Server:
                 timeout_graceful_shutdown=2,
             )
         )
+        ending.end(self._uvicorn)
         self._thread = threading.Thread(target=self.run, daemon=True)
 
     def run(self) -> None:
@@ -117,8 +148,7 @@ def serve(
         UserError: If the server cannot listen on host and port.
     """
     with ExitStack() as stack:
-        if wait:
-            stack.enter_context(_signals_as_exit())
+        ending = stack.enter_context(_signals_as_exit()) if wait else _Ending()
         listener = stack.enter_context(_listen(host.strip('[]'), port))
         address = listener.getsockname()[0]
         hosts = [*_LOCAL, *allowed_hosts]
@@ -130,7 +160,7 @@ def serve(
         stack.callback(store.close)
         os.environ['GRADIO_TEMP_DIR'] = str(store.path)
         gate = Gate(build(inferencer, store), store, max_bytes, hosts, **LOOKS)
-        server = Server(gate.app, listener, stack.pop_all() if not wait else stack)
+        server = Server(gate.app, listener, stack.pop_all() if not wait else stack, ending)
         print(f'DiffIML listens on {server.url} (Ctrl-C ends it)', flush=True)
         if wait:
             server.run()
@@ -155,22 +185,24 @@ def _in_url(address: str) -> str:
 
 
 @contextmanager
-def _signals_as_exit() -> Iterator[None]:
-    """Turn signals that would end the process at once into SystemExit, to remove folders."""
+def _signals_as_exit() -> Iterator[_Ending]:
+    """Leave with SystemExit, when all is cleaned up, if a signal came that would end the process.
 
-    def leave(number: int, _: Any) -> None:
-        sys.exit(128 + number)
-
-    def terminate(*_: Any) -> None:
-        # uvicorn handles this signal while it runs.
-        signal.raise_signal(signal.SIGTERM)
-
-    before = {signal.SIGTERM: signal.signal(signal.SIGTERM, leave)}
-    # Under nohup, this signal is ignored.
-    if signal.getsignal(signal.SIGHUP) != signal.SIG_IGN:
-        before[signal.SIGHUP] = signal.signal(signal.SIGHUP, terminate)
+    Raises:
+        SystemExit: If a signal came.
+    """
+    ending = _Ending()
+    # Under nohup, SIGHUP is ignored; uvicorn handles the other signals while it runs, and raises
+    # them again.
+    before = {
+        number: signal.signal(number, ending)
+        for number in (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
+        if signal.getsignal(number) != signal.SIG_IGN
+    }
     try:
-        yield
+        yield ending
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
+    if ending.number is not None:
+        sys.exit(128 + ending.number)

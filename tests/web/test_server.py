@@ -8,15 +8,17 @@ import sys
 import tempfile
 import threading
 import time
+import weakref
 from pathlib import Path
 
 import pytest
+import uvicorn
 
 from diffiml_plugin.cli import main
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.web import store as store_module
 from diffiml_plugin.web.page import _Line
-from diffiml_plugin.web.server import _signals_as_exit
+from diffiml_plugin.web.server import _Ending, _signals_as_exit
 from diffiml_plugin.web.store import Store
 
 ENDS = (signal.SIGHUP, signal.SIGINT, signal.SIGTERM)
@@ -81,16 +83,34 @@ def test_files_of_a_killed_server_are_removed(temporary):
     alive.close()
 
 
-@pytest.mark.parametrize('number', [signal.SIGTERM, signal.SIGHUP])
+def signal_in_callback(number: int) -> None:
+    """Raise a signal where Python ignores exceptions, and goes on."""
+    thing = threading.Event()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
+    del thing
+    assert reference() is None
+
+
+@pytest.mark.parametrize('number', ENDS)
 def test_signals_end_the_server_cleanly(number):
     # Under nohup, SIGHUP is ignored and stays ignored.
     usual = signal.signal(number, signal.SIG_DFL)
     try:
-        with pytest.raises(SystemExit), _signals_as_exit():
-            signal.raise_signal(number)
+        with pytest.raises(SystemExit) as ended, _signals_as_exit():
+            signal_in_callback(number)
+        assert ended.value.code == 128 + number
         assert signal.getsignal(number) == signal.SIG_DFL
+        with pytest.raises(ValueError, match='this'), _signals_as_exit():
+            raise ValueError('this')
     finally:
         signal.signal(number, usual)
+
+
+def test_a_signal_before_the_server_runs_ends_it():
+    ending, server = _Ending(), uvicorn.Server(uvicorn.Config(None))
+    ending(signal.SIGTERM, None)
+    ending.end(server)
+    assert server.should_exit
 
 
 def test_the_number_of_waiting_requests_is_limited():
@@ -126,7 +146,7 @@ def test_names_of_hosts_are_checked(host, capsys):
     'number, status',
     [
         (signal.SIGTERM, 143),
-        pytest.param(signal.SIGHUP, 143, marks=pytest.mark.slow),
+        pytest.param(signal.SIGHUP, 129, marks=pytest.mark.slow),
         pytest.param(signal.SIGINT, 130, marks=pytest.mark.slow),
     ],
 )
