@@ -191,14 +191,15 @@ def _resizing(steps: Sequence[dict]) -> tuple[str | None, tuple[int, int]]:
         settings = {key: value for key, value in step.items() if key not in ('type', 'scale')}
         if step['type'] == 'FitWithin' and not settings:
             found.append(('within', tuple(step['scale'])[::-1]))
-        elif step['type'] == 'Resize' and settings == dict(keep_ratio=False):
-            found.append(('exact', tuple(step['scale'])[::-1]))
+        elif step['type'] == 'Resize' and list(settings) == ['keep_ratio']:
+            kind = 'ratio' if settings['keep_ratio'] else 'exact'
+            found.append((kind, tuple(step['scale'])[::-1]))
         elif step['type'] not in _NEUTRAL:
             found = [('', (0, 0))] * 2
         if len(found) > 1:
             raise UserError(
                 f'the step {step["type"]!r} of the test pipeline cannot be exported: one FitWithin '
-                'or one Resize(keep_ratio=False) can'
+                'or one Resize(scale=..., keep_ratio=...) can'
             )
     return found[0] if found else (None, (0, 0))
 

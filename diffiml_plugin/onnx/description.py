@@ -12,7 +12,7 @@ KEY = 'diffiml'
 # Version of the inputs, outputs and description.
 FORMAT = 1
 # How a test pipeline resizes.
-RESIZES = ('within', 'exact')
+RESIZES = ('within', 'ratio', 'exact')
 # Largest side, number of channels or count that a file may ask for: its noise is drawn from it.
 _LARGEST = 65536
 
@@ -26,7 +26,8 @@ class Description:
         threshold (float): Threshold of the mask, 0..1.
         score_is_probability (bool): Whether the score of an image is calibrated.
         resize (str, optional): 'within' if images that are larger than ``resize_to`` are reduced
-            to fit in it, 'exact' if all images are resized to it, None if none is resized.
+            to fit in it, 'ratio' if smaller ones are enlarged as well, until a side touches it,
+            'exact' if all images are resized to it, None if none is resized.
         resize_to (tuple[int, int]): Height and width of ``resize`` in pixels, else (0, 0).
         size_divisor (int): Divisor of the network's input; the graph pads images to it.
         latent_channels (int): Channels of the noise.
@@ -83,7 +84,7 @@ class Description:
         tall, wide = self.resize_to
         if self.resize == 'exact':
             return tall, wide
-        if height <= tall and width <= wide:
+        if self.resize == 'within' and height <= tall and width <= wide:
             return height, width
         # As mmcv's `rescale_size`: the longer and the shorter side may have different bounds.
         factor = min(max(tall, wide) / max(height, width), min(tall, wide) / min(height, width))

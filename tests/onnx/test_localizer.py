@@ -211,7 +211,9 @@ def test_what_cannot_be_exported_is_said(tmp_path, capsys):
     assert onnx_export._resizing([within]) == ('within', (10, 20))
     exact = dict(type='Resize', scale=(20, 10), keep_ratio=False)
     assert onnx_export._resizing([exact, dict(type='PackSegInputs')]) == ('exact', (10, 20))
+    assert onnx_export._resizing([exact | dict(keep_ratio=True)]) == ('ratio', (10, 20))
     assert onnx_export._resizing([dict(type='LoadImageFromFile')]) == (None, (0, 0))
-    for steps in ([dict(type='Perturb')], [within, within], [exact | dict(keep_ratio=True)]):
+    other = exact | dict(interpolation='nearest')
+    for steps in ([dict(type='Perturb')], [within, within], [other]):
         with pytest.raises(UserError, match='of the test pipeline cannot be exported'):
             onnx_export._resizing(steps)
