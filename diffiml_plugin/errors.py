@@ -19,7 +19,12 @@ class UserError(ValueError):
 
 
 def first_line(error: BaseException) -> str:
-    """Return the first line of an error's message, or the name of its class."""
+    """Return the first line of an error's message, or the name of its class.
+
+    Of an error of files it is the reason alone: messages name the file themselves.
+    """
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
     return str(error).splitlines()[0] if str(error) else type(error).__name__
 
 

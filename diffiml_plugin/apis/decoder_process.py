@@ -14,6 +14,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from ..errors import first_line
 from . import decoding
 from .decoding import DecodingError
 
@@ -75,7 +76,7 @@ class Decoder:
                 self._start()
             except OSError as error:
                 raise DecodingError(
-                    f'cannot be decoded, because no process starts: {error}'
+                    f'cannot be decoded, because no process starts: {first_line(error)}'
                 ) from None
         descriptors = []
         request = json.dumps([max_pixels, self.memory, self.seconds]).encode()

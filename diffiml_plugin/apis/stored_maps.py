@@ -16,7 +16,7 @@ from mmseg.structures import SegDataSample
 from torch.nn.functional import interpolate
 
 from ..datasets.mask_size import size_fault
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..evaluation import IMLMetric
 from ..image_files import is_hidden
 from .map_files import MAP_SUFFIXES, MapFile, read_map
@@ -287,7 +287,7 @@ def _read_scores(path: Path) -> dict[str, float]:
                 scores[name] = _score(row['score'], f'{str(path)!r}, {name!r}')
             return scores
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f'{str(path)!r} cannot be read: {error}') from None
+        raise UserError(f'{str(path)!r} cannot be read: {first_line(error)}') from None
 
 
 def _score(text: str | None, where: str) -> float:

@@ -214,9 +214,6 @@ def run(args: argparse.Namespace) -> int:
             file=sys.stderr,
         )
         raise
-    except OSError as error:
-        print(f'diffiml predict: cannot write: {error}', file=sys.stderr)
-        return 1
     finally:
         signal.signal(signal.SIGTERM, usual)
     print(f'{_images(len(export.records))} in {printable(str(args.out))}')

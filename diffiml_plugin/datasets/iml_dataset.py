@@ -14,7 +14,7 @@ from mmseg.datasets import BaseSegDataset
 from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import DATASETS
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..image_files import is_hidden, is_image
 from .index_file import read_index
 
@@ -43,7 +43,7 @@ def _by_stem(path: str, folder: FolderFiles, backend_args: dict | None) -> dict[
     try:
         names = sorted(fileio.list_dir_or_file(path, **listing))
     except OSError as error:
-        raise UserError(f'{path!r} cannot be listed: {error}') from None
+        raise UserError(f'{path!r} cannot be listed: {first_line(error)}') from None
     for name in names:
         file = fileio.join_path(path, name, backend_args=backend_args)
         stem = osp.splitext(name)[0]

@@ -18,7 +18,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import load_file
 from torch import Tensor
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .unpickling import unpickle
 
 _FORCE = 'TORCH_FORCE_WEIGHTS_ONLY_LOAD'
@@ -125,7 +125,9 @@ def local_file(checkpoint: str | Path) -> Path:
             torch.hub.download_url_to_file(address, str(path))
         # For example an invalid address, or an answer that is not HTTP.
         except (OSError, ValueError, HTTPException) as error:
-            raise UserError(f'checkpoint {address!r} cannot be downloaded: {error}') from None
+            raise UserError(
+                f'checkpoint {address!r} cannot be downloaded: {first_line(error)}'
+            ) from None
     return path
 
 

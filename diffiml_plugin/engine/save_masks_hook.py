@@ -12,7 +12,7 @@ from mmseg.registry import HOOKS
 from mmseg.structures import SegDataSample
 from torch.utils.data import Dataset
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from .conditions import name_of_set
 
 
@@ -70,7 +70,9 @@ class SaveMasksHook(Hook):
             try:
                 mmcv.imwrite(mask, str(target))
             except OSError as error:
-                raise UserError(f'mask {str(target)!r} cannot be written: {error}') from None
+                raise UserError(
+                    f'mask {str(target)!r} cannot be written: {first_line(error)}'
+                ) from None
 
     def _folder(self, name: str, dataset: Dataset, part: Dataset) -> Path:
         """Return a test set's folder; if it is made of several data sets, that of a part."""

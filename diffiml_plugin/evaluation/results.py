@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..tables import markdown_table, write_csv
 
 # Columns of every row besides the metrics.
@@ -71,7 +71,7 @@ def read_results(path: Path) -> list[dict]:
         with path.open(newline='', encoding='utf-8') as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise UserError(f'{str(path)!r} cannot be read: {error}') from None
+        raise UserError(f'{str(path)!r} cannot be read: {first_line(error)}') from None
     if not rows or not set(_PLAIN) <= set(rows[0]):
         raise UserError(f'{str(path)!r} is not a results.csv of tools/test.py --results')
     try:

@@ -7,7 +7,7 @@ from pathlib import Path, PurePath
 import numpy as np
 from PIL import Image
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 from ..image_files import is_image
 from .lazy_masks import LazyMasks
 
@@ -110,7 +110,7 @@ def _read(file: Path) -> np.ndarray:
             is_palette = picture.mode == 'P'
     # Pillow raises these for damaged files.
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
-        raise UserError(f'mask {str(file)!r} cannot be read: {error}') from None
+        raise UserError(f'mask {str(file)!r} cannot be read: {first_line(error)}') from None
     if is_palette:
         return np.where(pixels == _VOID, 0, pixels)
     if pixels.ndim == 2:

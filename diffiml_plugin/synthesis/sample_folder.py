@@ -8,7 +8,7 @@ from typing import Any
 import cv2
 import numpy as np
 
-from ..errors import UserError
+from ..errors import UserError, first_line
 
 _SETTINGS = 'synthesis.json'
 # Levels below 3 are several times as fast as the default; all levels are lossless.
@@ -37,7 +37,7 @@ class SampleFolder:
             recorded = file.read_text() if file.exists() else None
             kept = any((folder / name).exists() for name in ('Tp', 'Gt', 'Au'))
         except (OSError, ValueError) as error:
-            raise UserError(f'{str(file)!r} cannot be read: {error}') from None
+            raise UserError(f'{str(file)!r} cannot be read: {first_line(error)}') from None
         if recorded != self._settings and (kept or recorded is not None):
             made = 'other settings made' if recorded else 'something else wrote'
             raise UserError(

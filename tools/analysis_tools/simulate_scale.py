@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 
-from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.errors import UserError, first_line, program
 from diffiml_plugin.tables import print_table
 
 
@@ -97,7 +97,9 @@ def main() -> None:
     try:
         seconds = np.asarray(json.loads(args.times.read_text())['seconds'], float)
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise UserError(f'{str(args.times)!r} is not a file of times: {error}') from None
+        raise UserError(
+            f'{str(args.times)!r} is not a file of times: {first_line(error)}'
+        ) from None
     if not seconds.size or not (seconds > 0).all():
         raise UserError(f'{str(args.times)!r} must hold times above 0')
     rows = []

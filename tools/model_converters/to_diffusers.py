@@ -5,7 +5,7 @@ import json
 from pathlib import Path
 
 from diffiml_plugin.engine.checkpoint import loading
-from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.errors import UserError, first_line, program
 from diffiml_plugin.pipelines import DiffIMLPipeline
 from diffiml_plugin.trust_argument import add_trust_argument
 
@@ -39,7 +39,9 @@ def read_metrics(results: list[list[str]]) -> dict[str, dict[str, float]]:
             summary = json.loads((Path(folder) / 'summary.json').read_text())
             metrics[name] = {key: float(value) for key, value in summary['metrics'].items()}
         except (OSError, ValueError, KeyError, TypeError) as error:
-            raise UserError(f'--results: {folder!r} has no summary.json to read: {error}') from None
+            raise UserError(
+                f'--results: {folder!r} has no summary.json to read: {first_line(error)}'
+            ) from None
     return metrics
 
 
@@ -49,7 +51,7 @@ def main() -> None:
     try:
         card = args.card.read_text() if args.card else None
     except OSError as error:
-        raise UserError(f'--card: {error}') from None
+        raise UserError(f'--card: {first_line(error)}') from None
     metrics = read_metrics(args.results)
     with loading(args.trust_checkpoint):
         pipeline = DiffIMLPipeline.from_mmseg(args.config, args.checkpoint)

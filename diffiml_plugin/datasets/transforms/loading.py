@@ -11,7 +11,7 @@ from mmseg.datasets.transforms import LoadAnnotations
 from mmseg.registry import TRANSFORMS
 from PIL import Image, UnidentifiedImageError
 
-from ...errors import UserError
+from ...errors import UserError, first_line
 from ..mask_size import size_fault
 
 IGNORED = 255
@@ -67,7 +67,7 @@ def decode_mask(data: bytes) -> MaskPlane:
     except (UnidentifiedImageError, Image.DecompressionBombError):
         raw, palette, lossy, deep, pages = None, None, False, False, 1
     except (OSError, SyntaxError, ValueError) as error:
-        raise UnreadableMaskError(f'is damaged: {error}') from None
+        raise UnreadableMaskError(f'is damaged: {first_line(error)}') from None
     if pages > 1:
         raise UserError(f'holds {pages} pages or frames: save one of them')
     if raw is not None and palette is not None:
