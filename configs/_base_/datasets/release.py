@@ -1,7 +1,7 @@
 # The shipped model's photographs, one in ten of each source kept out for tests; the card
 # (diffiml_plugin/release/README.md) names the sources.
 #   python tools/dataset_converters/release_photographs.py CLONES data/release
-# collects 6,523 to train on, of which the first three rounds use those that are listed here. What
+# collects 10,627 to train on, of which the first three rounds use those that are listed here. What
 # is listed twice counts twice.
 _base_ = './synthetic.py'
 masked = ['bsds500', 'bsds500', 'coco', 'coco', 'coco', 'human', 'ccp']

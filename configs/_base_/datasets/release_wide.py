@@ -1,4 +1,4 @@
-# The shipped model's last round: photographs of seven more repositories, on larger crops.
+# The fourth round: photographs of seven more repositories, on larger crops.
 _base_ = './release_varied.py'
 masked = [
     'bsds500', 'coco', 'coco', 'coco', 'coco_mini', 'coco_mini', 'coco_mini', 'human', 'ccp',
