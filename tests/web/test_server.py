@@ -84,7 +84,7 @@ def test_files_of_a_killed_server_are_removed(temporary):
 
 
 def signal_in_callback(number: int) -> None:
-    """Raise a signal where Python ignores exceptions, and goes on."""
+    """Raise a signal in a callback whose exceptions Python ignores."""
     thing = threading.Event()
     reference = weakref.ref(thing, lambda _: signal.raise_signal(number))
     del thing

@@ -8,7 +8,7 @@ frankLeo123/Saliency_Matlab, Obmutescence/COCO-MINI, gmguarino/PennFudan, ajschu
 drewnoakes/metadata-extractor-images, csjunxu/PolyU-Real-World-Noisy-Images-Dataset,
 minto5z/coco_yolo, zzowenzz/COCO_Tiny and alexeygrigorev/clothing-dataset. A tenth of the
 photographs goes to OUT/test, the rest to OUT/train; pictures that look like one of --exclude or of
-OUT/test are left out. Their terms are on the model's card.
+OUT/test are left out. The model's card has the terms of those that it was trained on.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-# The shipped model's last round: photographs and edits differ in more ways, images are also reduced
+# The third round: photographs and edits differ in more ways, images are also reduced
 # after the edit, and objects of ImageNet's photographs are pasted (object_masks.py finds them).
 _base_ = './release.py'
 masked = ['bsds500', 'coco', 'coco', 'coco', 'human', 'ccp', 'imagenet_objects', 'imagenet_objects']
