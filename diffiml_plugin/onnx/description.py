@@ -88,7 +88,8 @@ class Description:
             return height, width
         # As mmcv's `rescale_size`: the longer and the shorter side may have different bounds.
         factor = min(max(tall, wide) / max(height, width), min(tall, wide) / min(height, width))
-        return int(height * factor + 0.5), int(width * factor + 0.5)
+        # As `FitWithin`: at least a pixel.
+        return max(int(height * factor + 0.5), 1), max(int(width * factor + 0.5), 1)
 
     def noise_shape(self, height: int, width: int) -> tuple[int, int, int]:
         """Return the shape of one noise for a network's input of ``height`` and ``width``."""

@@ -247,7 +247,15 @@ def test_wrong_perturbations_are_named(kind, level, words):
 
 def test_fit_within_shrinks_only_large_images():
     step = TRANSFORMS.build(dict(type='FitWithin', scale=(64, 32)))
-    for shape, expected in (((20, 60), (20, 60)), ((64, 64), (32, 32)), ((16, 128), (8, 64))):
+    cases = {
+        (20, 60): (20, 60),
+        (64, 64): (32, 32),
+        (16, 128): (8, 64),
+        # The shorter side would be less than half a pixel.
+        (3, 400): (1, 64),
+        (900, 2): (64, 1),
+    }
+    for shape, expected in cases.items():
         results = dict(img=np.zeros((*shape, 3), np.uint8), gt_seg_map=np.zeros(shape, np.uint8))
         results |= dict(seg_fields=['gt_seg_map'], img_shape=shape)
         found = step.transform(results)

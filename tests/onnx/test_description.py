@@ -54,6 +54,7 @@ def test_sizes_are_those_of_mmcv():
         expected = (height, width) if height <= 1024 and width <= 800 else (tall, wide)
         assert GOOD.input_size(height, width) == expected
         assert replace(GOOD, resize='ratio').input_size(height, width) == (tall, wide)
+    assert GOOD.input_size(5, 10_000) == (1, 1024)
     assert replace(GOOD, resize='exact').input_size(3, 4) == (1024, 800)
     assert replace(GOOD, resize=None).input_size(3000, 4) == (3000, 4)
     assert GOOD.noise_shape(9, 8) == (32, 2, 1)
