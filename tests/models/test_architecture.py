@@ -94,6 +94,28 @@ def test_controls_differ_in_the_head_alone():
         assert cfg.train_cfg == reference.train_cfg and cfg.optim_wrapper == reference.optim_wrapper
 
 
+@pytest.mark.parametrize(
+    ('name', 'operation'),
+    [
+        ('splice', 'Splice'),
+        ('copy_move', 'CopyMove'),
+        ('removal', 'Removal'),
+        ('retouch', 'LocalRetouch'),
+    ],
+)
+def test_operations_are_left_out_of_all_rows(name, operation):
+    bench = Benchmark.fromfile(f'configs/experiments/left_out_{name}.py')
+    assert [row.name for row in bench.models] == [row.name for row in CONTROLS.models]
+    assert list(bench.test_sets) == [name]
+    for row in bench.models:
+        cfg = bench.config_of(row, seed=0)
+        forger = cfg.train_dataloader.dataset.forger
+        left_out = [one.type for one in forger.operations if one.weight == 0]
+        assert left_out == [operation] and len(forger.operations) == 6
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 800
+        assert (forger.size, forger.size) == cfg.model.data_preprocessor.size
+
+
 def test_published_config_has_the_paper_s_numbers(build):
     """Compare every number with the paper."""
     cfg = Config.fromfile('configs/diffiml_casia_published.py')
