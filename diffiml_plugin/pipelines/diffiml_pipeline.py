@@ -23,6 +23,7 @@ from ..apis.model_data import as_pipeline, check_model, inside, is_whole, read_p
 from ..errors import UserError
 from ..models.diffiml.noise_schedule import NOISE_SCHEDULERS, registry_config
 from ..models.diffiml.sampler import DiffusionSampler, SolverSettings, step_kwargs
+from ..tiling import Cutting
 from .component import DiffIMLComponent, build, self_contained
 from .encoder import DiffIMLEncoder
 from .image_processor import OUTPUT_TYPES, DiffIMLImageProcessor, PipelineImage
@@ -309,6 +310,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         latents: Tensor | Sequence[Tensor] | None = None,
         seed: int | None = None,
         tile: int | str | None = 'auto',
+        full_resolution: bool = False,
         batch_size: int = 1,
         threshold: float | None = None,
         output_type: str = 'np',
@@ -333,6 +335,8 @@ class DiffIMLPipeline(DiffusionPipeline):
                 default.
             tile (int | str, optional): Side of the tiles in pixels, as in
                 :meth:`DiffIMLInferencer.stream`. Defaults to 'auto'.
+            full_resolution (bool): Whether tiles are cut out of the photograph and not of the
+                network's input, see :class:`Cutting`. Defaults to False.
             batch_size (int): Largest number of images of one size, or tiles, that go through the
                 model at once. Defaults to 1.
             threshold (float, optional): Threshold of the masks, 0..1; as configured by default.
@@ -348,6 +352,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         solver = self._solver(num_inference_steps, ensemble_size, noise_scale, seed)
         sources = self.image_processor.load(image)
         noise = NoiseSource(solver, latents, generator, len(sources))
+        cutting = Cutting(tile, full_resolution=full_resolution)
 
         # 2. Read the images, cut large ones into tiles, and localize batch by batch.
         # MMEngine's preprocessor only learns its device from this call.
@@ -355,7 +360,7 @@ class DiffIMLPipeline(DiffusionPipeline):
         jobs: dict[Job, int] = {}
         predict = partial(self._predict, jobs=jobs, solver=solver, noise=noise)
         with torch.autocast(self.device.type, self.dtype, enabled=self.dtype != torch.float32):
-            for views in self.image_processor.batches(sources, tile, batch_size):
+            for views in self.image_processor.batches(sources, cutting, batch_size):
                 predict_views(predict, views)
 
         # 3. Bring the maps to the images' own size and to the type that was asked for.

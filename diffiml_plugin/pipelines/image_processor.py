@@ -73,13 +73,13 @@ class DiffIMLImageProcessor(VaeImageProcessor):
         return self.data_preprocessor(pseudo_collate(data), False)['inputs']
 
     def batches(
-        self, sources: Sequence[PhotoSource], tile: int | str | None, batch_size: int
+        self, sources: Sequence[PhotoSource], cutting: Cutting, batch_size: int
     ) -> Iterator[list[View]]:
         """Cut images into views of the network's size, and batch views of one size.
 
         Args:
             sources (Sequence): Single images.
-            tile (int | str, optional): Side of the tiles in pixels, see :class:`Cutting`.
+            cutting (Cutting): Size of the tiles.
             batch_size (int): Largest number of views in a batch.
 
         Raises:
@@ -88,7 +88,7 @@ class DiffIMLImageProcessor(VaeImageProcessor):
         if batch_size < 1:
             raise UserError(f'batch_size must be at least 1, got {batch_size}')
         read = partial(read_photo, channel_order='rgb')
-        for views in make_batches(sources, read, self.prepare, Cutting(tile), batch_size):
+        for views in make_batches(sources, read, self.prepare, cutting, batch_size):
             if isinstance(views, Failure):
                 raise UserError(views.reason)
             yield views

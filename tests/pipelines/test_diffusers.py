@@ -85,13 +85,24 @@ def test_sliding_windows_and_parts_of_a_batch(pipe, small):
     pipe.encoder.segmentor = pipe.config.segmentor
 
 
-def test_tiles_equal_those_of_the_inferencer(pipe, small):
-    (expected,) = DiffIMLInferencer(device='cpu', show_progress=False)(
-        np.ascontiguousarray(small[..., ::-1]), tile=32
-    )['predictions']
-    output = pipe(small, tile=32, batch_size=4)
+@pytest.mark.parametrize('full_resolution', [False, True])
+def test_tiles_equal_those_of_the_inferencer(pipe, small, full_resolution):
+    # Larger than what the network sees, so that both kinds of tiles differ.
+    picture = np.tile(small, (10, 10, 1)) if full_resolution else small
+    cut = dict(tile=320 if full_resolution else 32, full_resolution=full_resolution)
+    inferencer = DiffIMLInferencer(device='cpu', show_progress=False)
+    (expected,) = inferencer(np.ascontiguousarray(picture[..., ::-1]), **cut)['predictions']
+    output = pipe(picture, batch_size=4, **cut)
     assert np.abs(output.probabilities[0] - expected.probability).max() <= 1e-5
     assert output.scores[0] == pytest.approx(expected.score, abs=1e-5)
+    if full_resolution:
+        reduced = pipe(picture, tile=320).probabilities[0]
+        assert np.abs(output.probabilities[0] - reduced).max() > 0.01
+
+
+def test_full_resolution_needs_tiles(pipe, small):
+    with pytest.raises(UserError, match='full_resolution needs a size of tiles'):
+        pipe(small, full_resolution=True)
 
 
 def test_images_of_different_sizes_cannot_be_one_tensor(pipe, small):
