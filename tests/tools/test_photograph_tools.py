@@ -9,7 +9,7 @@ import zlib
 import cv2
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import ExifTags, Image
 from scipy.io import savemat
 
 from diffiml_plugin.synthesis.sources import PhotographSource
@@ -60,6 +60,14 @@ def _mat(path, **content):
     savemat(path, content)
 
 
+def _turn(path):
+    """Have viewers show a photograph turned by a quarter."""
+    with Image.open(path) as picture:
+        exif = picture.getexif()
+        exif[ExifTags.Base.Orientation] = 6
+        picture.save(path, exif=exif)
+
+
 def test_the_release_is_collected(run_script, tmp_path, capsys):
     clones, out = tmp_path / 'clones', tmp_path / 'out'
     numbers = np.zeros((90, 120), np.uint8)
@@ -70,6 +78,7 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
         segments[0, 0] = dict(Segmentation=numbers)
         _mat(clones / f'BSDS500/BSDS500/data/groundTruth/train/{i}.mat', groundTruth=segments)
         _photograph(clones / f'imagenet-sample-images/{i}.JPEG', has_object=i % 2)
+    _turn(clones / 'imagenet-sample-images/1.JPEG')
     dressed = clones / 'clothing-co-parsing'
     for i in (1, 2, 3):  # the last one without labels
         _photograph(dressed / f'photos/000{i}.jpg')
@@ -160,6 +169,11 @@ def test_the_release_is_collected(run_script, tmp_path, capsys):
     (coco,) = (path.parents[1] for path in files if path.name == 'c7.jpg')
     first, second = PhotographSource(coco / 'img', coco / 'mask').load(0).objects
     assert first[5, 50] and not first[80, 100] and second[60, 110] and not second[5, 50]
+    # Masks belong to the stored pixels, also of a photograph that is shown turned.
+    (turned,) = out.glob('*/imagenet_objects/img/1.JPEG')
+    (mask,) = out.glob('*/imagenet_objects/mask/1.png')
+    with Image.open(turned) as picture, Image.open(mask) as found:
+        assert picture.size == found.size == (120, 90)
     (photograph,) = out.glob('*/kodak24/img/kodim01.png')
     original = clones / 'FFDNet/testsets/Kodak24/kodim01.png'
     assert photograph.read_bytes() == original.read_bytes()

@@ -109,7 +109,8 @@ def with_found_objects(source: str, paths: list[Path]) -> Iterator[Item]:
 
 
 def _object_of(path: Path) -> np.ndarray | None:
-    return find_object(cv2.imread(str(path)))
+    # As stored, like all that the synthesis reads: the mask belongs to those pixels.
+    return find_object(cv2.imread(str(path), cv2.IMREAD_COLOR | cv2.IMREAD_IGNORE_ORIENTATION))
 
 
 def ecssd(clones: Path) -> Iterator[Item]:
