@@ -95,7 +95,7 @@ def test_controls_differ_in_the_head_alone():
 
 
 @pytest.mark.parametrize(
-    ('name', 'operation'),
+    'name, operation',
     [
         ('splice', 'Splice'),
         ('copy_move', 'CopyMove'),
