@@ -90,9 +90,11 @@ def image_names(folder: Path, what: str) -> list[str]:
 def _split(file: Path, shape: tuple[int, int]) -> list[Callable[[], np.ndarray]]:
     numbers = _read(file)
     if numbers.shape != shape:
+        # Phones store upright photographs on their side, and tools that make masks turn them.
+        turned = ' as stored, before a viewer turns it' if numbers.shape == shape[::-1] else ''
         raise UserError(
             f'mask {str(file)!r} is {numbers.shape[1]}x{numbers.shape[0]}, but its photograph '
-            f'{shape[1]}x{shape[0]}: both must agree'
+            f'{shape[1]}x{shape[0]}{turned}: both must agree'
         )
     levels, counts = _count_levels(numbers)
     if numbers.dtype == np.uint8 and _is_soft(levels, counts):

@@ -164,6 +164,10 @@ def test_wrong_masks(photographs, tmp_path):
     save_mask(tmp_path / 'masks/a.png', np.zeros((4, 5), np.uint8))
     with pytest.raises(UserError, match=r'a\.png.* is 5x4, but its photograph 60x40'):
         len(PhotographSource(photographs, tmp_path / 'masks').load(0).objects)
+    # As a tool makes it that shows a phone's photograph upright.
+    save_mask(tmp_path / 'masks/a.png', np.zeros(SHAPE[::-1], np.uint8))
+    with pytest.raises(UserError, match='60x40 as stored, before a viewer turns it: both must'):
+        len(PhotographSource(photographs, tmp_path / 'masks').load(0).objects)
     save_mask(tmp_path / 'masks/a.tif', np.zeros(SHAPE, np.float32))
     with pytest.raises(UserError, match=r"'a.png' and 'a.tif': a photograph has one mask"):
         PhotographSource(photographs, tmp_path / 'masks')
