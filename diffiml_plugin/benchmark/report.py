@@ -22,6 +22,7 @@ from ..tables import cell, print_table, write_csv
 from ..visualization import (
     draw_calibration,
     draw_cost,
+    draw_differences,
     draw_distributions,
     draw_grid,
     draw_levels,
@@ -114,9 +115,13 @@ def _metric_tables(results: BenchmarkResults) -> list[dict]:
         rows = []
         for model, columns_of in values.items():
             cells = []
-            for i, (_, _, more) in enumerate(METRICS):
+            for i, (key, _, more) in enumerate(METRICS):
                 best = best_models({m: _mean(v[i]) for m, v in values.items()}, more)
-                cells.append(dict(text=_spread(columns_of[i]), best=model in best))
+                # F1 has its differences in the main table.
+                versus = None
+                if key == 'pixel_auc' and model != results.reference:
+                    versus = results.difference(model, Condition(name), 'auc')._asdict()
+                cells.append(dict(text=_spread(columns_of[i]), best=model in best, versus=versus))
             rows.append(dict(model=model, cells=cells))
         tables.append(dict(name=name, titles=[title for _, title, _ in METRICS], rows=rows))
     return tables
@@ -210,7 +215,7 @@ def _chosen(results: BenchmarkResults) -> tuple[dict[str, list[str]], dict[str, 
     sets = list(results.bench.test_sets)
     for name in sets:
         condition = Condition(name)
-        names = list(results.select(results.reference, condition)[0].f1)
+        names = list(results.select(results.reference, condition)[0].images['f1'])
         count = min(max(SHOWN // len(sets), 1), len(names))
         even[name] = [names[i] for i in np.linspace(0, len(names) - 1, count).round().astype(int)]
         order = results.images(results.reference, condition).mean(0).argsort(kind='stable')
@@ -275,6 +280,17 @@ def _draw(
         for m in models
     }
     draw_cost(points, pictures['F1 against cost'])
+    others = [m for m in models if m != results.reference]
+    if others:
+        differences = {
+            title: {
+                (m, s): results.difference(m, Condition(s), metric) for m in others for s in sets
+            }
+            for title, metric in (('pixel F1', 'f1'), ('pixel AUC', 'auc'))
+        }
+        title = f'{results.reference} minus the others'
+        pictures[title] = out / 'differences.svg'
+        draw_differences(differences, pictures[title])
     spread = {s: {m: results.images(m, Condition(s)).mean(0) for m in models} for s in sets}
     draw_distributions(spread, pictures['spread over images'])
     counts = {s: {m: results.calibration(m, Condition(s)) for m in models} for s in sets}

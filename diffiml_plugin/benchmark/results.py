@@ -5,6 +5,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from operator import itemgetter
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,8 @@ class Record:
         seed (int): Seed of its training.
         condition (Condition): Condition under which it was tested.
         metrics (Mapping[str, float]): Metrics of the data set.
-        f1 (Mapping[str, float]): F1 of each tampered image by its path, sorted.
+        images (Mapping[str, Mapping[str, float]]): F1 and AUC, each of every tampered image by
+            its path, sorted; nan where all of an image is tampered and it has no AUC.
         calibration (np.ndarray): (3, bins) numbers of pixels, sums of probabilities and numbers
             of tampered pixels.
     """
@@ -35,7 +37,7 @@ class Record:
     seed: int
     condition: Condition
     metrics: Mapping[str, float]
-    f1: Mapping[str, float]
+    images: Mapping[str, Mapping[str, float]]
     calibration: np.ndarray
 
 
@@ -106,19 +108,19 @@ class BenchmarkResults:
         by_seed = {r.seed: r.metrics.get(metric, math.nan) for r in self.select(model, condition)}
         return np.array([by_seed.get(seed, math.nan) for seed in self.seeds[model]])
 
-    def images(self, model: str, condition: Condition) -> np.ndarray:
-        """Return F1 of every tampered image, (seeds, images), the images sorted by path.
+    def images(self, model: str, condition: Condition, metric: str = 'f1') -> np.ndarray:
+        """Return 'f1' or 'auc' of every tampered image, (seeds, images), sorted by path.
 
         Raises:
             UserError: If the seeds were tested on different images.
         """
         records = self.select(model, condition)
-        if len({tuple(record.f1) for record in records}) > 1:
+        if len({tuple(record.images[metric]) for record in records}) > 1:
             raise UserError(
                 f'the seeds of {model!r} were tested on different images of {condition.name!r}: '
                 'remove their test folders, so that they are tested again'
             )
-        return np.array([list(record.f1.values()) for record in records])
+        return np.array([list(record.images[metric].values()) for record in records])
 
     def calibration(self, model: str, condition: Condition) -> np.ndarray:
         """Sum the calibration counts over seeds, (3, bins)."""
@@ -132,10 +134,19 @@ class BenchmarkResults:
         sets = [Condition(name) for name in self.bench.test_sets]
         return np.mean([self.values(model, condition, metric) for condition in sets], axis=0)
 
-    def difference(self, model: str, condition: Condition) -> Interval:
-        """Return F1 of the reference minus F1 of the model, with images and seeds resampled."""
-        ours, theirs = (self.images(name, condition) for name in (self.reference, model))
-        return seeded_difference(ours, theirs)
+    def difference(self, model: str, condition: Condition, metric: str = 'f1') -> Interval:
+        """Return the reference's metric minus the model's, with images and seeds resampled.
+
+        Args:
+            model (str): Name of the model.
+            condition (Condition): Condition of the tests.
+            metric (str): 'f1', at the threshold, or 'auc'. Defaults to 'f1'.
+        """
+        ours, theirs = (self.images(name, condition, metric) for name in (self.reference, model))
+        known = ~np.isnan(np.concatenate([ours, theirs])).any(0)
+        if not known.any():
+            return Interval(math.nan, math.nan, math.nan)
+        return seeded_difference(ours[:, known], theirs[:, known])
 
 
 def _record(
@@ -143,6 +154,7 @@ def _record(
 ) -> Record:
     folder = tests / condition.name
     rows = read_results(folder / 'results.csv')
-    f1 = dict(sorted((row['img_path'], row['f1']) for row in rows if row['tampered']))
+    tampered = sorted((row for row in rows if row['tampered']), key=itemgetter('img_path'))
+    images = {key: {row['img_path']: row[key] for row in tampered} for key in ('f1', 'auc')}
     counts = json.loads((folder / 'summary.json').read_text())['calibration']
-    return Record(model, seed, condition, metrics, f1, np.array(counts))
+    return Record(model, seed, condition, metrics, images, np.array(counts))

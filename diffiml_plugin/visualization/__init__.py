@@ -1,7 +1,13 @@
 """Pictures and plots of predictions and results."""
 
 from .cases import draw_cases, predict_panels
-from .comparison import draw_calibration, draw_cost, draw_distributions, draw_levels
+from .comparison import (
+    draw_calibration,
+    draw_cost,
+    draw_differences,
+    draw_distributions,
+    draw_levels,
+)
 from .contact_sheet import draw_contact_sheet
 from .curves import draw_curves, draw_pareto
 from .grid import draw_grid
@@ -16,6 +22,7 @@ __all__ = [
     'draw_contact_sheet',
     'draw_cost',
     'draw_curves',
+    'draw_differences',
     'draw_distributions',
     'draw_grid',
     'draw_levels',

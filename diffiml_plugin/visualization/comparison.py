@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from ..evaluation.bootstrap import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -87,6 +89,35 @@ def draw_cost(points: Mapping[str, tuple[float, float, float]], path: Path) -> N
         axis.margins(x=0.25, y=0.2)
         axis.set_xlabel('GFLOPs per image')
         axis.set_ylabel('pixel F1, average over test sets')
+        _save(figure, path)
+
+
+def draw_differences(panels: Mapping[str, Mapping[tuple[str, str], Interval]], path: Path) -> None:
+    """Draw the differences between a reference and models with their intervals, side by side.
+
+    Args:
+        panels (Mapping[str, Mapping[tuple[str, str], Interval]]): Differences, as metric ->
+            (model, test set) -> interval; the same models and sets in each panel.
+        path (Path): SVG or PNG file to write.
+    """
+    rows = list(next(iter(panels.values())))
+    sets = list(dict.fromkeys(test_set for _, test_set in rows))
+    with _style():
+        figure, axes = _panels(len(panels), 4.6, 0.8 + 0.32 * max(len(rows), 2))
+        for axis, (title, differences) in zip(axes, panels.items(), strict=True):
+            axis.axvline(0, color=_GRAY, ls=':')
+            for name, color, mark in _styles(sets):
+                at = [place for place, (_, test_set) in enumerate(rows) if test_set == name]
+                value, low, high = np.array([differences[rows[place]][:3] for place in at]).T
+                # Percentiles of a few skewed values may leave their mean out.
+                lengths = np.maximum((value - low, high - value), 0)
+                axis.errorbar(value, at, xerr=lengths, fmt=mark, color=color, label=name)
+            axis.set_ylim(len(rows) - 0.5, -0.5)
+            axis.set_yticks([])
+            axis.set_xlabel(title)
+        axes[0].set_yticks(range(len(rows)), [model for model, _ in rows])
+        if len(sets) > 1:
+            axes[-1].legend(fontsize=8)
         _save(figure, path)
 
 

@@ -118,7 +118,7 @@ def test_a_failing_model_does_not_stop_the_others(finished):
     assert 'none.pth&#39; does not exist' in page
     # The page is a single file that loads no other.
     assert not re.findall(r'(?:src|href)="(?!data:|#)', page)
-    assert page.count('<svg') == 4 and page.count('data:image/jpeg') == 2
+    assert page.count('<svg') == 5 and page.count('data:image/jpeg') == 2
 
 
 def test_the_report_shows_what_was_measured(finished):
@@ -359,6 +359,28 @@ def test_seeded_difference_covers_images_and_seeds():
     wide = seeded_difference(shifted, second)
     assert wide.high - wide.low > 5 * (found.high - found.low)
     assert seeded_difference(first, first).p_value > 0.9
+
+
+def test_differences_of_auc_leave_out_images_without_one(finished, comparison):
+    out, *_ = finished
+    results = BenchmarkResults.read(Benchmark.fromfile(comparison[1]), out, {})
+    seen = Condition('seen')
+    rows = [
+        read_results(out / name / 'seed0/test/seen/results.csv') for name in ('twin', 'trained')
+    ]
+    ours, theirs = (np.array([row['auc'] for row in one if row['tampered']]) for one in rows)
+    found = results.difference('trained', seen, 'auc')
+    assert found.value == pytest.approx((ours - theirs).mean()) and found.low < found.high
+    table = (out / 'report/report.md').read_text().split('## All metrics')[1]
+    assert f'({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])' in table
+    # An image that is tampered as a whole has no AUC; the others keep theirs.
+    auc = {one.model: one.images['auc'] for one in results.records if one.condition == seen}
+    first, *rest = auc['twin']
+    auc['twin'][first] = math.nan
+    expected = np.mean([auc['twin'][path] - auc['trained'][path] for path in rest])
+    assert results.difference('trained', seen, 'auc').value == pytest.approx(expected)
+    auc['trained'].update(dict.fromkeys(rest, math.nan))
+    assert math.isnan(results.difference('trained', seen, 'auc').value)
 
 
 def test_an_unknown_mean_is_never_the_best():
