@@ -117,7 +117,8 @@ def draw_differences(panels: Mapping[str, Mapping[tuple[str, str], Interval]], p
             axis.set_xlabel(title)
         axes[0].set_yticks(range(len(rows)), [model for model, _ in rows])
         if len(sets) > 1:
-            axes[-1].legend(fontsize=8)
+            handles, names = axes[0].get_legend_handles_labels()
+            figure.legend(handles, names, loc='outside upper right', ncols=len(sets), fontsize=8)
         _save(figure, path)
 
 
