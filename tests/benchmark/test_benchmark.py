@@ -287,7 +287,9 @@ def test_one_data_set_for_all(tmp_path):
     assert cfg.model.backbone.type == 'ResNetV1c'
 
 
-@pytest.mark.parametrize('name', ['demo', 'demo_baselines', 'protocol_mvss', 'protocol_cat'])
+@pytest.mark.parametrize(
+    'name', ['demo', 'demo_controls', 'demo_baselines', 'protocol_mvss', 'protocol_cat']
+)
 def test_shipped_benchmarks(name):
     bench = Benchmark.fromfile(f'configs/experiments/{name}.py')
     rows = {
