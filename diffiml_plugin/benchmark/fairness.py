@@ -27,7 +27,11 @@ def _transforms(pipeline: Sequence[Mapping]) -> str:
 
 
 def _data(dataset: Mapping) -> str:
-    """Describe a data set by its type and roots."""
+    """Describe a data set by its type and roots, forgeries by photographs and settings."""
+    if 'sources' in dataset:
+        folders = [str(source['photographs']) for source in dataset['sources']]
+        made = ', '.join(f'{key}={value}' for key, value in (dataset.get('forger') or {}).items())
+        return f'{dataset["type"]}[{"; ".join(folders)}]({made})'
     if 'datasets' in dataset:
         return f'{dataset["type"]}[{"; ".join(_data(one) for one in dataset["datasets"])}]'
     return f'{dataset.get("data_root") or dataset.get("ann_file")}'
@@ -44,6 +48,12 @@ def _optimizer(wrapper: Mapping) -> str:
         if wrapper.get(key):
             described += f', {key}={wrapper[key]}'
     return described
+
+
+def _precision(wrapper: Mapping) -> str:
+    if 'BFloat16' in wrapper['type']:
+        return 'bfloat16'
+    return str(wrapper.get('dtype', 'float16')) if 'Amp' in wrapper['type'] else 'float32'
 
 
 def _pretrained(node: object) -> list[str]:
@@ -72,7 +82,6 @@ def _training(cfg: Config) -> dict[str, str]:
     schedulers = cfg.get('param_scheduler') or []
     schedulers = schedulers if isinstance(schedulers, list) else [schedulers]
     spans = [f'{s["type"]} {s.get("begin", 0)}-{s.get("end", "end")}' for s in schedulers]
-    mixed = 'Amp' in wrapper['type']
     values = (
         _data(train),
         _transforms(_pipeline_of(train)),
@@ -81,7 +90,7 @@ def _training(cfg: Config) -> dict[str, str]:
         f'{cfg.train_cfg.get("max_iters") or cfg.train_cfg.get("max_epochs")}',
         _optimizer(wrapper),
         '; '.join(spans) or 'constant',
-        str(wrapper.get('dtype', 'float16')) if mixed else 'float32',
+        _precision(wrapper),
         ', '.join(sorted(set(_pretrained(cfg.model.to_dict())))) or 'no',
     )
     return dict(zip(TRAINING, values, strict=True))

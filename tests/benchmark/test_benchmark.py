@@ -340,6 +340,23 @@ def test_training_of_a_given_checkpoint_is_unknown():
     assert row['threshold'] == '0.5' and 'PackSegInputs' in row['test input']
 
 
+def test_forgeries_and_mixed_precision_are_described():
+    cfg = Config.fromfile('configs/diffiml/diffiml_synthetic.py')
+    row = record(cfg, [0], given=False)
+    assert 'SyntheticTamperingDataset[data/photographs/train]' in row['training data']
+    assert row['training precision'] == 'float32'
+    other = Config.fromfile('configs/diffiml/diffiml_synthetic.py')
+    other.train_dataloader.dataset.forger.operations[0].weight = 0
+    other.optim_wrapper.type = 'BFloat16OptimWrapper'
+    fields = [name for name, _ in differences(dict(a=row, b=record(other, [0], False)), 'a')]
+    assert fields == ['training data', 'training precision']
+    other.optim_wrapper.update(type='AmpOptimWrapper', dtype='bfloat16')
+    assert record(other, [0], False)['training precision'] == 'bfloat16'
+    # Beside real data, each part is described.
+    both = record(Config.fromfile('configs/diffiml/diffiml_casia_synthetic.py'), [0], False)
+    assert 'data/CASIAv2' in both['training data'] and 'operations=' in both['training data']
+
+
 def test_cost_counts_the_whole_prediction(build):
     cfg = Config.fromfile(TWIN)
     parameters, gflops = cost(cfg, (64, 64))
