@@ -10,7 +10,7 @@ changes = {
     # A training of minutes.
     'train_dataloader.dataset.forger.size': 160,
     'model.data_preprocessor.size': (160, 160),
-    'train_cfg.max_iters': 800,
-    'param_scheduler.1.end': 800,
+    'train_cfg.max_iters': 600,
+    'param_scheduler.1.end': 600,
 }
 test_sets = dict(_delete_=True, retouch='data/left_out/retouch')

@@ -112,7 +112,7 @@ def test_operations_are_left_out_of_all_rows(name, operation):
         forger = cfg.train_dataloader.dataset.forger
         left_out = [one.type for one in forger.operations if one.weight == 0]
         assert left_out == [operation] and len(forger.operations) == 6
-        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 800
+        assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 600
         assert (forger.size, forger.size) == cfg.model.data_preprocessor.size
 
 
