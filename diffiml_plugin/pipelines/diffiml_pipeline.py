@@ -310,11 +310,11 @@ class DiffIMLPipeline(DiffusionPipeline):
         latents: Tensor | Sequence[Tensor] | None = None,
         seed: int | None = None,
         tile: int | str | None = 'auto',
-        full_resolution: bool = False,
         batch_size: int = 1,
         threshold: float | None = None,
         output_type: str = 'np',
         return_dict: bool = True,
+        full_resolution: bool = False,
     ) -> DiffIMLPipelineOutput | tuple:
         """Localize tampering in images.
 
@@ -335,14 +335,14 @@ class DiffIMLPipeline(DiffusionPipeline):
                 default.
             tile (int | str, optional): Side of the tiles in pixels, as in
                 :meth:`DiffIMLInferencer.stream`. Defaults to 'auto'.
-            full_resolution (bool): Whether tiles are cut out of the photograph and not of the
-                network's input, see :class:`Cutting`. Defaults to False.
             batch_size (int): Largest number of images of one size, or tiles, that go through the
                 model at once. Defaults to 1.
             threshold (float, optional): Threshold of the masks, 0..1; as configured by default.
             output_type (str): Type of the maps: 'np', 'pil' or 'pt'. Defaults to 'np'.
             return_dict (bool): Whether to return a :class:`DiffIMLPipelineOutput` instead of a
                 plain tuple. Defaults to True.
+            full_resolution (bool): Whether tiles are cut out of the photograph and not of the
+                network's input, see :class:`Cutting`. Defaults to False.
 
         Raises:
             UserError: If an image or a setting cannot be used.
