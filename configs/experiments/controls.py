@@ -3,7 +3,7 @@
 #   python tools/compare.py configs/experiments/controls.py --seeds 0
 # `unseen` are forgeries of photographs kept out of training (kept_out.py);
 # `genuine` are those of people. The sources are those of configs/_base_/datasets/release.py.
-# left_out_splice.py and its like leave an operation out of training and test on it.
+# left_out_splice.py and its like leave an operation out of a short training, and test on it.
 title = 'Controls'
 config = 'configs/diffiml/diffiml_release.py'
 head = 'model.decode_head.'

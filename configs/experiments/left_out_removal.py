@@ -2,15 +2,8 @@
 #   diffiml synthesize --config configs/experiments/kept_out.py --operations Removal \
 #       --authentic-share 0 --size 160 --num 300 --seed 11 --out data/left_out/removal
 #   python tools/compare.py configs/experiments/left_out_removal.py --seeds 0
-_base_ = './controls.py'
+_base_ = './left_out.py'
 title = 'Trained without removals'
-changes = {
-    # The weight of Removal in configs/_base_/datasets/forger.py.
-    'train_dataloader.dataset.forger.operations.2.weight': 0,
-    # A training of minutes.
-    'train_dataloader.dataset.forger.size': 160,
-    'model.data_preprocessor.size': (160, 160),
-    'train_cfg.max_iters': 600,
-    'param_scheduler.1.end': 600,
-}
+# Removal is number 2 in configs/_base_/datasets/forger.py.
+changes = {'train_dataloader.dataset.forger.operations.2.weight': 0}
 test_sets = dict(_delete_=True, removal='data/left_out/removal')
