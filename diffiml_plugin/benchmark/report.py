@@ -39,6 +39,7 @@ METRICS = (
     ('pixel_iou', 'IoU', True),
     ('pixel_auc', 'AUC', True),
     ('img_auc', 'image AUC', True),
+    ('pixel_best_f1', 'best F1', True),
     ('false_alarm_area', 'false alarm', False),
     ('pixel_ece', 'calibration error', False),
 )
@@ -119,8 +120,9 @@ def _metric_tables(results: BenchmarkResults) -> list[dict]:
                 best = best_models({m: _mean(v[i]) for m, v in values.items()}, more)
                 # F1 has its differences in the main table.
                 versus = None
-                if key == 'pixel_auc' and model != results.reference:
-                    versus = results.difference(model, Condition(name), 'auc')._asdict()
+                if key in ('pixel_best_f1', 'pixel_auc') and model != results.reference:
+                    metric = key.removeprefix('pixel_')
+                    versus = results.difference(model, Condition(name), metric)._asdict()
                 cells.append(dict(text=_spread(columns_of[i]), best=model in best, versus=versus))
             rows.append(dict(model=model, cells=cells))
         tables.append(dict(name=name, titles=[title for _, title, _ in METRICS], rows=rows))
@@ -286,7 +288,7 @@ def _draw(
             title: {
                 (m, s): results.difference(m, Condition(s), metric) for m in others for s in sets
             }
-            for title, metric in (('pixel F1', 'f1'), ('pixel AUC', 'auc'))
+            for title, metric in (('F1', 'f1'), ('best F1', 'best_f1'), ('AUC', 'auc'))
         }
         title = f'{results.reference} minus the others'
         pictures[title] = out / 'differences.svg'

@@ -27,8 +27,8 @@ class Record:
         seed (int): Seed of its training.
         condition (Condition): Condition under which it was tested.
         metrics (Mapping[str, float]): Metrics of the data set.
-        images (Mapping[str, Mapping[str, float]]): F1 and AUC, each of every tampered image by
-            its path, sorted; nan where all of an image is tampered and it has no AUC.
+        images (Mapping[str, Mapping[str, float]]): F1, best F1 and AUC, each of every tampered
+            image by its path, sorted; nan where all of an image is tampered and it has no AUC.
         calibration (np.ndarray): (3, bins) numbers of pixels, sums of probabilities and numbers
             of tampered pixels.
     """
@@ -109,7 +109,7 @@ class BenchmarkResults:
         return np.array([by_seed.get(seed, math.nan) for seed in self.seeds[model]])
 
     def images(self, model: str, condition: Condition, metric: str = 'f1') -> np.ndarray:
-        """Return 'f1' or 'auc' of every tampered image, (seeds, images), sorted by path.
+        """Return 'f1', 'best_f1' or 'auc' of every tampered image, (seeds, images), sorted by path.
 
         Raises:
             UserError: If the seeds were tested on different images.
@@ -140,7 +140,7 @@ class BenchmarkResults:
         Args:
             model (str): Name of the model.
             condition (Condition): Condition of the tests.
-            metric (str): 'f1', at the threshold, or 'auc'. Defaults to 'f1'.
+            metric (str): 'f1', at the threshold, 'best_f1', or 'auc'. Defaults to 'f1'.
         """
         ours, theirs = (self.images(name, condition, metric) for name in (self.reference, model))
         known = ~np.isnan(np.concatenate([ours, theirs])).any(0)
@@ -155,6 +155,8 @@ def _record(
     folder = tests / condition.name
     rows = read_results(folder / 'results.csv')
     tampered = sorted((row for row in rows if row['tampered']), key=itemgetter('img_path'))
-    images = {key: {row['img_path']: row[key] for row in tampered} for key in ('f1', 'auc')}
+    images = {
+        key: {row['img_path']: row[key] for row in tampered} for key in ('f1', 'best_f1', 'auc')
+    }
     counts = json.loads((folder / 'summary.json').read_text())['calibration']
     return Record(model, seed, condition, metrics, images, np.array(counts))

@@ -19,7 +19,11 @@ _KEYS = (
 )  # fmt: skip
 _ROW_KEYS = ('changes', 'checkpoint', 'config', 'weights_of')
 _MAP_KEYS = ('config', 'ending', 'key', 'maps', 'stretch')
-_EVALUATOR = dict(type='IMLMetric', pixel=['f1', 'iou', 'auc', 'ece'], image=['f1', 'auc', 'acc'])
+_EVALUATOR = dict(
+    type='IMLMetric',
+    pixel=['f1', 'best_f1', 'iou', 'auc', 'ece'],
+    image=['f1', 'auc', 'acc'],
+)
 
 
 @dataclass(frozen=True)

@@ -35,8 +35,9 @@ class IMLMetric(BaseMetric):
 
     Args:
         pixel (Sequence[str]): Pixel metrics: 'f1', 'iou', 'precision', 'recall', 'acc', 'mcc',
-            'auc', 'ap', 'boundary_f1' (of each image) and 'ece' (expected calibration error over
-            all pixels of the data set). Defaults to f1, iou and auc.
+            'auc', 'ap', 'best_f1' (f1 at the one threshold, to 0.001, that is best for the data
+            set), 'boundary_f1' (of each image) and 'ece' (expected calibration error over all
+            pixels of the data set). Defaults to f1, iou and auc.
         image (Sequence[str]): Image-level metrics: 'f1', 'precision', 'recall', 'acc',
             'balanced_acc', 'auc', 'ap', 'eer'. Defaults to f1, auc and acc.
         average (str): Way of averaging pixel metrics. 'image': computed for each tampered image

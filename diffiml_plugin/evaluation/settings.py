@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from ..errors import UserError
 from .functional import CONFUSION_METRICS, IMAGE_METRICS, RANKING_METRICS, WITH_BEST_THRESHOLD
 
-PIXEL_METRICS = (*CONFUSION_METRICS, *RANKING_METRICS, 'boundary_f1', 'ece')
+PIXEL_METRICS = (*CONFUSION_METRICS, 'best_f1', *RANKING_METRICS, 'boundary_f1', 'ece')
 
 
 @dataclass(frozen=True)
@@ -63,18 +63,21 @@ class MetricSettings:
         return [name for name in self.pixel if name in RANKING_METRICS]
 
     @property
-    def sweeps(self) -> tuple[str, ...]:
-        """Names of the quantities that are summed over images at every threshold."""
-        if self.best_threshold == 'dataset' and self.average == 'image':
-            return tuple(name for name in self.thresholded if name in WITH_BEST_THRESHOLD)
-        if self.average == 'dataset' and (self.ranked or self.best_threshold):
-            return ('tp', 'fp')
-        return ()
+    def swept(self) -> dict[str, str]:
+        """Pixel metrics at the best threshold of the data set, and what they are there."""
+        best = WITH_BEST_THRESHOLD if self.best_threshold == 'dataset' else ()
+        at_best = {name: name for name in self.thresholded if name in best}
+        return at_best | ({'best_f1': 'f1'} if 'best_f1' in self.pixel else {})
+
+    @property
+    def sums(self) -> tuple[str, ...]:
+        """Names of the counts that are summed over images at every threshold."""
+        return ('tp', 'fp') if self.average == 'dataset' and (self.ranked or self.swept) else ()
 
     @property
     def sorts(self) -> bool:
         """Whether pixels have to be sorted by their probability."""
-        return bool(self.ranked or self.sweeps or self.best_threshold)
+        return bool(self.ranked or self.swept or self.best_threshold)
 
     def described(self) -> dict:
         """Return the settings that change a value, for result files."""
@@ -90,7 +93,7 @@ class MetricSettings:
         if self.resolution != 'original':
             parts.append(self.resolution)
         text = '_'.join(parts)
-        if name in RANKING_METRICS or name == 'ece':
+        if name in RANKING_METRICS or name in ('best_f1', 'ece'):
             return text
         if self.best_threshold and name in WITH_BEST_THRESHOLD:
             return f'{text}_best_{self.best_threshold}'

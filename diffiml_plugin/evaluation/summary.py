@@ -9,7 +9,6 @@ from .functional import (
     CONFUSION_METRICS,
     RANKING_METRICS,
     THRESHOLDS,
-    WITH_BEST_THRESHOLD,
     Confusion,
     calibration_error,
     image_metrics,
@@ -18,31 +17,46 @@ from .rows import COUNTS, Totals
 from .settings import MetricSettings
 
 
+def _settle(rows: list[dict], settings: MetricSettings) -> dict[str, float]:
+    """Choose thresholds, reduce tampered images' curves to their values there, return them."""
+    tampered = [row for row in rows if row['tampered'] > 0]
+    if settings.average == 'dataset' or not tampered:
+        return {}
+    chosen = {}
+    for name in settings.swept:
+        at = int(np.sum([row[name] for row in tampered], axis=0).argmax())
+        for row in tampered:
+            row[name] = float(row[name][at])
+        chosen[name] = float(THRESHOLDS[at])
+    return chosen
+
+
 def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dict[str, float]:
     """Average over images; a metric with nothing to average is ``nan``.
 
     Args:
-        rows (list[dict]): Row of each image, with its ``score``.
+        rows (list[dict]): Row of each image, with its ``score``. Curves over thresholds are
+            reduced, in place, to their values at the best one of the data set.
         totals (Totals): Sums over the images.
         settings (MetricSettings): Settings of the metric.
     """
+    thresholds = _settle(rows, settings)
     tampered = np.array([row['tampered'] > 0 for row in rows], bool)
     summary = {}
     for name in settings.pixel:
         title = settings.pixel_name(name)
-        best = settings.best_threshold == 'dataset' and name in WITH_BEST_THRESHOLD
         if name == 'ece':
             summary[title] = calibration_error(totals['calibration'])
         elif not tampered.any():
             summary[title] = math.nan
-        elif settings.average == 'image' and not best:
+        elif settings.average == 'image':
             # A fully tampered image has no AUC.
             values = [row[name] for row in rows if not math.isnan(row[name])]
             summary[title] = float(np.mean(values)) if values else math.nan
-        elif settings.average == 'image':
-            summary |= _best(title, totals[name] / tampered.sum())
+            if name in thresholds:
+                summary[f'{title}_threshold'] = thresholds[name]
         else:
-            summary |= _of_dataset(name, title, rows, totals, best)
+            summary |= _of_dataset(name, title, rows, totals, settings.swept.get(name))
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
     if authentic:
         summary['false_alarm_area'] = float(np.mean(authentic))
@@ -53,19 +67,18 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
 def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[float, float]]:
     """Compute bootstrap intervals of all metrics that follow from the images' rows alone.
 
-    Metrics from sums over the data set (its ranking, its best threshold, its calibration) have
-    none.
+    Metrics from sums over the data set (its ranking, its calibration) have none. The best
+    threshold of the data set is that of all images in every draw.
     """
     spreads = {}
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
     means: dict[str, list] = dict(
         false_alarm_area=authentic, false_alarm_rate=[area > 0 for area in authentic]
     )
-    fixed = [n for n in settings.thresholded if settings.best_threshold != 'dataset']
     if settings.average == 'image':
-        others = [n for n in settings.pixel if n in RANKING_METRICS or n == 'boundary_f1']
-        for name in (*fixed, *others):
-            means[settings.pixel_name(name)] = [row[name] for row in rows]
+        for name in settings.pixel:
+            if name != 'ece':
+                means[settings.pixel_name(name)] = [row[name] for row in rows]
     for title, values in means.items():
         spread = mean_interval(values)
         if not math.isnan(spread.value):
@@ -76,7 +89,9 @@ def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[flo
         metrics = _image_level([rows[i] for i in index], settings)
         if settings.average == 'dataset':
             sums = Confusion(*counts[index].sum(0))
-            for name in fixed:
+            for name in settings.thresholded:
+                if name in settings.swept:
+                    continue
                 metrics[settings.pixel_name(name)] = float(CONFUSION_METRICS[name](sums))
         return metrics
 
@@ -84,16 +99,17 @@ def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[flo
 
 
 def _of_dataset(
-    name: str, title: str, rows: list[dict], totals: Totals, best: bool
+    name: str, title: str, rows: list[dict], totals: Totals, swept: str | None
 ) -> dict[str, float]:
     sums = Confusion(*(sum(row[key] for row in rows) for key in COUNTS))
     positives, negatives = sums.tp + sums.fn, sums.fp + sums.tn
-    if name in CONFUSION_METRICS and not best:
+    if name in CONFUSION_METRICS and not swept:
         return {title: float(CONFUSION_METRICS[name](sums))}
     tp, fp = totals['tp'], totals['fp']
-    if best:
-        counts = Confusion(tp, fp, positives - tp, negatives - fp)
-        return _best(title, CONFUSION_METRICS[name](counts))
+    if swept:
+        curve = CONFUSION_METRICS[swept](Confusion(tp, fp, positives - tp, negatives - fp))
+        at = int(curve.argmax())
+        return {title: float(curve[at]), f'{title}_threshold': float(THRESHOLDS[at])}
     value, error = RANKING_METRICS[name](np.append(positives, tp), np.append(negatives, fp))
     return {title: value, f'{title}_error': error}
 
@@ -103,8 +119,3 @@ def _image_level(rows: list[dict], settings: MetricSettings) -> dict[str, float]
     tampered = np.array([row['tampered'] > 0 for row in rows], bool)
     values = image_metrics(settings.image, scores, tampered, settings.threshold)
     return {settings.image_name(name): value for name, value in values.items()}
-
-
-def _best(title: str, curve: np.ndarray) -> dict[str, float]:
-    at = int(curve.argmax())
-    return {title: float(curve[at]), f'{title}_threshold': float(THRESHOLDS[at])}

@@ -402,6 +402,21 @@ def test_differences_of_auc_leave_out_images_without_one(finished, comparison):
     assert math.isnan(results.difference('trained', seen, 'auc').value)
 
 
+def test_reports_compare_f1_at_the_best_thresholds(finished, comparison):
+    out, *_ = finished
+    results = BenchmarkResults.read(Benchmark.fromfile(comparison[1]), out, {})
+    seen = Condition('seen')
+    found = results.difference('trained', seen, 'best_f1')
+    twin, trained = (
+        results.values(name, seen, 'pixel_best_f1').item() for name in ('twin', 'trained')
+    )
+    assert found.value == pytest.approx(twin - trained)
+    for name, best in (('twin', twin), ('trained', trained)):
+        assert best >= results.values(name, seen, 'pixel_f1').item()
+    table = (out / 'report/report.md').read_text().split('## All metrics')[1]
+    assert f'({found.value:+.3f} [{found.low:+.3f}, {found.high:+.3f}])' in table
+
+
 def test_an_unknown_mean_is_never_the_best():
     assert best_models(dict(a=math.nan, b=0.5, c=0.7, d=0.7)) == {'c', 'd'}
     assert best_models(dict(a=math.nan, b=0.5, c=0.7), more=False) == {'b'}

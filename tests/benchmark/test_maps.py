@@ -82,7 +82,8 @@ def test_the_numbers_are_those_of_the_command(compared, demo_data, tmp_path, mon
     folder, *_ = compared
     monkeypatch.setattr('diffiml_plugin.evaluation.iml_metric.intervals', lambda *_: {})
     words = ['score', folder / 'maps/seen', '--ground-truth', demo_data / 'test_seen', '--key',
-             'map', '--results', tmp_path, '--pixel', 'f1', 'iou', 'auc', 'ece']  # fmt: skip
+             'map', '--results', tmp_path,
+             '--pixel', 'f1', 'best_f1', 'iou', 'auc', 'ece']  # fmt: skip
     assert cli.main([str(word) for word in words]) == 0
     tests = folder / 'out/TruFor/seed0/test/seen'
     assert repr(read_results(tests / 'results.csv')) == repr(read_results(tmp_path / 'results.csv'))

@@ -117,6 +117,37 @@ def test_best_threshold_of_a_data_set_is_reported():
         assert fixed == pytest.approx(measured[title], abs=1e-9)
 
 
+@pytest.mark.parametrize('average', ['image', 'dataset'])
+def test_best_f1_stands_beside_f1(average):
+    samples = make_samples(30, seed=2)
+    own = measure(samples, pixel=['f1', 'best_f1'], average=average)
+    apart = measure(samples, pixel=['f1'], average=average, best_threshold='dataset')
+    suffix = '' if average == 'image' else '_dataset'
+    for ending in ('', '_threshold'):
+        best = own[f'pixel_best_f1{suffix}{ending}']
+        assert best == apart[f'pixel_f1{suffix}_best_dataset{ending}']
+    title = f'pixel_f1{suffix}'
+    assert own[title] == measure(samples, pixel=['f1'], average=average)[title]
+
+
+@pytest.mark.parametrize('settings', [dict(pixel=['best_f1']), dict(best_threshold='dataset')])
+def test_rows_hold_the_value_at_the_best_threshold(settings, tmp_path):
+    samples = make_samples(30, seed=2)
+    measured = measure(samples, **settings, out_dir=str(tmp_path))
+    name = 'best_f1' if 'pixel' in settings else 'f1'
+    title = f'pixel_{name}' if 'pixel' in settings else f'pixel_{name}_best_dataset'
+    at = measured[f'{title}_threshold']
+    for row, (prob, truth) in zip(
+        read_results(tmp_path / 'results.csv'), map(pixels, samples), strict=True
+    ):
+        if truth.any():
+            assert row[name] == pytest.approx(metrics.f1_score(truth, prob > at, zero_division=0))
+        else:
+            assert math.isnan(row[name])
+    low, high = json.loads((tmp_path / 'summary.json').read_text())['intervals_95'][title]
+    assert low < measured[title] < high
+
+
 @pytest.mark.parametrize('score', ['max', 'mean', 'topk', 'model'])
 def test_image_scores(score):
     samples = make_samples(30)

@@ -6,6 +6,7 @@ import yaml
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 
+from diffiml_plugin.apis import DiffIMLInferencer
 from diffiml_plugin.benchmark import Benchmark
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.models.diffiml.noise_schedule import NOISE_SCHEDULERS
@@ -114,6 +115,19 @@ def test_operations_are_left_out_of_all_rows(name, operation):
         assert left_out == [operation] and len(forger.operations) == 6
         assert cfg.train_cfg.max_iters == cfg.param_scheduler[-1].end == 600
         assert (forger.size, forger.size) == cfg.model.data_preprocessor.size
+
+
+def test_heads_are_trained_on_the_shipped_encoder():
+    bench = Benchmark.fromfile('configs/experiments/heads.py')
+    shipped = DiffIMLInferencer().model.backbone.state_dict()
+    for row in bench.models[:2]:
+        model = MODELS.build(bench.config_of(row, seed=0).model)
+        model.init_weights()
+        model.train()
+        assert not any(p.requires_grad for p in model.backbone.parameters())
+        assert not any(block.training for block in model.backbone.backbone._blocks)
+        found = model.backbone.state_dict()
+        assert all(torch.equal(found[key], value) for key, value in shipped.items())
 
 
 def test_published_config_has_the_paper_s_numbers(build):
