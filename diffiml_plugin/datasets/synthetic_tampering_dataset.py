@@ -39,7 +39,13 @@ class SyntheticTamperingDataset(BaseDataset):
         UserError: If the photographs or masks are missing or wrong, or a setting is out of range.
     """
 
-    METAINFO = dict(classes=('authentic', 'tampered'), palette=[[0, 0, 0], [255, 255, 255]])
+    # Also what mmseg adds to that of `IMLDataset`: joined data sets must agree in all of it.
+    METAINFO = dict(
+        classes=('authentic', 'tampered'),
+        palette=[[0, 0, 0], [255, 255, 255]],
+        label_map=None,
+        reduce_zero_label=False,
+    )
 
     def __init__(
         self,

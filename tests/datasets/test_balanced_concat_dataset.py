@@ -111,10 +111,9 @@ def test_an_interrupted_run_resumes_with_the_same_images():
     assert whole[:3] != whole[3:6]
 
 
-def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
-    cfg = Config.fromfile('configs/diffiml/diffiml_cat.py')
-    monkeypatch.chdir(tmp_path)
-    for one in cfg.train_dataloader.dataset.datasets:
+def write_sets(datasets: list[dict], demo_data: Path, tmp_path: Path) -> None:
+    """Write the demo's training set to where the data sets of a config are expected."""
+    for one in datasets:
         root = tmp_path / one.data_root
         if not root.exists():
             root.parent.mkdir(exist_ok=True)
@@ -125,6 +124,12 @@ def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
                 [f'Au/{p.name}', 'Negative'] for p in sorted((root / 'Au').iterdir())[:1]
             ]
             (root / one.ann_file).write_text(json.dumps(pairs))
+
+
+def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
+    cfg = Config.fromfile('configs/diffiml/diffiml_cat.py')
+    monkeypatch.chdir(tmp_path)
+    write_sets(cfg.train_dataloader.dataset.datasets, demo_data, tmp_path)
     data = DATASETS.build(cfg.train_dataloader.dataset)
     sampler = DATA_SAMPLERS.build(cfg.train_dataloader.sampler, default_args=dict(dataset=data))
     assert len(data.datasets) == 7 and len(sampler) == 7 * 1840
@@ -134,6 +139,22 @@ def test_protocol_cat_on_a_miniature_tree(demo_data, tmp_path, monkeypatch):
     assert len(names) == 10 and 'IMD2020' not in names
     roots = {one['data_root'] for one in get_test_sets(Config.fromfile(CASIA)).values()}
     assert len(roots) == 11 and 'data/OpenSDID' in roots
+
+
+@pytest.mark.parametrize('name, count', [('casia', 1), ('cat', 7)])
+def test_forgeries_of_own_photographs_beside_real_ones(
+    name, count, demo_data, tmp_path, monkeypatch
+):
+    cfg = Config.fromfile(f'configs/diffiml/diffiml_{name}_synthetic.py')
+    monkeypatch.chdir(tmp_path)
+    *real, synthetic = cfg.train_dataloader.dataset.datasets
+    write_sets(real, demo_data, tmp_path)
+    synthetic.update(sources=[dict(photographs=str(demo_data / 'train/Au'))], length=8)
+    data = DATASETS.build(cfg.train_dataloader.dataset)
+    assert len(data.datasets) == count + 1
+    # A batch has samples of both.
+    batch = pseudo_collate([data[0], data[len(data) - 1]])
+    assert [tuple(image.shape) for image in batch['inputs']] == [(3, 512, 512)] * 2
 
 
 def test_it_is_built_from_a_config_and_names_wrong_settings(demo_data):
