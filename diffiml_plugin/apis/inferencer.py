@@ -131,9 +131,8 @@ class DiffIMLInferencer:
 
     @property
     def score_is_probability(self) -> bool:
-        """Whether the model's score of an image is calibrated."""
-        score = getattr(getattr(self.model, 'decode_head', None), 'image_score', None)
-        return score is not None and score.is_probability
+        """Whether the model's score of a whole image is calibrated."""
+        return getattr(getattr(self.model, 'decode_head', None), 'score_is_probability', False)
 
     @property
     def solver_settings(self) -> SolverSettings | None:
@@ -320,7 +319,7 @@ class DiffIMLInferencer:
             mask=(maps['probability'] > threshold).astype(np.uint8),
             score=max(job.scores),
             threshold=threshold,
-            score_is_probability=self.score_is_probability,
+            score_is_probability=self.score_is_probability and job.cutting.tile is None,
             provenance=self._provenance(job),
             **maps,
         )

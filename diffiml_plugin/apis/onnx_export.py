@@ -169,7 +169,7 @@ def _described(network: OnnxModel, cfg: Config, weights: Path, name: str) -> Des
     return Description(
         name=name,
         threshold=head.threshold,
-        score_is_probability=head.image_score.is_probability,
+        score_is_probability=head.score_is_probability,
         resize=resize,
         resize_to=resize_to,
         size_divisor=divisor,

@@ -139,7 +139,7 @@ class OnnxInferencer:
             mask=(maps['probability'] > threshold).astype(np.uint8),
             score=score,
             threshold=threshold,
-            score_is_probability=description.score_is_probability,
+            score_is_probability=description.score_is_probability and cutting.tile is None,
             provenance=dict(
                 input=photo.name,
                 input_sha256=photo.sha256,

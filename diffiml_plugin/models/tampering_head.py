@@ -56,6 +56,11 @@ class TamperingHead(BaseDecodeHead):
         self.image_score = read_image_score(image_score or {}, f'{owner} image_score')
         self._saw_tampered = False
 
+    @property
+    def score_is_probability(self) -> bool:
+        """Whether the score of an image is calibrated for the head as it predicts now."""
+        return self.image_score.is_probability
+
     def predict_by_feat(self, seg_logits: Tensor, batch_img_metas: list[dict]) -> Tensor:
         """Bring (B, 1, h, w) logits to the size of the input and calibrate them."""
         return self.calibration(super().predict_by_feat(seg_logits, batch_img_metas))

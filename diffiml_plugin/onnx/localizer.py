@@ -141,14 +141,14 @@ class Localizer:
             raise UserError(f'threshold must lie in 0..1, got {threshold}')
         cutting = Cutting(tile, overlap, full_resolution=full_resolution)
         pixels, orientation = read_image(image)
-        maps, score, _ = self.localize(pixels, cutting, seed)
+        maps, score, cutting = self.localize(pixels, cutting, seed)
         upright = {name: turned_upright(values, orientation) for name, values in maps.items()}
         return ImageLocalization(
             **upright,
             score=score,
             mask=(upright['probability'] > threshold).astype(np.uint8),
             threshold=threshold,
-            score_is_probability=self.description.score_is_probability,
+            score_is_probability=self.description.score_is_probability and cutting.tile is None,
         )
 
     def localize(

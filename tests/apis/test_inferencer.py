@@ -124,6 +124,28 @@ def test_settings_of_the_solver_last_for_one_call(shipped, photo):
     assert low >= usual.mask.sum() >= high and low > high
 
 
+@pytest.mark.parametrize(
+    'settings, calibrated',
+    [
+        ({}, True),
+        (dict(seed=7, ensemble_size=2), True),
+        (dict(num_inference_steps=1, ensemble_size=1, threshold=0.3, batch_size=2), True),
+        # A tile that is not needed.
+        (dict(tile=512), True),
+        (dict(num_inference_steps=2), False),
+        (dict(noise_scale=1.0), False),
+        (dict(scheduler=dict(type='DPMSolverMultistepScheduler')), False),
+        (dict(tile=64), False),
+        (dict(tile=64, full_resolution=True), False),
+    ],
+)
+def test_the_score_is_calibrated_for_whole_images_and_the_configured_solver(
+    settings, calibrated, shipped, photo
+):
+    assert one(shipped, photo, **settings).score_is_probability == calibrated
+    assert shipped.score_is_probability
+
+
 def test_provenance_describes_input_and_weights(shipped, photo, tmp_path):
     found = one(shipped, photo).provenance
     weights = RELEASE / 'model/diffusion_pytorch_model.safetensors'

@@ -128,6 +128,7 @@ class DiffusionHead(TamperingHead):
         solver = dict(sampler)
         solver['scheduler'] = self.noise_schedule.inherit(solver.get('scheduler', {}))
         self.solver = MODELS.build(solver)
+        self._configured = self.solver.settings
         self.loss_latent = MODELS.build(loss_latent or dict(type='LatentMSELoss'))
 
     def _check_denoiser(self, condition_channels: int) -> None:
@@ -152,6 +153,18 @@ class DiffusionHead(TamperingHead):
     def condition(self, inputs: Sequence[Tensor]) -> Tensor:
         """Fuse the backbone's stages into the (B, C, h, w) condition at 1/8 scale."""
         return condition_on(self._transform_inputs(inputs), self.fusion, self.fine)
+
+    @property
+    def score_is_probability(self) -> bool:
+        """Whether the score of an image is calibrated; for the configured solver alone.
+
+        More steps make maps surer, and so their scores. Other seeds and more members do not.
+        """
+        ours, theirs = (
+            replace(one, seed=None, ensemble_size=None)
+            for one in (self.solver.settings, self._configured)
+        )
+        return super().score_is_probability and ours == theirs
 
     def forward(self, inputs: Sequence[Tensor]) -> Tensor:
         """Return the condition; solving needs noise and so has its own methods."""
