@@ -11,5 +11,7 @@ train_dataloader = dict(
         ]))
 # The map keeps the shipped model's calibration; its score would no longer be a probability.
 model = dict(decode_head=dict(image_score=None))
+# Validated as it predicts.
+val_dataloader = dict(dataset=dict(pipeline={{_base_.test_pipeline}}))
 optim_wrapper = dict(optimizer=dict(lr=2e-4))
 train_cfg = dict(val_interval=500)

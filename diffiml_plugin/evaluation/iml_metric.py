@@ -17,7 +17,7 @@ from .functional import non_finite_fault, tampering_probability
 from .results import write_results
 from .rows import image_score, no_totals, score_image
 from .settings import MetricSettings
-from .summary import intervals, summarize
+from .summary import at_best_threshold, intervals, summarize
 
 _MEND = "load masks with dict(type='LoadTamperingMask') in place of LoadAnnotations"
 
@@ -36,8 +36,8 @@ class IMLMetric(BaseMetric):
     Args:
         pixel (Sequence[str]): Pixel metrics: 'f1', 'iou', 'precision', 'recall', 'acc', 'mcc',
             'auc', 'ap', 'best_f1' (f1 at the one threshold, to 0.001, that is best for the data
-            set), 'boundary_f1' (of each image) and 'ece' (expected calibration error over all
-            pixels of the data set). Defaults to f1, iou and auc.
+            set, whatever ``best_threshold`` is), 'boundary_f1' (of each image) and 'ece' (expected
+            calibration error over all pixels of the data set). Defaults to f1, iou and auc.
         image (Sequence[str]): Image-level metrics: 'f1', 'precision', 'recall', 'acc',
             'balanced_acc', 'auc', 'ap', 'eer'. Defaults to f1, auc and acc.
         average (str): Way of averaging pixel metrics. 'image': computed for each tampered image
@@ -115,12 +115,16 @@ class IMLMetric(BaseMetric):
             row, self._last = score_image(prob, target, self.settings)
             for name, value in self._last.items():
                 self._totals[name] += value
+            # 5 KB an image, for nothing but its row in the result files.
+            curve = {}
+            if self.out_dir and row['tampered'] and 'best_f1' in self._last:
+                curve['f1_curve'] = self._last['best_f1'].astype(np.float32)
             if self.settings.score == 'model':
                 row['score'] = _model_score(sample)
             else:
                 valid = prob[target != self.settings.ignore_index]
                 row['score'] = image_score(valid, self.settings)
-            self.results.append(dict(img_path=str(sample.get('img_path', ''))) | row)
+            self.results.append(dict(img_path=str(sample.get('img_path', ''))) | row | curve)
 
     def _read(self, sample: dict) -> tuple[np.ndarray, np.ndarray]:
         """Return (H, W) float32 probabilities and the (H, W) mask, checked."""
@@ -185,6 +189,7 @@ class IMLMetric(BaseMetric):
 
     def compute_metrics(self, results: list[dict]) -> dict[str, float]:
         """Average over images; a metric with nothing to average is ``nan``, with a warning."""
+        results = at_best_threshold(results, self._totals)
         # The last digits of sums, and the draws of intervals, must not depend on the files' order.
         listed, results = results, [results[i] for i in order_of_rows(results)]
         summary = summarize(results, self._totals, self.settings)

@@ -1,7 +1,6 @@
 """One image's contribution: its row of results, and its share of the data set's totals."""
 
 import math
-from typing import Any
 
 import numpy as np
 
@@ -70,7 +69,7 @@ def score_image(
         counts = [r.above(settings.threshold) for r in ranks]
     else:
         ranks, counts = [], [confusion(view > settings.threshold, truth) for view in scores]
-    row: dict[str, Any] = dict(tampered=int(tampered))
+    row: dict[str, float] = dict(tampered=int(tampered))
     row['pred_area'] = float((counts[0].tp + counts[0].fp) / max(truth.size, 1))
     row |= {k: int(v) for k, v in zip(COUNTS, counts[0], strict=True)}
     for name in settings.pixel:
@@ -79,14 +78,16 @@ def score_image(
             if tampered and name == 'boundary_f1':
                 marked = ((view > settings.threshold) & valid for view in views)
                 row[name] = max(boundary_f1(pred, target == 1) for pred in marked)
-            elif tampered and name in settings.swept:
-                metric = CONFUSION_METRICS[settings.swept[name]]
-                row[name] = np.maximum.reduce([metric(r.above(THRESHOLDS)) for r in ranks])
-            elif tampered:
+            # That of the data set is not known yet: its curve is among the totals.
+            elif tampered and name != 'best_f1':
                 row[name] = _pixel_metric(name, ranks, counts, settings.best_threshold)
     added = dict(labels=np.array([tampered, not tampered and not valid.all()], float))
     for name in settings.sums:
-        added[name] = getattr(ranks[0].above(THRESHOLDS), name)
+        if settings.average == 'dataset':
+            added[name] = getattr(ranks[0].above(THRESHOLDS), name)
+        elif tampered:
+            metric = CONFUSION_METRICS[settings.swept[name]]
+            added[name] = np.maximum.reduce([metric(r.above(THRESHOLDS)) for r in ranks])
     if 'ece' in settings.pixel:
         added['calibration'] = calibration_counts(scores[0], truth)
     return row, added

@@ -64,15 +64,17 @@ class MetricSettings:
 
     @property
     def swept(self) -> dict[str, str]:
-        """Pixel metrics at the best threshold of the data set, and what they are there."""
+        """Metrics at the data set's best threshold, with the metric of which each is the best."""
         best = WITH_BEST_THRESHOLD if self.best_threshold == 'dataset' else ()
         at_best = {name: name for name in self.thresholded if name in best}
         return at_best | ({'best_f1': 'f1'} if 'best_f1' in self.pixel else {})
 
     @property
     def sums(self) -> tuple[str, ...]:
-        """Names of the counts that are summed over images at every threshold."""
-        return ('tp', 'fp') if self.average == 'dataset' and (self.ranked or self.swept) else ()
+        """Names of the quantities that are summed over images at every threshold."""
+        if self.average == 'image':
+            return tuple(self.swept)
+        return ('tp', 'fp') if self.ranked or self.swept else ()
 
     @property
     def sorts(self) -> bool:

@@ -17,30 +17,32 @@ from .rows import COUNTS, Totals
 from .settings import MetricSettings
 
 
-def _settle(rows: list[dict], settings: MetricSettings) -> dict[str, float]:
-    """Choose thresholds, reduce tampered images' curves to their values there, return them."""
-    tampered = [row for row in rows if row['tampered'] > 0]
-    if settings.average == 'dataset' or not tampered:
-        return {}
-    chosen = {}
-    for name in settings.swept:
-        at = int(np.sum([row[name] for row in tampered], axis=0).argmax())
-        for row in tampered:
-            row[name] = float(row[name][at])
-        chosen[name] = float(THRESHOLDS[at])
-    return chosen
+def at_best_threshold(rows: list[dict], totals: Totals) -> list[dict]:
+    """Return the rows with each image's F1 at the threshold that is best for the data set.
+
+    Args:
+        rows (list[dict]): Row of each image; those of tampered images may have a curve over
+            ``THRESHOLDS`` as ``f1_curve``, which is left out of the result.
+        totals (Totals): Sums over the images.
+    """
+    at = int(totals['best_f1'].argmax()) if 'best_f1' in totals else 0
+    settled = []
+    for row in rows:
+        kept = {key: value for key, value in row.items() if key != 'f1_curve'}
+        if 'f1_curve' in row:
+            kept['best_f1'] = float(row['f1_curve'][at])
+        settled.append(kept)
+    return settled
 
 
 def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dict[str, float]:
     """Average over images; a metric with nothing to average is ``nan``.
 
     Args:
-        rows (list[dict]): Row of each image, with its ``score``. Curves over thresholds are
-            reduced, in place, to their values at the best one of the data set.
+        rows (list[dict]): Row of each image, with its ``score``.
         totals (Totals): Sums over the images.
         settings (MetricSettings): Settings of the metric.
     """
-    thresholds = _settle(rows, settings)
     tampered = np.array([row['tampered'] > 0 for row in rows], bool)
     summary = {}
     for name in settings.pixel:
@@ -49,12 +51,12 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
             summary[title] = calibration_error(totals['calibration'])
         elif not tampered.any():
             summary[title] = math.nan
+        elif settings.average == 'image' and name in settings.swept:
+            summary |= _best(title, totals[name] / tampered.sum())
         elif settings.average == 'image':
             # A fully tampered image has no AUC.
             values = [row[name] for row in rows if not math.isnan(row[name])]
             summary[title] = float(np.mean(values)) if values else math.nan
-            if name in thresholds:
-                summary[f'{title}_threshold'] = thresholds[name]
         else:
             summary |= _of_dataset(name, title, rows, totals, settings.swept.get(name))
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
@@ -67,8 +69,8 @@ def summarize(rows: list[dict], totals: Totals, settings: MetricSettings) -> dic
 def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[float, float]]:
     """Compute bootstrap intervals of all metrics that follow from the images' rows alone.
 
-    Metrics from sums over the data set (its ranking, its calibration) have none. The best
-    threshold of the data set is that of all images in every draw.
+    Metrics from sums over the data set (its ranking, its best threshold, its calibration) have
+    none, except ``best_f1``, whose threshold is that of all images in every draw.
     """
     spreads = {}
     authentic = [row['pred_area'] for row in rows if not row['tampered']]
@@ -77,7 +79,7 @@ def intervals(rows: list[dict], settings: MetricSettings) -> dict[str, tuple[flo
     )
     if settings.average == 'image':
         for name in settings.pixel:
-            if name != 'ece':
+            if name != 'ece' and (name == 'best_f1' or name not in settings.swept):
                 means[settings.pixel_name(name)] = [row[name] for row in rows]
     for title, values in means.items():
         spread = mean_interval(values)
@@ -107,9 +109,8 @@ def _of_dataset(
         return {title: float(CONFUSION_METRICS[name](sums))}
     tp, fp = totals['tp'], totals['fp']
     if swept:
-        curve = CONFUSION_METRICS[swept](Confusion(tp, fp, positives - tp, negatives - fp))
-        at = int(curve.argmax())
-        return {title: float(curve[at]), f'{title}_threshold': float(THRESHOLDS[at])}
+        counts = Confusion(tp, fp, positives - tp, negatives - fp)
+        return _best(title, CONFUSION_METRICS[swept](counts))
     value, error = RANKING_METRICS[name](np.append(positives, tp), np.append(negatives, fp))
     return {title: value, f'{title}_error': error}
 
@@ -119,3 +120,8 @@ def _image_level(rows: list[dict], settings: MetricSettings) -> dict[str, float]
     tampered = np.array([row['tampered'] > 0 for row in rows], bool)
     values = image_metrics(settings.image, scores, tampered, settings.threshold)
     return {settings.image_name(name): value for name, value in values.items()}
+
+
+def _best(title: str, curve: np.ndarray) -> dict[str, float]:
+    at = int(curve.argmax())
+    return {title: float(curve[at]), f'{title}_threshold': float(THRESHOLDS[at])}

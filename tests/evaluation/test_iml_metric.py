@@ -130,20 +130,25 @@ def test_best_f1_stands_beside_f1(average):
     assert own[title] == measure(samples, pixel=['f1'], average=average)[title]
 
 
-@pytest.mark.parametrize('settings', [dict(pixel=['best_f1']), dict(best_threshold='dataset')])
-def test_rows_hold_the_value_at_the_best_threshold(settings, tmp_path):
+@pytest.mark.parametrize('mode', ['origin', 'reverse', 'double'])
+def test_rows_hold_f1_at_the_best_threshold(mode, tmp_path):
     samples = make_samples(30, seed=2)
-    measured = measure(samples, **settings, out_dir=str(tmp_path))
-    name = 'best_f1' if 'pixel' in settings else 'f1'
-    title = f'pixel_{name}' if 'pixel' in settings else f'pixel_{name}_best_dataset'
+    metric = IMLMetric(pixel=['best_f1'], mode=mode, out_dir=str(tmp_path))
+    metric.process({}, samples)
+    title = 'pixel_best_f1' + (f'_{mode}' if mode != 'origin' else '')
+    measured = metric.compute_metrics(metric.results)
+    # Results are left as they are.
+    assert metric.compute_metrics(metric.results) == measured
     at = measured[f'{title}_threshold']
     for row, (prob, truth) in zip(
         read_results(tmp_path / 'results.csv'), map(pixels, samples), strict=True
     ):
         if truth.any():
-            assert row[name] == pytest.approx(metrics.f1_score(truth, prob > at, zero_division=0))
+            views = dict(origin=[prob], reverse=[1 - prob], double=[prob, 1 - prob])[mode]
+            best = max(metrics.f1_score(truth, view > at, zero_division=0) for view in views)
+            assert row['best_f1'] == pytest.approx(best)
         else:
-            assert math.isnan(row[name])
+            assert math.isnan(row['best_f1'])
     low, high = json.loads((tmp_path / 'summary.json').read_text())['intervals_95'][title]
     assert low < measured[title] < high
 

@@ -1,7 +1,7 @@
 # Forgeries of your own photographs, made while the model trains; docs/synthesis.md has the choices.
 #   data/photographs/train, train_masks   photographs and their object masks, to train on
 #   data/photographs/val, val_masks       others, to validate on; written once by
-#     diffiml synthesize --config configs/diffiml/diffiml_synthetic.py --out data/synthetic_val \
+#     diffiml synthesize --config configs/_base_/datasets/synthetic.py --out data/synthetic_val \
 #         --photographs data/photographs/val --masks data/photographs/val_masks --num 500 --seed 1
 # With COCO: photographs='data/coco/train2017',
 #   masks='data/coco/annotations/instances_train2017.json'.
