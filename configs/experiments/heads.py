@@ -18,4 +18,5 @@ changes = {
     'param_scheduler.1.begin': 20,
     'param_scheduler.1.end': 250,
 }
+perturbations = dict(jpeg=[70], resize=[0.5], noise=[7])
 del weights  # a helper, not a setting

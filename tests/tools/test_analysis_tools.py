@@ -78,8 +78,8 @@ def test_uncertainty(demo_data, checkpoint, random_checkpoint, tmp_path, run_too
     twin = 'configs/twin/twin_demo.py'
     printed = run_tool(
         f'{FOLDER}/uncertainty.py', '--model', 'configs/diffiml/diffiml_demo.py', checkpoint,
-        '--model', twin, random_checkpoint(twin), '--members', 3, '--num', 4,
-        '--noise-scales', 1, '--out', tmp_path,
+        '--model', twin, random_checkpoint(twin), random_checkpoint(twin), '--members', 3,
+        '--num', 4, '--noise-scales', 1, '--out', tmp_path,
         '--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen',
     )  # fmt: skip
     assert 'about their mistakes, 4 images' in printed
@@ -91,9 +91,15 @@ def test_uncertainty(demo_data, checkpoint, random_checkpoint, tmp_path, run_too
     for row in (diffuse, plain):
         assert float(row['ECE, scaled']) < float(row['ECE'])
         assert 0 < float(row['sparsification error, probability']) < 1.5
+    assert (diffuse['seeds'], plain['seeds']) == ('1', '2') and diffuse['minus the first'] == ''
+    errors = [float(row['sparsification error, probability']) for row in (diffuse, plain)]
+    difference = float(plain['minus the first'])
+    assert difference == pytest.approx(errors[1] - errors[0], abs=1e-9)
+    assert float(plain['low']) <= difference <= float(plain['high'])
     assert 'at least 2' in run_tool(
         f'{FOLDER}/uncertainty.py', '--model', twin, checkpoint, '--num', 1, status=2
     )
+    assert 'has no checkpoint' in run_tool(f'{FOLDER}/uncertainty.py', '--model', twin, status=2)
 
 
 def test_benchmark(tmp_path, run_tool):

@@ -115,9 +115,9 @@ def build_solver(head: nn.Module, setting: Setting, members: int) -> DiffusionSa
         num_inference_steps=setting.steps,
         ensemble_size=members,
         noise_scale=setting.noise_scale,
-        scheduler=head.noise_schedule.inherit(scheduler),
+        scheduler=scheduler,
     )
-    return head.solver.with_settings(settings)
+    return head.solver_with(settings)
 
 
 def probabilities(

@@ -4,6 +4,9 @@ Models are discriminative or diffuse: the latter are asked for several members, 
 noise. Pixels are ranked by two uncertainties: how near the (mean) probability is to the threshold,
 and the members' standard deviation. For each model, all probabilities are shifted (in logits) so
 that its best threshold on these images is 0.5; the config's calibration is left out.
+
+The last columns are the sparsification error by the probability minus that of the first row, with
+a 95 % interval over images and seeds.
 """
 
 import argparse
@@ -23,6 +26,7 @@ from diffiml_plugin.engine.conditions import get_test_set
 from diffiml_plugin.engine.config import ConfigOptions
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError, program
+from diffiml_plugin.evaluation.bootstrap import seeded_difference
 from diffiml_plugin.evaluation.functional import (
     calibration_counts,
     calibration_error,
@@ -47,8 +51,8 @@ def parse_args() -> argparse.Namespace:
     )
     add = parser.add_argument
     add(
-        '--model', nargs=2, action='append', required=True, metavar=('CONFIG', 'CHECKPOINT'),
-        help='a model; may be given several times',
+        '--model', nargs='+', action='append', required=True, metavar=('CONFIG', 'CHECKPOINT'),
+        help='a model, with a checkpoint for each training seed; may be given several times',
     )  # fmt: skip
     add('--members', type=int, default=4, help='members of a diffusion model (default: 4)')
     add(
@@ -67,6 +71,9 @@ def parse_args() -> argparse.Namespace:
     args = parser.parse_args()
     if args.members < 1 or args.num < 2:
         parser.error('--members must be at least 1 and --num at least 2')
+    for model in args.model:
+        if len(model) < 2:
+            parser.error(f'--model {model[0]} has no checkpoint')
     return args
 
 
@@ -111,8 +118,8 @@ def _f1_curve(probability: np.ndarray, truth: np.ndarray) -> list[float]:
     return [float(f1(confusion(probability > level, truth))) for level in THRESHOLDS]
 
 
-def summarize(images: list[dict]) -> dict:
-    """Compute a model's row of the table."""
+def summarize(images: list[dict]) -> tuple[dict, list[float]]:
+    """Compute a checkpoint's row of the table, and the tampered images' sparsification errors."""
     tampered = [image for image in images if image['truth'].any()]
     best = int(np.mean([image['f1'][0] for image in tampered], axis=0).argmax())
     scores = np.array([image['f1'][0][best] for image in tampered])
@@ -122,17 +129,30 @@ def summarize(images: list[dict]) -> dict:
     if diverse:
         single = np.array([[one[best] for one in image['f1'][1:]] for image in tampered])
         row |= {'F1 of one': single.mean(), 'F1 of the best': single.max(1).mean()}
+    errors = {}
     for name in ('probability', 'members')[: 1 + diverse]:
-        errors, means = [], []
+        errors[name], means = [], []
         for image in tampered:
             uncertainty = _uncertainty(image['members'], level, name)
             wrong = (image['members'].mean(0) > level) != image['truth']
-            errors.append(sparsification_error(uncertainty, wrong))
+            errors[name].append(sparsification_error(uncertainty, wrong))
             means.append(uncertainty.mean())
         sure = np.argsort(means)[: math.ceil(COVERAGE * len(means))]
-        row[f'sparsification error, {name}'] = np.nanmean(errors)
+        row[f'sparsification error, {name}'] = np.nanmean(errors[name])
         row[f'F1 of the surest {COVERAGE:.0%}, {name}'] = scores[sure].mean()
-    return row | _calibration(images)
+    return row | _calibration(images), errors['probability']
+
+
+def _mean_row(rows: list[dict]) -> dict:
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def _difference(errors: np.ndarray, first: np.ndarray) -> dict:
+    """Compare the (seeds, images) errors with those of the first row."""
+    # An image without any mistake of a seed has no error there.
+    known = ~np.isnan(np.concatenate([errors, first])).any(0)
+    value, low, high, _ = seeded_difference(errors[:, known], first[:, known])
+    return {'minus the first': value, 'low': low, 'high': high}
 
 
 def _uncertainty(members: np.ndarray, level: float, name: str) -> np.ndarray:
@@ -171,25 +191,46 @@ def _calibration(images: list[dict]) -> dict:
     return {'ECE': calibration_error(bare), 'ECE, scaled': calibration_error(scaled)}
 
 
+def _noise_scales(model: nn.Module, asked: list[float]) -> list[float | None]:
+    """Return the noise to start from: None for a model that has none."""
+    solver = getattr(model.decode_head, 'solver', None)
+    return asked if solver and solver.settings.noise_scale else [None]
+
+
+def _names(configs: list[str]) -> list[str]:
+    """Name models after their configs, by the whole path where two have the same name."""
+    stems = [Path(config).stem for config in configs]
+    return [s if stems.count(s) == 1 else c for s, c in zip(stems, configs, strict=True)]
+
+
 @program
 def main() -> None:
     args = parse_args()
-    rows = []
-    for config, checkpoint in args.model:
-        with loading(args.trust_checkpoint):
-            model, cfg = load_model(config, check_checkpoint(checkpoint), changes=args.cfg_options)
-        if hasattr(model.decode_head, 'calibration'):
-            model.decode_head.calibration = read_calibration({}, config)
-        data = DATASETS.build(get_test_set(cfg))
-        if len(data) < 2:
-            raise UserError('the test set holds one image: calibration needs two halves')
-        diffuse = hasattr(model.decode_head, 'solver')
-        for noise_scale in args.noise_scales if diffuse else [None]:
-            images = probe(model, data, args, noise_scale)
-            name = Path(config).stem
-            if diffuse:
-                name += f', noise {noise_scale:g}, {args.members} members'
-            rows.append({'model': name} | summarize(images))
+    rows, every = [], []
+    names = _names([config for config, *_ in args.model])
+    for name, (config, *checkpoints) in zip(names, args.model, strict=True):
+        found: dict[float | None, list] = {}
+        for checkpoint in checkpoints:
+            with loading(args.trust_checkpoint):
+                path = check_checkpoint(checkpoint)
+                model, cfg = load_model(config, path, changes=args.cfg_options)
+            if hasattr(model.decode_head, 'calibration'):
+                model.decode_head.calibration = read_calibration({}, config)
+            data = DATASETS.build(get_test_set(cfg))
+            if len(data) < 2:
+                raise UserError('the test set holds one image: calibration needs two halves')
+            for noise_scale in _noise_scales(model, args.noise_scales):
+                images = probe(model, data, args, noise_scale)
+                found.setdefault(noise_scale, []).append(summarize(images))
+        for noise_scale, seeds in found.items():
+            diffuse = noise_scale is not None
+            noise = f', noise {noise_scale:g}, {args.members} members' if diffuse else ''
+            row = {'model': name + noise, 'seeds': len(seeds)}
+            row |= _mean_row([seed for seed, _ in seeds])
+            every.append(np.array([errors for _, errors in seeds]))
+            if rows:
+                row |= _difference(every[-1], every[0])
+            rows.append(row)
     print_table(rows, f'What models know about their mistakes, {len(images)} images', digits=3)
     write_csv(rows, args.out / 'uncertainty.csv')
     print(args.out / 'uncertainty.csv')

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from ...errors import UserError
 from ..diffiml.head import DiffusionHead
+from ..diffiml.sampler import DiffusionSampler, SolverSettings
 from ..edges import edge_cross_entropy
 
 
@@ -25,7 +26,7 @@ class LatentRegressionHead(DiffusionHead):
 
     Raises:
         UserError: If the network does not predict the clean latents, or the sampler starts from
-            noise.
+            noise or solves at other timesteps; also where a call asks for it.
     """
 
     def __init__(self, **kwargs) -> None:
@@ -36,12 +37,27 @@ class LatentRegressionHead(DiffusionHead):
                 f"{type(self).__name__} scheduler.prediction_type must be 'sample', got {kind!r}: "
                 'there is no noise to predict'
             )
-        scale = self.solver.settings.noise_scale
-        if scale != 0:
+        self._check(self.solver)
+
+    def _check(self, solver: DiffusionSampler) -> None:
+        where = f'{type(self).__name__} sampler'
+        if solver.settings.noise_scale != 0:
             raise UserError(
-                f'{type(self).__name__} sampler.noise_scale must be 0, got {scale}: there is no '
+                f'{where}.noise_scale must be 0, got {solver.settings.noise_scale}: there is no '
                 'noise in training'
             )
+        steps, last = solver.timesteps().tolist(), len(self.noise_schedule.alphas_cumprod) - 1
+        if steps != [last]:
+            raise UserError(
+                f'{where}.num_inference_steps must be 1, at timestep {last}, got timesteps '
+                f'{steps}: training has no other'
+            )
+
+    def solver_with(self, settings: SolverSettings) -> DiffusionSampler:
+        """Return the solver with other settings, which must not ask for noise or more steps."""
+        solver = super().solver_with(settings)
+        self._check(solver)
+        return solver
 
     def _noised(self, original: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         zeros = torch.zeros_like(original)

@@ -6,6 +6,7 @@ from mmengine.structures import PixelData
 from mmseg.structures import SegDataSample
 
 from diffiml_plugin.errors import UserError
+from diffiml_plugin.models.diffiml.sampler import SolverSettings
 
 HEAD = 'model.decode_head.'
 KINDS = ['LatentRegressionHead', 'PixelRegressionHead']
@@ -80,6 +81,7 @@ def test_pixels_have_the_twin_s_losses(control):
     'changes, words',
     [
         ({HEAD + 'sampler.noise_scale': 0.25}, 'sampler.noise_scale must be 0, got 0.25'),
+        ({HEAD + 'sampler.num_inference_steps': 2}, r'must be 1, at timestep 999, .*999, 499'),
         ({HEAD + 'scheduler.prediction_type': 'v_prediction'}, "must be 'sample', got 'v_pred"),
     ],
     ids=str,
@@ -87,3 +89,20 @@ def test_pixels_have_the_twin_s_losses(control):
 def test_settings_of_noise_are_refused(changes, words, control):
     with pytest.raises(UserError, match=words):
         control('LatentRegressionHead', **changes)
+
+
+@pytest.mark.parametrize(
+    'settings',
+    [
+        dict(noise_scale=0.25),
+        dict(num_inference_steps=2),
+        dict(scheduler=dict(type='DDIMScheduler', timestep_spacing='leading')),
+    ],
+    ids=str,
+)
+def test_a_call_asks_for_no_noise_either(settings, control):
+    head = control('LatentRegressionHead').decode_head
+    with pytest.raises(UserError, match='training'), head.with_settings(SolverSettings(**settings)):
+        pass
+    with head.with_settings(SolverSettings(ensemble_size=2)):
+        assert head.solver.settings.ensemble_size == 2
