@@ -90,7 +90,13 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
         failed = run_all(bench, out, devices, report, run)
     results = BenchmarkResults.read(bench, out, failed)
     if not results.models:
-        raise UserError('no model has finished: there is nothing to report')
+        why = 'no model has finished: there is nothing to report'
+        if args.only_report:
+            why += (
+                '; results of other weights, data or settings, which a new version may have '
+                'changed, do not count: leave --only-report out to measure them again'
+            )
+        raise UserError(why)
     folder = write_report(results, ' '.join(['python', *sys.argv]), tuple(args.shape))
     print(f'report: {folder}/report.html, {folder}/report.md, {folder}/table.tex')
     print(f'table: {folder}/results.csv   picture: {folder}/grid.jpg')

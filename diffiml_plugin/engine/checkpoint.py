@@ -329,8 +329,10 @@ def check_tensors(state: Mapping[str, Any], path: str | Path) -> None:
             )
 
 
-def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
+def read_weights(path: str | Path, key: str = 'state_dict') -> dict[str, Tensor]:
     """Read the tensors under ``key`` of a checkpoint, see :func:`read_checkpoint`.
+
+    It may be an address, see :func:`local_file`.
 
     A safetensors file, or a checkpoint of tensors only, has no such key. Half precision, in which
     small files are stored, is converted to single precision. Names are always the segmentor's,
@@ -339,6 +341,7 @@ def read_weights(path: Path, key: str = 'state_dict') -> dict[str, Tensor]:
     Raises:
         UserError: If the checkpoint cannot be read, or lacks the key.
     """
+    path = local_file(path)
     checkpoint = read_checkpoint(path)
     if _is_safetensors(path):
         checkpoint = {key: checkpoint['state_dict']}

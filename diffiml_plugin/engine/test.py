@@ -4,7 +4,7 @@ import argparse
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, ConfigDict
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner
 
@@ -87,6 +87,8 @@ def main(argv: Sequence[str] | None = None, prog: str | None = None) -> None:
     _set_conditions(cfg, args)
     if args.results:
         _write_results_to(cfg, args.results)
+    if args.show_worst:
+        _check_f1_is_written(cfg)
     if args.tta:
         if not (cfg.get('tta_model') and cfg.get('tta_pipeline')):
             raise UserError(f'--tta: {args.config!r} defines no tta_model and tta_pipeline')
@@ -149,14 +151,30 @@ def _accelerate(cfg: Config, **options: bool | str) -> None:
     cfg.custom_hooks = [*others, hook | options]
 
 
+def _iml_metrics(cfg: Config) -> list[ConfigDict]:
+    given = cfg.test_evaluator
+    evaluators = given if isinstance(given, list) else [given]
+    return [metric for metric in evaluators if metric['type'] == 'IMLMetric']
+
+
+def _prefix_of(metric: ConfigDict) -> str:
+    return metric.get('prefix') or IMLMetric.default_prefix
+
+
+def _check_f1_is_written(cfg: Config) -> None:
+    """Refuse, before the test, what :func:`draw_worst` would lack after it."""
+    metrics = [one for one in _iml_metrics(cfg) if _prefix_of(one) == IMLMetric.default_prefix]
+    if not metrics:
+        raise UserError('--show-worst needs an IMLMetric without a prefix')
+    if 'f1' not in metrics[0].get('pixel', ['f1']):
+        raise UserError("--show-worst: the IMLMetric's `pixel` needs 'f1'")
+
+
 def _write_results_to(cfg: Config, folder: str) -> None:
-    evaluators = (
-        cfg.test_evaluator if isinstance(cfg.test_evaluator, list) else [cfg.test_evaluator]
-    )
-    metrics = [metric for metric in evaluators if metric['type'] == 'IMLMetric']
+    metrics = _iml_metrics(cfg)
     if not metrics:
         raise UserError('--results: the test_evaluator has no IMLMetric')
-    prefixes = [metric.get('prefix') or IMLMetric.default_prefix for metric in metrics]
+    prefixes = list(map(_prefix_of, metrics))
     if len(set(prefixes)) < len(prefixes):
         raise UserError(
             '--results: two IMLMetrics of the test_evaluator would write to the same folder: give '
@@ -172,12 +190,7 @@ def draw_worst(runner: Runner, folder: Path, count: int) -> list[Path]:
     """Draw the images with the lowest and highest F1 beside the results of each condition."""
     loop, pictures = runner.test_loop, []
     for name, loader in getattr(loop, 'dataloaders', {'': loop.dataloader}).items():
-        try:
-            rows = read_results(folder / name / 'results.csv')
-        except UserError as error:
-            raise UserError(f'--show-worst needs an IMLMetric without a prefix: {error}') from None
-        if 'f1' not in rows[0]:
-            raise UserError("--show-worst: the IMLMetric's `pixel` needs 'f1'")
+        rows = read_results(folder / name / 'results.csv')
         pictures += draw_cases(runner.model, loader.dataset, rows, count, folder / name)
     return pictures
 

@@ -6,7 +6,7 @@ from pathlib import Path
 from torch import Tensor, nn
 
 from ..errors import UserError
-from .checkpoint import local_file, read_weights
+from .checkpoint import read_weights
 
 # They do not change predictions, so they may be missing or unexpected.
 OPTIONAL_WEIGHTS = ('auxiliary_head.',)
@@ -57,7 +57,7 @@ def load_weights(model: nn.Module, checkpoint: str | Path, config: str | Path | 
     Raises:
         UserError: If the checkpoint cannot be read, or belongs to another model.
     """
-    state = read_weights(local_file(checkpoint))
+    state = read_weights(checkpoint)
     if said := misfit(model.state_dict(), state):
         raise UserError(f'checkpoint {str(checkpoint)!r} does not fit {str(config)!r}: {said}')
     model.load_state_dict(state, strict=False)

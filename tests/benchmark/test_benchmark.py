@@ -273,7 +273,9 @@ def test_missing_files_are_named(tmp_path, run_tool):
     path = write(tmp_path / 'bench.py', models=models, test_sets=dict(x='y'), seeds=[0])
     printed = run_tool('tools/compare.py', path, '--out', tmp_path / 'out', status=1)
     assert "FAILED: config 'none.py' does not exist" in printed
-    assert 'there is nothing to report' in printed
+    assert 'there is nothing to report' in printed and 'new version' not in printed
+    args = ('--out', tmp_path / 'out', '--only-report')
+    assert 'new version' in run_tool('tools/compare.py', path, *args, status=1)
 
 
 def test_one_data_set_for_all(tmp_path):

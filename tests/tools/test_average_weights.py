@@ -23,6 +23,13 @@ def test_only_the_prefix_is_averaged(run_tool, tmp_path):
     assert found['backbone.n'] == 7 and found['head.w'].tolist() == [1, 1]
 
 
+def test_a_file_of_a_package(run_tool, tmp_path):
+    shipped = 'package://diffiml_plugin/release/model/diffusion_pytorch_model.safetensors'
+    run_tool(TOOL, shipped, shipped, tmp_path / 'out.pth')
+    names = torch.load(tmp_path / 'out.pth')['state_dict']
+    assert any(name.startswith('backbone.') for name in names)
+
+
 def test_mistakes(run_tool, tmp_path):
     a = save(tmp_path / 'a.pth', backbone__w=torch.ones(3))
     b = save(tmp_path / 'b.pth', backbone__w=torch.ones(4))

@@ -66,6 +66,19 @@ def test_two_metrics_do_not_overwrite_each_other(demo_data, tmp_path, run_tool, 
     assert 'two IMLMetrics' in printed and 'another prefix' in printed
 
 
+@pytest.mark.parametrize(
+    'setting, words', [("pixel=['iou']", "needs 'f1'"), ("prefix='own'", 'without a prefix')]
+)
+def test_worst_images_need_f1(setting, words, demo_data, tmp_path, run_tool, checkpoint):
+    config = write_config(tmp_path / 'two.py', demo_data)
+    with config.open('a') as file:
+        file.write(f"test_evaluator = dict(_delete_=True, type='IMLMetric', {setting})\n")
+    out = tmp_path / 'results'
+    args = ('--results', out, '--show-worst', 1)
+    assert words in run_tool('tools/test.py', config, checkpoint, *args, status=1)
+    assert not out.exists()  # told before the test
+
+
 def test_scores_at_the_input_s_resolution(demo_data, tmp_path, run_tool, checkpoint):
     options = dict(sets=['test_seen'], pipeline=RESIZED)
     config = write_config(tmp_path / 'small.py', demo_data, resolution='input', **options)

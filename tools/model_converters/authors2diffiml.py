@@ -138,7 +138,7 @@ def expected_shapes(config: Path) -> dict[str, torch.Size]:
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('src', type=Path, help='checkpoint to read')
+    parser.add_argument('src', help='checkpoint to read')
     parser.add_argument('dst', type=Path, help='checkpoint to write')
     parser.add_argument('--reverse', action='store_true', help='convert from our layout to theirs')
     parser.add_argument(
@@ -164,7 +164,7 @@ def main() -> None:
     if problems:
         raise UserError(
             '\n'.join(problems)
-            + f'\n{len(problems)} tensors of {str(args.src)!r} do not fit; nothing was written'
+            + f'\n{len(problems)} tensors of {args.src!r} do not fit; nothing was written'
         )
     torch.save({target: converted}, args.dst)
     print(f'{len(state)} tensors read, {len(converted)} written to {args.dst}')

@@ -17,8 +17,8 @@ from diffiml_plugin.trust_argument import add_trust_argument
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.split('\n')[0])
     add = parser.add_argument
-    add('checkpoint', type=Path, help='checkpoint of the trained model')
-    add('start', type=Path, help='checkpoint that the training started from')
+    add('checkpoint', help='checkpoint of the trained model')
+    add('start', help='checkpoint that the training started from')
     add('out', type=Path, help='checkpoint to write')
     add('--prefix', default='backbone.', help='names of the weights to average (backbone.)')
     add('--share', type=float, default=0.5, help='share of the trained model, 0 to 1 (0.5)')
@@ -40,7 +40,7 @@ def main() -> None:
     if misfits or not names:
         fault = f'{misfits[0]!r} differs in shape or is missing' if names else 'there is none'
         raise UserError(
-            f'{str(args.start)!r} and {str(args.checkpoint)!r} must share the weights that begin '
+            f'{args.start!r} and {args.checkpoint!r} must share the weights that begin '
             f'with {args.prefix!r}: {fault}'
         )
     for name in names:

@@ -14,7 +14,7 @@ PREFIX = 'vae.'
 
 def parse_args() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('checkpoint', type=Path, help='checkpoint of the mask VAE')
+    parser.add_argument('checkpoint', help='checkpoint of the mask VAE')
     parser.add_argument('out', type=Path, help='.safetensors file to write')
     add_trust_argument(parser)
     return parser.parse_args()
@@ -29,9 +29,7 @@ def main() -> None:
         k.removeprefix(PREFIX): v.contiguous() for k, v in state.items() if k.startswith(PREFIX)
     }
     if not weights:
-        raise UserError(
-            f'{str(args.checkpoint)!r} holds no mask VAE (no key starts with {PREFIX!r})'
-        )
+        raise UserError(f'{args.checkpoint!r} holds no mask VAE (no key starts with {PREFIX!r})')
     save_file(weights, args.out)
     print(f'{len(weights)} tensors, {args.out.stat().st_size / 1e6:.2f} MB in {args.out}')
 
