@@ -224,7 +224,8 @@ def main() -> None:
                 found.setdefault(noise_scale, []).append(summarize(images))
         for noise_scale, seeds in found.items():
             diffuse = noise_scale is not None
-            noise = f', noise {noise_scale:g}, {args.members} members' if diffuse else ''
+            members = f'{args.members} member{"s" if args.members > 1 else ""}'
+            noise = f', noise {noise_scale:g}, {members}' if diffuse else ''
             row = {'model': name + noise, 'seeds': len(seeds)}
             row |= _mean_row([seed for seed, _ in seeds])
             every.append(np.array([errors for _, errors in seeds]))
