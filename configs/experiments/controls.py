@@ -1,5 +1,6 @@
 # What the diffusion is good for: DiffIML beside the same network without noise, and beside
-# discriminative heads, all with the shipped model's encoder, data and schedule:
+# discriminative heads, all with the encoder, data and schedule of diffiml_release.py (the shipped
+# model's first round):
 #   python tools/compare.py configs/experiments/controls.py --seeds 0
 # `unseen` are forgeries of photographs kept out of training (kept_out.py);
 # `genuine` are those of people. The sources are those of configs/_base_/datasets/release.py.
