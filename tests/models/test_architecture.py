@@ -131,6 +131,20 @@ def test_heads_are_trained_on_the_shipped_encoder():
         assert all(torch.equal(found[key], value) for key, value in shipped.items())
 
 
+def test_heads_of_accumulated_errors_differ_in_one_part():
+    bench = Benchmark.fromfile('configs/experiments/heads_accumulation.py')
+    assert not bench.perturbations
+    heads = {
+        row.name: MODELS.build(bench.config_of(row, seed=0).model).decode_head
+        for row in bench.models
+    }
+    ours, without_prior, without_edge, published = heads.values()
+    assert (ours.error_prior, without_prior.error_prior) == (0.1, 0)
+    assert (ours.codec.channels, without_edge.codec.channels) == (32, 16)
+    assert ours.end_to_end and not published.end_to_end
+    assert len(published.solver.timesteps()) == 8 and published.codec.channels == 8
+
+
 def test_own_photographs_start_from_the_shipped_model():
     config = 'configs/diffiml/diffiml_synthetic.py'
     model, _ = load_model(config, Config.fromfile(config).load_from)
