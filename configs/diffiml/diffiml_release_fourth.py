@@ -1,5 +1,5 @@
 # The shipped model (diffiml_plugin/release): a fourth round from the third one's mean encoder, with
-# a new head, twice the photographs, larger crops, and losses of pixels on what the solver finds.
+# a new head, 2.7 times the photographs, larger crops, losses of pixels on what the solver finds.
 # diffiml_release_third.py says how diffiml_release_third_mean.pth is made.
 _base_ = [
     '../_base_/models/diffiml_release.py', '../_base_/datasets/release_wide.py',

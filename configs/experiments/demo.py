@@ -1,4 +1,4 @@
-# DiffIML and its twin on the demo's data. One seed takes about 9 minutes on two CPU cores:
+# DiffIML and its twin on the demo's data. One seed takes about 8 minutes on two CPU cores:
 #   python tools/make_demo_data.py --out data/demo
 #   python tools/compare.py configs/experiments/demo.py --seeds 0
 title = 'Demo'

@@ -1,6 +1,6 @@
 # Photographs of configs/_base_/datasets/release.py that are kept out of training, for forgeries
 # to test on:
-#   diffiml synthesize --config configs/experiments/kept_out.py --size 224 --num 400 --seed 11 \
+#   diffiml synthesize --config configs/experiments/kept_out.py --size 224 --num 300 --seed 11 \
 #       --authentic-share 0.3 --out data/release_test
 _base_ = '../_base_/datasets/release.py'
 masked = ['bsds500', 'coco', 'human', 'ccp', 'imagenet_objects']
