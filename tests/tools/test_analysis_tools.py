@@ -61,7 +61,7 @@ def test_sampling_error(demo_data, checkpoint, tmp_path, run_tool):
         '--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen',
         'model.decode_head.sampler.noise_scale=1',
     )  # fmt: skip
-    assert 'over 2 tampered images' in printed
+    assert "over 2 tampered images of 'test'" in printed
     with (tmp_path / 'sampling_error.csv').open() as file:
         rows = list(csv.DictReader(file))
     assert [row['timestep'] for row in rows] == ['999', '666', '332']
@@ -82,7 +82,7 @@ def test_uncertainty(demo_data, checkpoint, random_checkpoint, tmp_path, run_too
         '--num', 4, '--noise-scales', 1, '--out', tmp_path,
         '--cfg-options', f'test_dataloader.dataset.data_root={demo_data}/test_seen',
     )  # fmt: skip
-    assert 'about their mistakes, 4 images' in printed
+    assert "about their mistakes, 4 images of 'test'" in printed
     with (tmp_path / 'uncertainty.csv').open() as file:
         diffuse, plain = csv.DictReader(file)
     assert diffuse['model'] == 'diffiml_demo, noise 1, 3 members'

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import loading
-from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.engine.conditions import get_test_set, get_test_sets
 from diffiml_plugin.engine.config import ConfigOptions, read_config
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError, program
@@ -126,7 +126,8 @@ def main() -> None:
     with loading(args.trust_checkpoint):
         model, cfg = load_model(args.config, check_checkpoint(args.checkpoint), changes=changes)
     rows, count = probe(model, DATASETS.build(get_test_set(cfg)), args.num)
-    print_table(rows, f'Sampling error over {count} tampered images', digits=3)
+    name = next(iter(get_test_sets(cfg)))
+    print_table(rows, f'Sampling error over {count} tampered images of {name!r}', digits=3)
     write_csv(rows, args.out / 'sampling_error.csv')
     panels = {
         title: {f'from the {name}': [row[f'{name} {key}'] for row in rows] for name in INPUTS}

@@ -22,7 +22,7 @@ from torch import nn
 
 from diffiml_plugin.apis import load_model
 from diffiml_plugin.engine.checkpoint import loading
-from diffiml_plugin.engine.conditions import get_test_set
+from diffiml_plugin.engine.conditions import get_test_set, get_test_sets
 from diffiml_plugin.engine.config import ConfigOptions
 from diffiml_plugin.engine.launch import check_checkpoint
 from diffiml_plugin.errors import UserError, program
@@ -232,7 +232,8 @@ def main() -> None:
             if rows:
                 row |= _difference(every[-1], every[0])
             rows.append(row)
-    print_table(rows, f'What models know about their mistakes, {len(images)} images', digits=3)
+    count = f'{len(images)} images of {next(iter(get_test_sets(cfg)))!r}'
+    print_table(rows, f'What models know about their mistakes, {count}', digits=3)
     write_csv(rows, args.out / 'uncertainty.csv')
     print(args.out / 'uncertainty.csv')
 
