@@ -151,6 +151,8 @@ def _difference(errors: np.ndarray, first: np.ndarray) -> dict:
     """Compare the (seeds, images) errors with those of the first row."""
     # An image without any mistake of a seed has no error there.
     known = ~np.isnan(np.concatenate([errors, first])).any(0)
+    if not known.any():
+        return dict.fromkeys(('minus the first', 'low', 'high'), math.nan)
     value, low, high, _ = seeded_difference(errors[:, known], first[:, known])
     return {'minus the first': value, 'low': low, 'high': high}
 
