@@ -131,7 +131,7 @@ def test_heads_are_trained_on_the_shipped_encoder():
         assert all(torch.equal(found[key], value) for key, value in shipped.items())
 
 
-def test_heads_of_accumulated_errors_differ_in_one_part():
+def test_heads_of_accumulated_errors():
     bench = Benchmark.fromfile('configs/experiments/heads_accumulation.py')
     assert not bench.perturbations
     heads = {

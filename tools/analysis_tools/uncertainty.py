@@ -34,6 +34,7 @@ from diffiml_plugin.evaluation.functional import (
     f1,
     sparsification_error,
 )
+from diffiml_plugin.models import LatentRegressionHead
 from diffiml_plugin.models.calibration import read_calibration
 from diffiml_plugin.models.diffiml.sampler import SolverSettings
 from diffiml_plugin.tables import print_table, write_csv
@@ -194,9 +195,10 @@ def _calibration(images: list[dict]) -> dict:
 
 
 def _noise_scales(model: nn.Module, asked: list[float]) -> list[float | None]:
-    """Return the noise to start from: None for a model that has none."""
-    solver = getattr(model.decode_head, 'solver', None)
-    return asked if solver and solver.settings.noise_scale else [None]
+    """Return the noise to start from: None for a model that knows none."""
+    head = model.decode_head
+    diffuse = hasattr(head, 'solver') and not isinstance(head, LatentRegressionHead)
+    return list(dict.fromkeys(asked)) if diffuse else [None]
 
 
 def _names(configs: list[str]) -> list[str]:
