@@ -33,7 +33,8 @@ def draw_curves(
         axis.set_xticks(range(len(ticks)), ticks)
         axis.set_xlabel(xlabel)
         axis.set_title(title)
-        axis.set_ylim(bottom=0)
+        # Nearly flat curves would end in the upper edge.
+        axis.set_ylim(0, 1.05 * axis.get_ylim()[1])
         axis.grid(alpha=0.3)
         axis.legend()
     save(figure, path)
